@@ -1,0 +1,7 @@
+//! Channels: their file, ids, secrets, keys and rendezvous hashes.
+
+mod file;
+mod keys;
+
+pub use file::{ChannelFile, ChannelFileError, ChannelInfo, NewChannel, Policy};
+pub use keys::{ChannelId, EpochKeys, RendezvousHash, LOBBY_EPOCH};
