@@ -57,7 +57,16 @@ pub struct Event {
 
 impl Event {
     /// Makes and signs an event.
-    pub fn author(cid: &ChannelId, device: &DeviceKey, epoch: u32, seq: u64, prev: EventId, lamport: u64, wall_ms: u64, body: &[u8]) -> Result<Self, EventError> {
+    pub fn author(
+        cid: &ChannelId,
+        device: &DeviceKey,
+        epoch: u32,
+        seq: u64,
+        prev: EventId,
+        lamport: u64,
+        wall_ms: u64,
+        body: &[u8],
+    ) -> Result<Self, EventError> {
         let _ = (cid, device, epoch, seq, prev, lamport, wall_ms, body);
         todo!()
     }

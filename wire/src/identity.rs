@@ -16,7 +16,10 @@ pub enum IdentityError {
     #[error("the signature does not verify")]
     BadSignature,
     /// The text is not a Bit Chat ID.
-    #[error("not a Bit Chat ID: it starts with \"bitchat1\" and has {expected} characters", expected = 66)]
+    #[error(
+        "not a Bit Chat ID: it starts with \"bitchat1\" and has {expected} characters",
+        expected = 66
+    )]
     BadId,
 }
 
@@ -39,7 +42,12 @@ impl IdentityId {
         &self.0
     }
     /// Checks `Sig(self, label; parts)` with `verify_strict`.
-    pub fn verify(&self, label: &str, parts: &[&[u8]], signature: &[u8; 64]) -> Result<(), IdentityError> {
+    pub fn verify(
+        &self,
+        label: &str,
+        parts: &[&[u8]],
+        signature: &[u8; 64],
+    ) -> Result<(), IdentityError> {
         let _ = (label, parts, signature);
         todo!()
     }
@@ -71,7 +79,12 @@ impl DeviceId {
         &self.0
     }
     /// Checks `Sig(self, label; parts)` with `verify_strict`.
-    pub fn verify(&self, label: &str, parts: &[&[u8]], signature: &[u8; 64]) -> Result<(), IdentityError> {
+    pub fn verify(
+        &self,
+        label: &str,
+        parts: &[&[u8]],
+        signature: &[u8; 64],
+    ) -> Result<(), IdentityError> {
         let _ = (label, parts, signature);
         todo!()
     }

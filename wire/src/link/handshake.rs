@@ -86,12 +86,22 @@ pub struct Responder {
 
 impl Initiator {
     /// Makes M1.
-    pub fn start(keys: &EpochKeys, binding: Binding, side: TlsSide, rng: &mut impl CryptoRng) -> (Self, [u8; M1_LEN]) {
+    pub fn start(
+        keys: &EpochKeys,
+        binding: Binding,
+        side: TlsSide,
+        rng: &mut impl CryptoRng,
+    ) -> (Self, [u8; M1_LEN]) {
         let _ = (keys, binding, side, rng);
         todo!()
     }
     /// Checks M2 (AEAD, certificate, signature, not ourselves, then `accept`, which holds roster and block list) and only then makes M3.
-    pub fn finish(self, m2: &[u8], local: Local<'_>, accept: impl FnOnce(&Certificate) -> bool) -> Result<([u8; M3_LEN], Established), HandshakeError> {
+    pub fn finish(
+        self,
+        m2: &[u8],
+        local: Local<'_>,
+        accept: impl FnOnce(&Certificate) -> bool,
+    ) -> Result<([u8; M3_LEN], Established), HandshakeError> {
         let _ = (m2, local, accept);
         todo!()
     }
@@ -99,12 +109,24 @@ impl Initiator {
 
 impl Responder {
     /// Checks M1 (length, tag, pow, ek modulus, non-zero DH) and makes M2.
-    pub fn start(keys: &EpochKeys, binding: Binding, initiator: TlsSide, m1: &[u8], local: Local<'_>, rng: &mut impl CryptoRng) -> Result<(Self, Box<[u8; M2_LEN]>), HandshakeError> {
+    pub fn start(
+        keys: &EpochKeys,
+        binding: Binding,
+        initiator: TlsSide,
+        m1: &[u8],
+        local: Local<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Self, Box<[u8; M2_LEN]>), HandshakeError> {
         let _ = (keys, binding, initiator, m1, local, rng);
         todo!()
     }
     /// Checks M3 in the same order as the initiator checks M2.
-    pub fn finish(self, m3: &[u8], local: Local<'_>, accept: impl FnOnce(&Certificate) -> bool) -> Result<Established, HandshakeError> {
+    pub fn finish(
+        self,
+        m3: &[u8],
+        local: Local<'_>,
+        accept: impl FnOnce(&Certificate) -> bool,
+    ) -> Result<Established, HandshakeError> {
         let _ = (m3, local, accept);
         todo!()
     }

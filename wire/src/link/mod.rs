@@ -5,7 +5,8 @@ mod renewal;
 mod session;
 
 pub use handshake::{
-    Binding, Established, HandshakeError, Initiator, Local, Responder, TlsSide, link_tag, M1_LEN, M2_LEN, M3_LEN,
+    Binding, Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder,
+    TlsSide, link_tag,
 };
 pub use renewal::{KeySwitch, Renewal, RenewalError};
 pub use session::{FrameError, MAX_FRAME, MAX_MESSAGE, Opener, Role, Sealer, frame_len};

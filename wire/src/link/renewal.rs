@@ -38,17 +38,29 @@ impl Renewal {
         todo!()
     }
     /// Responder: answers Init.
-    pub fn on_init(&mut self, init: &proto::RekeyInit, device: &DeviceKey, rng: &mut impl CryptoRng) -> Result<proto::RekeyResp, RenewalError> {
+    pub fn on_init(
+        &mut self,
+        init: &proto::RekeyInit,
+        device: &DeviceKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<proto::RekeyResp, RenewalError> {
         let _ = (init, device, rng);
         todo!()
     }
     /// Initiator: checks Resp; Done is to be sealed with the old key, and the sealer then takes the switch.
-    pub fn on_resp(&mut self, resp: &proto::RekeyResp, device: &DeviceKey) -> Result<(proto::RekeyDone, KeySwitch), RenewalError> {
+    pub fn on_resp(
+        &mut self,
+        resp: &proto::RekeyResp,
+        device: &DeviceKey,
+    ) -> Result<(proto::RekeyDone, KeySwitch), RenewalError> {
         let _ = (resp, device);
         todo!()
     }
     /// Responder: checks Done; the opener takes the first switch at once; Go is sealed with the old key, and the sealer then takes the second.
-    pub fn on_done(&mut self, done: &proto::RekeyDone) -> Result<(KeySwitch, proto::RekeyGo, KeySwitch), RenewalError> {
+    pub fn on_done(
+        &mut self,
+        done: &proto::RekeyDone,
+    ) -> Result<(KeySwitch, proto::RekeyGo, KeySwitch), RenewalError> {
         let _ = done;
         todo!()
     }
