@@ -1,1 +1,5 @@
-//! channel
+//! The channel: one conversation's logs, members and links.
+
+mod api;
+
+pub use api::*;
