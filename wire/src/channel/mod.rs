@@ -4,4 +4,4 @@ mod file;
 mod keys;
 
 pub use file::{ChannelFile, ChannelFileError, ChannelInfo, NewChannel, Policy};
-pub use keys::{ChannelId, EpochKeys, RendezvousHash, LOBBY_EPOCH};
+pub use keys::{ChannelId, EpochKeys, LOBBY_EPOCH, PERIOD, PERIOD_OVERLAP, RendezvousHash};
