@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
     canonical: true,
 };
 /// The base64url characters of the largest file.
-const MAX_LINK: usize = MAX_FILE.div_ceil(3) * 4;
+const MAX_LINK: usize = (MAX_FILE * 4).div_ceil(3);
 /// The version of `info` that this program knows.
 const VERSION: u64 = 1;
 /// What the signature over `info` is labelled with.

@@ -233,3 +233,6 @@ fn within(len: usize, min: usize, max: usize, what: &'static str) -> Result<(), 
 fn exact(bytes: &Bytes, len: usize, what: &'static str) -> Result<(), MessageError> {
     within(bytes.len(), len, len, what)
 }
+
+#[cfg(test)]
+mod tests;
