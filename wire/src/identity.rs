@@ -1,9 +1,23 @@
 //! Identities, device keys, certificates and safety numbers (`docs/PROTOCOL.md`, identity and devices).
+//!
+//! A public key in one of these types was checked when it was made: canonical, torsion-free and not
+//! of small order. So equal bytes mean equal keys, and every member accepts the same signatures.
 
 use std::{fmt, str::FromStr};
 
+use bech32::{Bech32m, Hrp};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
+use sha2::{Digest, Sha512};
+use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
+
+use crate::crypto::{Secret, message};
+
+/// The human part of a Bit Chat ID (BIP 350).
+const HUMAN_PART: Hrp = Hrp::parse_unchecked("bitchat");
+/// `bitchat`, `1`, 52 characters of data and 6 of checksum.
+const ID_LEN: usize = 66;
 
 /// Why a key, certificate, signature or Bit Chat ID was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,11 +30,11 @@ pub enum IdentityError {
     #[error("the signature does not verify")]
     BadSignature,
     /// The text is not a Bit Chat ID.
-    #[error(
-        "not a Bit Chat ID: it starts with \"bitchat1\" and has {expected} characters",
-        expected = 66
-    )]
+    #[error("not a Bit Chat ID: it starts with \"bitchat1\" and has {ID_LEN} characters")]
     BadId,
+    /// A secret with oneself was asked for.
+    #[error("this is your own identity")]
+    Oneself,
 }
 
 /// A person's public key: a long-term Ed25519 key. Shown as its Bit Chat ID (bech32m, `bitchat1...`).
@@ -32,15 +46,16 @@ pub struct IdentityId([u8; 32]);
 pub struct DeviceId([u8; 32]);
 
 impl IdentityId {
-    /// Accepts only canonical, torsion-free, strong keys (CRYPTO notation).
+    /// Accepts only 32 bytes that are a canonical, torsion-free, strong key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
-        let _ = bytes;
-        todo!()
+        check_key(bytes).map(Self)
     }
+
     /// The key's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
     /// Checks `Sig(self, label; parts)` with `verify_strict`.
     pub fn verify(
         &self,
@@ -48,36 +63,58 @@ impl IdentityId {
         parts: &[&[u8]],
         signature: &[u8; 64],
     ) -> Result<(), IdentityError> {
-        let _ = (label, parts, signature);
-        todo!()
+        verify(&self.0, label, parts, signature)
     }
 }
+
 impl fmt::Display for IdentityId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        bech32::encode_lower_to_fmt::<Bech32m, _>(f, HUMAN_PART, &self.0).map_err(|_| fmt::Error)
     }
 }
+
+/// Eight characters behind the `bitchat1` that all share: the whole ID has no place in a log.
 impl fmt::Debug for IdentityId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.to_string();
+        let start = HUMAN_PART.as_bytes().len() + 1;
+        f.write_str(whole.get(start..start + 8).unwrap_or_default())
     }
 }
+
 impl FromStr for IdentityId {
     type Err = IdentityError;
-    fn from_str(_s: &str) -> Result<Self, IdentityError> {
-        todo!()
+
+    /// Takes lower case, or upper case throughout (as QR codes prefer); refuses any other form.
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        if text.len() != ID_LEN || !text.is_ascii() {
+            return Err(IdentityError::BadId);
+        }
+        let lower = text.to_ascii_lowercase();
+        if text != lower && text != text.to_ascii_uppercase() {
+            return Err(IdentityError::BadId);
+        }
+        // `decode` takes either checksum and ignores padding bits: encoding again leaves one form.
+        let (_, bytes) = bech32::decode(&lower).map_err(|_| IdentityError::BadId)?;
+        let id = Self::from_bytes(&bytes).map_err(|_| IdentityError::BadId)?;
+        if id.to_string() != lower {
+            return Err(IdentityError::BadId);
+        }
+        Ok(id)
     }
 }
+
 impl DeviceId {
-    /// Accepts only canonical, torsion-free, strong keys.
+    /// Accepts only 32 bytes that are a canonical, torsion-free, strong key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
-        let _ = bytes;
-        todo!()
+        check_key(bytes).map(Self)
     }
+
     /// The key's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
     /// Checks `Sig(self, label; parts)` with `verify_strict`.
     pub fn verify(
         &self,
@@ -85,85 +122,112 @@ impl DeviceId {
         parts: &[&[u8]],
         signature: &[u8; 64],
     ) -> Result<(), IdentityError> {
-        let _ = (label, parts, signature);
-        todo!()
+        verify(&self.0, label, parts, signature)
     }
 }
+
 impl fmt::Display for DeviceId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
+
+/// Eight digits only: the whole id has no place in a log.
 impl fmt::Debug for DeviceId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0[..4]))
     }
 }
 
-/// A person's secret key.
-pub struct IdentityKey(ed25519_dalek::SigningKey);
+/// A person's secret key, wiped when dropped.
+pub struct IdentityKey(SigningKey);
 
-/// A device's secret key.
-pub struct DeviceKey(ed25519_dalek::SigningKey);
+/// A device's secret key, wiped when dropped.
+pub struct DeviceKey(SigningKey);
 
 impl IdentityKey {
-    /// A new key.
+    /// A new key: its seed is 32 bytes of `rng`.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let _ = rng;
-        todo!()
+        Self(generate(rng))
     }
-    /// The key with this 32-byte seed.
+
+    /// The key with this 32-byte seed (RFC 8032, section 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let _ = seed;
-        todo!()
+        Self(SigningKey::from_bytes(seed))
     }
+
     /// The seed, to be kept.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        todo!()
+        Zeroizing::new(self.0.to_bytes())
     }
+
     /// The public half.
     pub fn id(&self) -> IdentityId {
-        todo!()
+        IdentityId(self.0.verifying_key().to_bytes())
     }
+
     /// `Sig(identity, label; parts)`.
     pub fn sign(&self, label: &str, parts: &[&[u8]]) -> [u8; 64] {
-        let _ = (label, parts);
-        todo!()
+        sign(&self.0, label, parts)
     }
+
     /// `cert = Sig(identity, "device"; device ‖ u64 created)`; `created` in Unix seconds.
     pub fn certify(&self, device: &DeviceId, created: u64) -> Certificate {
-        let _ = (device, created);
-        todo!()
+        Certificate {
+            identity: self.id(),
+            device: *device,
+            created,
+            signature: self.sign("device", &[device.as_bytes(), &created.to_be_bytes()]),
+        }
+    }
+
+    /// The first secret of the direct channel with `other`: X25519 (RFC 7748) of the two
+    /// identities, mapped from Ed25519. The same for both; refused with oneself.
+    pub fn direct_secret(&self, other: &IdentityId) -> Result<Secret, IdentityError> {
+        if *other == self.id() {
+            return Err(IdentityError::Oneself);
+        }
+        let scalar = Zeroizing::new(self.0.to_scalar_bytes());
+        let point = VerifyingKey::from_bytes(&other.0)
+            .map_err(|_| IdentityError::BadKey)?
+            .to_montgomery();
+        let shared = StaticSecret::from(*scalar).diffie_hellman(&PublicKey::from(point.to_bytes()));
+        if !shared.was_contributory() {
+            return Err(IdentityError::BadKey);
+        }
+        Ok(Secret::new(shared.to_bytes()))
     }
 }
+
 impl DeviceKey {
-    /// A new key.
+    /// A new key: its seed is 32 bytes of `rng`.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let _ = rng;
-        todo!()
+        Self(generate(rng))
     }
-    /// The key with this 32-byte seed.
+
+    /// The key with this 32-byte seed (RFC 8032, section 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let _ = seed;
-        todo!()
+        Self(SigningKey::from_bytes(seed))
     }
+
     /// The seed, to be kept.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        todo!()
+        Zeroizing::new(self.0.to_bytes())
     }
+
     /// The public half.
     pub fn id(&self) -> DeviceId {
-        todo!()
+        DeviceId(self.0.verifying_key().to_bytes())
     }
+
     /// `Sig(device, label; parts)`.
     pub fn sign(&self, label: &str, parts: &[&[u8]]) -> [u8; 64] {
-        let _ = (label, parts);
-        todo!()
+        sign(&self.0, label, parts)
     }
 }
 
 /// An identity's signed word that a device is its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Certificate {
     /// Who certifies.
     pub identity: IdentityId,
@@ -174,15 +238,75 @@ pub struct Certificate {
     /// `Sig(identity, "device"; device ‖ u64 created)`.
     pub signature: [u8; 64],
 }
+
 impl Certificate {
     /// Checks the signature.
     pub fn verify(&self) -> Result<(), IdentityError> {
-        todo!()
+        self.identity.verify(
+            "device",
+            &[self.device.as_bytes(), &self.created.to_be_bytes()],
+            &self.signature,
+        )
     }
 }
 
-/// The 60 digits that two people compare by voice, in twelve groups of five. The same for both.
+/// Without the signature, which tells a reader nothing.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("identity", &self.identity)
+            .field("device", &self.device)
+            .field("created", &self.created)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The 60 digits that two people compare by voice, in twelve groups of five, with a space between.
+/// The same for both: the lower identity's half comes first.
 pub fn safety_number(a: &IdentityId, b: &IdentityId) -> String {
-    let _ = (a, b);
-    todo!()
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let mut groups = Vec::with_capacity(12);
+    for id in [low, high] {
+        let digest = Sha512::digest(message("safety", &[id.as_bytes()]));
+        for chunk in digest[..30].chunks_exact(5) {
+            let number = chunk
+                .iter()
+                .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
+            groups.push(format!("{:05}", number % 100_000));
+        }
+    }
+    groups.join(" ")
+}
+
+fn check_key(bytes: &[u8]) -> Result<[u8; 32], IdentityError> {
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| IdentityError::BadKey)?;
+    let point = VerifyingKey::from_bytes(&bytes)
+        .map_err(|_| IdentityError::BadKey)?
+        .to_edwards();
+    if point.compress().to_bytes() != bytes || point.is_small_order() || !point.is_torsion_free() {
+        return Err(IdentityError::BadKey);
+    }
+    Ok(bytes)
+}
+
+fn verify(
+    key: &[u8; 32],
+    label: &str,
+    parts: &[&[u8]],
+    signature: &[u8; 64],
+) -> Result<(), IdentityError> {
+    VerifyingKey::from_bytes(key)
+        .map_err(|_| IdentityError::BadKey)?
+        .verify_strict(&message(label, parts), &Signature::from_bytes(signature))
+        .map_err(|_| IdentityError::BadSignature)
+}
+
+fn sign(key: &SigningKey, label: &str, parts: &[&[u8]]) -> [u8; 64] {
+    key.sign(&message(label, parts)).to_bytes()
+}
+
+fn generate(rng: &mut impl CryptoRng) -> SigningKey {
+    let mut seed = Zeroizing::new([0; 32]);
+    rng.fill_bytes(seed.as_mut());
+    SigningKey::from_bytes(&seed)
 }

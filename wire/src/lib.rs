@@ -14,3 +14,4 @@ pub mod link;
 pub mod message;
 pub mod proto;
 pub mod stream;
+mod text;

@@ -1,10 +1,43 @@
 //! The channel file (`.chat`) and its link form (`docs/PROTOCOL.md`, channel file).
+//!
+//! A file is kept as the bytes that it was, so that ids, signature and unknown keys never change by
+//! passing through this program.
 
+use std::{collections::BTreeMap, fmt};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use sha1::{Digest as _, Sha1};
+use zeroize::Zeroizing;
+
+use super::{ChannelFileError, hints};
 use crate::{
+    bencode::{self, Limits},
     channel::ChannelId,
     crypto::Secret,
     identity::{IdentityId, IdentityKey},
+    text,
 };
+
+/// The largest channel file, in bytes.
+pub const MAX_FILE: usize = 256 * 1024;
+/// Bytes of a channel's name.
+pub const MAX_CHANNEL_NAME: usize = 128;
+/// What a link starts with.
+pub const LINK_SCHEME: &str = "bitchat:";
+
+/// A file as it is made is three levels deep and holds a few hundred values; the rest is room for keys to come.
+const LIMITS: Limits = Limits {
+    depth: 16,
+    values: 16_384,
+    canonical: true,
+};
+/// The base64url characters of the largest file.
+const MAX_LINK: usize = (MAX_FILE * 4).div_ceil(3);
+/// The version of `info` that this program knows.
+const VERSION: u64 = 1;
+/// What the signature over `info` is labelled with.
+const SIGNATURE_LABEL: &str = "channel file";
 
 /// Who may link in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +49,29 @@ pub enum Policy {
     Invite,
 }
 
-/// Why a channel file or link was refused. One clear line each, fit for a user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChannelFileError {
-    /// Replace by the real variants.
-    #[error("placeholder")]
-    Placeholder,
+impl Policy {
+    /// `open` or `invite`, as in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Invite => "invite",
+        }
+    }
+}
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+impl std::str::FromStr for Policy {
+    type Err = ChannelFileError;
+    fn from_str(s: &str) -> Result<Self, ChannelFileError> {
+        match s {
+            "open" => Ok(Self::Open),
+            "invite" => Ok(Self::Invite),
+            _ => Err(ChannelFileError::UnknownPolicy),
+        }
+    }
 }
 
 /// The signed part of a channel file.
@@ -40,6 +89,19 @@ pub struct ChannelInfo {
     pub secret: Secret,
     /// 1.
     pub version: u64,
+}
+
+impl fmt::Debug for ChannelInfo {
+    /// All but the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelInfo")
+            .field("created", &self.created)
+            .field("name", &self.name)
+            .field("owner", &self.owner)
+            .field("policy", &self.policy)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What it takes to make a channel.
@@ -64,59 +126,246 @@ pub struct NewChannel<'a> {
 #[derive(Clone)]
 pub struct ChannelFile {
     info: ChannelInfo,
+    id: ChannelId,
+    infohash: [u8; 20],
+    trackers: Vec<Vec<String>>,
+    nodes: Vec<(String, u16)>,
+    relays: Vec<String>,
+    /// The file; it holds the secret.
+    raw: Zeroizing<Vec<u8>>,
 }
+
+impl fmt::Debug for ChannelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelFile")
+            .field("id", &self.id)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys of a dictionary, each with its value's bytes.
+type Keys = BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>;
 
 impl ChannelFile {
     /// Makes and signs a file.
     pub fn create(new: NewChannel<'_>, owner: &IdentityKey) -> Result<Self, ChannelFileError> {
-        let _ = (new, owner);
-        todo!()
+        if !text::is_name(new.name, MAX_CHANNEL_NAME) {
+            return Err(ChannelFileError::BadName);
+        }
+        let trackers = hints::check_trackers(new.trackers)?;
+        hints::check_nodes(&new.nodes)?;
+        hints::check_relays(&new.relays)?;
+
+        let mut info = Keys::new();
+        put(&mut info, "created", &new.created);
+        put(&mut info, "name", &new.name);
+        put(
+            &mut info,
+            "owner",
+            serde_bytes::Bytes::new(owner.id().as_bytes()),
+        );
+        put(&mut info, "policy", new.policy.as_str());
+        put(&mut info, "secret", serde_bytes::Bytes::new(&*new.secret));
+        put(&mut info, "version", &VERSION);
+        let info = write(&info);
+        let signature = owner.sign(SIGNATURE_LABEL, &[&info]);
+
+        let mut keys = Keys::new();
+        put_trackers(&mut keys, &trackers);
+        if !new.nodes.is_empty() {
+            put(&mut keys, "nodes", &new.nodes);
+        }
+        if !new.relays.is_empty() {
+            put(&mut keys, "relays", &new.relays);
+        }
+        keys.insert(b"info".to_vec(), info);
+        put(&mut keys, "signature", serde_bytes::Bytes::new(&signature));
+        // Read like any other, so that nothing is made that others refuse.
+        Self::parse(&write(&keys))
     }
+
     /// Parses and checks the bytes of a file: at most 256 KiB, canonical bencode, signed by its owner.
     pub fn parse(bytes: &[u8]) -> Result<Self, ChannelFileError> {
-        let _ = bytes;
-        todo!()
+        if bytes.len() > MAX_FILE {
+            return Err(ChannelFileError::TooLarge);
+        }
+        bencode::scan(bytes, LIMITS)?;
+        if bytes.first() != Some(&b'd') {
+            return Err(ChannelFileError::NotADictionary);
+        }
+        let key = |name: &str| bencode::raw_value(bytes, name.as_bytes());
+        let raw_info = key("info").ok_or(ChannelFileError::Missing("info"))?;
+        let info = parse_info(raw_info)?;
+        let signature = key("signature").ok_or(ChannelFileError::Missing("signature"))?;
+        let signature = array::<64>(signature).ok_or(ChannelFileError::BadValue("signature"))?;
+        info.owner
+            .verify(SIGNATURE_LABEL, &[raw_info], signature)
+            .map_err(|_| ChannelFileError::BadSignature)?;
+        Ok(Self {
+            info,
+            id: ChannelId::of_info(raw_info),
+            infohash: Sha1::digest(raw_info).into(),
+            trackers: hints::read_trackers(key("announce"), key("announce-list"))?,
+            nodes: hints::read_nodes(key("nodes"))?,
+            relays: hints::read_relays(key("relays"))?,
+            raw: Zeroizing::new(bytes.to_vec()),
+        })
     }
-    /// Parses `bitchat:` + base64url (no padding).
+
+    /// Parses `bitchat:` + base64url (no padding). White space around it is passed over, and the scheme's case does not matter.
     pub fn parse_link(link: &str) -> Result<Self, ChannelFileError> {
-        let _ = link;
-        todo!()
+        let link = link.trim();
+        let (scheme, data) = link
+            .split_at_checked(LINK_SCHEME.len())
+            .ok_or(ChannelFileError::BadLink)?;
+        if !scheme.eq_ignore_ascii_case(LINK_SCHEME) {
+            return Err(ChannelFileError::BadLink);
+        }
+        if data.len() > MAX_LINK {
+            return Err(ChannelFileError::TooLarge);
+        }
+        let bytes = URL_SAFE_NO_PAD
+            .decode(data)
+            .map_err(|_| ChannelFileError::BadLink)?;
+        Self::parse(&Zeroizing::new(bytes))
     }
-    /// The file's canonical bytes.
+
+    /// The file's canonical bytes. They hold the secret.
     pub fn to_bytes(&self) -> Vec<u8> {
-        todo!()
+        self.raw.to_vec()
     }
-    /// The same bytes as a link.
+
+    /// The same bytes as a link. It holds the secret.
     pub fn to_link(&self) -> String {
-        todo!()
+        format!(
+            "{LINK_SCHEME}{}",
+            *Zeroizing::new(URL_SAFE_NO_PAD.encode(&*self.raw))
+        )
     }
+
     /// The signed part.
     pub fn info(&self) -> &ChannelInfo {
         &self.info
     }
     /// `H("channel"; raw bencoded info)`.
     pub fn id(&self) -> ChannelId {
-        todo!()
+        self.id
     }
     /// SHA-1 of the bencoded info (BEP 3).
     pub fn infohash(&self) -> [u8; 20] {
-        todo!()
+        self.infohash
     }
     /// Tiers of tracker URLs: `announce-list`, or `announce` as the only one.
     pub fn trackers(&self) -> &[Vec<String>] {
-        todo!()
+        &self.trackers
     }
     /// DHT bootstrap nodes.
     pub fn nodes(&self) -> &[(String, u16)] {
-        todo!()
+        &self.nodes
     }
     /// Relays, as multiaddrs.
     pub fn relays(&self) -> &[String] {
-        todo!()
+        &self.relays
     }
+
     /// The same channel with other trackers (hints are not signed).
     pub fn with_trackers(&self, trackers: Vec<Vec<String>>) -> Result<Self, ChannelFileError> {
-        let _ = trackers;
-        todo!()
+        let trackers = hints::check_trackers(trackers)?;
+        let mut keys: Keys = bencode::entries(&self.raw)
+            .map(|(key, value)| (key.to_vec(), Zeroizing::new(value.to_vec())))
+            .collect();
+        put_trackers(&mut keys, &trackers);
+        Self::parse(&write(&keys))
     }
 }
+
+fn parse_info(raw: &[u8]) -> Result<ChannelInfo, ChannelFileError> {
+    use ChannelFileError::{BadValue, Missing};
+    if raw.first() != Some(&b'd') {
+        return Err(BadValue("info"));
+    }
+    let key = |name: &str| bencode::raw_value(raw, name.as_bytes());
+    let number = |name, label| {
+        let raw = key(name).ok_or(Missing(label))?;
+        serde_bencode::from_bytes::<u64>(raw).map_err(|_| BadValue(label))
+    };
+    let string = |name, label| {
+        let raw = key(name).ok_or(Missing(label))?;
+        serde_bencode::from_bytes::<String>(raw).map_err(|_| BadValue(label))
+    };
+    let bytes = |name, label| array::<32>(key(name).ok_or(Missing(label))?).ok_or(BadValue(label));
+
+    // The version first: what a later one is like cannot be known here.
+    let version = number("version", "info.version")?;
+    if version != VERSION {
+        return Err(ChannelFileError::UnknownVersion(version));
+    }
+    let created = number("created", "info.created")?;
+    let name = string("name", "info.name")?;
+    if !text::is_name(&name, MAX_CHANNEL_NAME) {
+        return Err(ChannelFileError::BadName);
+    }
+    let owner = IdentityId::from_bytes(bytes("owner", "info.owner")?)
+        .map_err(|_| BadValue("info.owner"))?;
+    let policy = string("policy", "info.policy")?.parse()?;
+    let secret: Secret = Zeroizing::new(*bytes("secret", "info.secret")?);
+    if *secret == [0; 32] {
+        return Err(ChannelFileError::ZeroSecret);
+    }
+    Ok(ChannelInfo {
+        created,
+        name,
+        owner,
+        policy,
+        secret,
+        version,
+    })
+}
+
+/// The contents of a raw byte string of `N` bytes, where they lie.
+fn array<const N: usize>(raw: &[u8]) -> Option<&[u8; N]> {
+    bencode::byte_string(raw)?.try_into().ok()
+}
+
+/// `announce` is the first tracker; `announce-list` is there when it is not the only one (BEP 12).
+fn put_trackers(keys: &mut Keys, tiers: &[Vec<String>]) {
+    keys.remove(&b"announce"[..]);
+    keys.remove(&b"announce-list"[..]);
+    let mut all = tiers.iter().flatten();
+    if let Some(first) = all.next() {
+        put(keys, "announce", first);
+        if all.next().is_some() {
+            put(keys, "announce-list", tiers);
+        }
+    }
+}
+
+fn put(keys: &mut Keys, key: &str, value: &(impl Serialize + ?Sized)) {
+    // Only floats and maps with odd keys cannot be written, and no value of ours is one.
+    let raw =
+        serde_bencode::to_bytes(&value).expect("strings, numbers and lists of them are bencode");
+    keys.insert(key.as_bytes().to_vec(), Zeroizing::new(raw));
+}
+
+/// A dictionary's bytes, its keys in order.
+fn write(keys: &Keys) -> Zeroizing<Vec<u8>> {
+    // Reserved whole: a buffer that grew would leave copies of the secret behind.
+    let len = keys
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 24)
+        .sum::<usize>()
+        + 2;
+    let mut out = Zeroizing::new(Vec::with_capacity(len));
+    out.push(b'd');
+    for (key, value) in keys {
+        bencode::put_string(&mut out, key);
+        out.extend_from_slice(value);
+    }
+    out.push(b'e');
+    out
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

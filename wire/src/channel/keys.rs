@@ -1,9 +1,18 @@
-//! Epoch keys and rendezvous hashes (`docs/PROTOCOL.md`, channels and their secrets).
+//! Channel ids, epoch keys and rendezvous hashes (`docs/PROTOCOL.md`, channels).
 
-use crate::crypto::Secret;
+use std::fmt;
+
+use crate::{
+    crypto::{Secret, expand, expand_key, extract, hash},
+    identity::IdentityId,
+};
 
 /// The epoch number of an invite-only channel's lobby.
 pub const LOBBY_EPOCH: u32 = 0xffff_ffff;
+/// The length of a rendezvous period, in seconds.
+pub const PERIOD: u64 = 86_400;
+/// How near to a period's boundary the neighbouring hash is announced too, in seconds.
+pub const PERIOD_OVERLAP: u64 = 3_600;
 
 /// A channel's id, covering its whole `info`: storage, keys and signatures use it. Shown as hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,57 +42,218 @@ pub struct EpochKeys {
 }
 
 impl ChannelId {
-    /// `H("channel"; raw bencoded info)`.
+    /// A channel with a file: `H("channel"; raw bencoded info)`.
     pub fn of_info(raw_info: &[u8]) -> Self {
-        let _ = raw_info;
-        todo!()
+        Self(hash("channel", &[raw_info]))
+    }
+
+    /// A group: `H("group"; owner-signed genesis)`.
+    pub fn of_group(genesis: &[u8]) -> Self {
+        Self(hash("group", &[genesis]))
+    }
+
+    /// A conversation of two: `H("direct"; lower id ‖ higher id)`. The same for both.
+    pub fn of_direct(a: &IdentityId, b: &IdentityId) -> Self {
+        let (low, high) = if a < b { (a, b) } else { (b, a) };
+        Self(hash("direct", &[low.as_bytes(), high.as_bytes()]))
+    }
+
+    /// Where contact requests go: `H("inbox"; id ‖ token)`.
+    pub fn of_inbox(owner: &IdentityId, token: &[u8; 12]) -> Self {
+        Self(hash("inbox", &[owner.as_bytes(), token]))
     }
 }
-impl std::fmt::Display for ChannelId {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
-impl std::fmt::Debug for ChannelId {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+
+/// Eight digits only: the whole id has no place in a log.
+impl fmt::Debug for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0[..4]))
     }
 }
-impl std::fmt::Display for RendezvousHash {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+
+impl fmt::Display for RendezvousHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
-impl std::fmt::Debug for RendezvousHash {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+
+/// Eight digits only, like every id in a log.
+impl fmt::Debug for RendezvousHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0[..4]))
+    }
+}
+
+/// Names the epoch, never a key.
+impl fmt::Debug for EpochKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EpochKeys")
+            .field("cid", &self.cid)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
 impl EpochKeys {
-    /// `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the five keys are `X(K_e, name; u32 epoch)`.
+    /// `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the five keys are `X(K_e, name; u32 e)` with
+    /// the names `tag`, `link`, `rv`, `relay` and `mail`.
     pub fn derive(cid: ChannelId, epoch: u32, secret: &[u8; 32]) -> Self {
-        let _ = (cid, epoch, secret);
-        todo!()
+        let master = extract(&cid.0, &[secret]);
+        let key = |name| expand_key(&master, name, &[&epoch.to_be_bytes()]);
+        Self {
+            cid,
+            epoch,
+            tag: key("tag"),
+            link: key("link"),
+            rendezvous: key("rv"),
+            relay: key("relay"),
+            mail: key("mail"),
+        }
     }
+
     /// The period in which `unix` (seconds) lies: `floor((unix + off) / 86,400)`.
     pub fn period(&self, unix: u64) -> u64 {
-        let _ = unix;
-        todo!()
+        unix.saturating_add(self.offset()) / PERIOD
     }
-    /// The second at which `period` begins.
+
+    /// The Unix second at which `period` begins; 0 for one that began before 1970.
     pub fn period_start(&self, period: u64) -> u64 {
-        let _ = period;
-        todo!()
+        period.saturating_mul(PERIOD).saturating_sub(self.offset())
     }
-    /// The hash of one period.
+
+    /// The hash of one period: `X(k_rv, "period"; u64 p, 20)`.
     pub fn rendezvous_hash(&self, period: u64) -> RendezvousHash {
-        let _ = period;
-        todo!()
+        let mut out = [0; 20];
+        expand(
+            &self.rendezvous,
+            "period",
+            &[&period.to_be_bytes()],
+            &mut out,
+        );
+        RendezvousHash(out)
     }
-    /// The hashes to announce at `unix`: the current one first, then a neighbour within 3,600 s of a boundary.
+
+    /// The hashes to announce at `unix`: the current one first, then a neighbour's, if the boundary
+    /// to it is at most 3,600 s away, so that clocks an hour apart still meet.
     pub fn announced(&self, unix: u64) -> Vec<RendezvousHash> {
-        let _ = unix;
-        todo!()
+        let current = self.period(unix);
+        let within = unix.saturating_add(self.offset()) % PERIOD;
+        let neighbour = if within < PERIOD_OVERLAP {
+            current.checked_sub(1)
+        } else if within >= PERIOD - PERIOD_OVERLAP {
+            current.checked_add(1)
+        } else {
+            None
+        };
+        [Some(current), neighbour]
+            .into_iter()
+            .flatten()
+            .map(|period| self.rendezvous_hash(period))
+            .collect()
+    }
+
+    /// What registers the channel at a relay for one period, and ranks relays:
+    /// `X(k_relay, "relay"; SHA-256(relay PeerId) ‖ u64 p)`.
+    pub fn relay_registration(&self, relay_peer_id: &[u8], period: u64) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let relay: [u8; 32] = Sha256::digest(relay_peer_id).into();
+        let mut out = [0; 32];
+        expand(
+            &self.relay,
+            "relay",
+            &[&relay, &period.to_be_bytes()],
+            &mut out,
+        );
+        out
+    }
+
+    /// The channel's own moment of change, so that not all channels change at midnight:
+    /// `u32 of X(k_rv, "offset"; "", 4) mod 86,400`, in seconds.
+    fn offset(&self) -> u64 {
+        let mut out = [0; 4];
+        expand(&self.rendezvous, "offset", &[], &mut out);
+        u64::from(u32::from_be_bytes(out)) % PERIOD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::IdentityKey;
+
+    fn keys(epoch: u32, secret: u8) -> EpochKeys {
+        EpochKeys::derive(ChannelId([1; 32]), epoch, &[secret; 32])
+    }
+
+    #[test]
+    fn every_input_changes_every_key() {
+        let all = [
+            keys(0, 2),
+            keys(1, 2),
+            keys(0, 3),
+            EpochKeys::derive(ChannelId([9; 32]), 0, &[2; 32]),
+        ];
+        let mut seen = std::collections::HashSet::new();
+        for k in &all {
+            for key in [&k.tag, &k.link, &k.rendezvous, &k.relay, &k.mail] {
+                assert!(seen.insert(**key), "two keys are equal");
+            }
+        }
+    }
+
+    #[test]
+    fn direct_channels_are_symmetric() {
+        let a = IdentityKey::from_seed(&[1; 32]).id();
+        let b = IdentityKey::from_seed(&[2; 32]).id();
+        assert_eq!(ChannelId::of_direct(&a, &b), ChannelId::of_direct(&b, &a));
+        assert_ne!(ChannelId::of_direct(&a, &b), ChannelId::of_direct(&a, &a));
+    }
+
+    #[test]
+    fn debug_is_short_and_keeps_keys_to_itself() {
+        assert_eq!(format!("{:?}", ChannelId([0xab; 32])), "abababab");
+        assert_eq!(
+            format!("{:?}", keys(3, 1)),
+            "EpochKeys { cid: 01010101, epoch: 3, .. }"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_period_starts_where_it_says(unix in 86_400u64..(1 << 40), secret: u8) {
+            let keys = keys(0, secret);
+            let period = keys.period(unix);
+            let start = keys.period_start(period);
+            prop_assert!(start <= unix && unix < start + PERIOD);
+            prop_assert_eq!(keys.period(start), period);
+            prop_assert_eq!(keys.period(start - 1), period - 1);
+            prop_assert_eq!(keys.period_start(period + 1), start + PERIOD);
+        }
+
+        #[test]
+        fn clocks_an_hour_apart_share_a_hash(unix in 86_400u64..(1 << 40), apart in 0..=PERIOD_OVERLAP, secret: u8) {
+            let keys = keys(0, secret);
+            let (a, b) = (keys.announced(unix), keys.announced(unix + apart));
+            prop_assert!(a.iter().any(|hash| b.contains(hash)));
+            prop_assert!(a.len() <= 2);
+            prop_assert_eq!(a[0], keys.rendezvous_hash(keys.period(unix)));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_do_no_harm() {
+        let keys = keys(0, 1);
+        assert!(!keys.announced(0).is_empty());
+        assert!(!keys.announced(u64::MAX).is_empty());
+        assert_eq!(keys.period_start(0), 0);
+        keys.period_start(u64::MAX);
     }
 }

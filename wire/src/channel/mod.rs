@@ -1,7 +1,13 @@
 //! Channels: their file, ids, secrets, keys and rendezvous hashes.
 
+mod error;
 mod file;
+mod hints;
 mod keys;
 
-pub use file::{ChannelFile, ChannelFileError, ChannelInfo, NewChannel, Policy};
-pub use keys::{ChannelId, EpochKeys, LOBBY_EPOCH, RendezvousHash};
+pub use error::ChannelFileError;
+pub use file::{
+    ChannelFile, ChannelInfo, LINK_SCHEME, MAX_CHANNEL_NAME, MAX_FILE, NewChannel, Policy,
+};
+pub use hints::{MAX_NODES, MAX_RELAY, MAX_RELAYS, MAX_TRACKERS, MAX_URL};
+pub use keys::{ChannelId, EpochKeys, LOBBY_EPOCH, PERIOD, PERIOD_OVERLAP, RendezvousHash};

@@ -1,11 +1,24 @@
 //! The three messages that make a link: a SIGMA-I exchange keyed with the channel, X25519 + ML-KEM-768.
+//!
+//! Pure: the caller moves the bytes, keeps the deadline and the limits on rates and pending
+//! handshakes, and on any error resets the stream with code 0 and sends nothing.
 
+use std::fmt;
+
+use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag};
 use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
+use super::{
+    Opener, Renewal, Role, Sealer,
+    exchange::{self, Answer, CT_LEN, DH_LEN, EK_LEN, Ephemeral, ExchangeError, Shared},
+    parts::Parts,
+};
 use crate::{
     channel::EpochKeys,
-    identity::{Certificate, DeviceKey},
-    link::{Opener, Renewal, Sealer},
+    crypto::{Secret, expand_key, extract, hash, mac},
+    identity::{Certificate, DeviceId, DeviceKey, IdentityError, IdentityId},
 };
 
 /// Length of the first message: `1 ‖ tag 32 ‖ pow 8 ‖ eI 32 ‖ ek 1184`.
@@ -15,13 +28,54 @@ pub const M2_LEN: usize = 1_337;
 /// Length of the third message: `3 ‖ box3 216`.
 pub const M3_LEN: usize = 217;
 
+/// `identity 32 ‖ device 32 ‖ created u64 ‖ cert 64 ‖ sig 64`.
+const CREDENTIAL_LEN: usize = 200;
+/// A credential and its GCM tag.
+const BOX_LEN: usize = CREDENTIAL_LEN + 16;
+
 /// Why a handshake failed. The peer is never told: the stream is reset with code 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Replace by the real variants.
-    #[error("placeholder")]
-    Placeholder,
+    /// The message has another length or number than the one that was due.
+    #[error("not the handshake message that was due")]
+    Malformed,
+    /// The tag is not this channel's on this connection: a stranger, or a relayed message.
+    #[error("the tag does not prove the channel's key on this connection")]
+    Tag,
+    /// The proof of work is not zero, as it must be outside inboxes.
+    #[error("an unexpected proof of work")]
+    ProofOfWork,
+    /// The ML-KEM key has a coefficient that is not below q.
+    #[error("not a valid ML-KEM-768 key")]
+    KemKey,
+    /// The X25519 point is of low order.
+    #[error("the X25519 exchange gave nothing secret")]
+    Point,
+    /// The sealed credential does not open: another key, or changed on the way.
+    #[error("the sealed credential does not open")]
+    Sealed,
+    /// The credential's keys or its certificate are not valid.
+    #[error("the device's certificate is not valid")]
+    Certificate,
+    /// The device did not sign this very handshake.
+    #[error("the device's signature of the handshake is not valid")]
+    Signature,
+    /// The other side is this device.
+    #[error("this device is at the other end")]
+    Oneself,
+    /// The caller does not accept this identity or device.
+    #[error("this identity or device is not accepted here")]
+    Refused,
+}
+
+impl From<ExchangeError> for HandshakeError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::KemKey => Self::KemKey,
+            ExchangeError::Point => Self::Point,
+        }
+    }
 }
 
 /// Which end of the transport connection's TLS session the handshake's initiator is.
@@ -38,19 +92,34 @@ pub enum TlsSide {
 pub struct Binding(pub [u8; 32]);
 
 impl Binding {
-    /// The TLS exporter's label.
+    /// The label of the TLS exporter (RFC 8446, section 7.5); its context is empty, its length 32.
     pub const EXPORTER_LABEL: &'static [u8] = b"EXPORTER-bitchat-link-1";
+
     /// `H("binding"; exporter ‖ SHA-256(client PeerId) ‖ SHA-256(server PeerId))`; PeerIds as bytes.
     pub fn new(exporter: &[u8; 32], client_peer_id: &[u8], server_peer_id: &[u8]) -> Self {
-        let _ = (exporter, client_peer_id, server_peer_id);
-        todo!()
+        let client = Sha256::digest(client_peer_id);
+        let server = Sha256::digest(server_peer_id);
+        Self(hash("binding", &[exporter, &client, &server]))
     }
 }
 
-/// `HMAC-SHA256(k_tag, B ‖ s)`, s = 0 if the initiator is the TLS client, else 1. A responder makes its table of these once a connection.
+/// `HMAC-SHA256(k_tag, B ‖ s)`, s = 0 if the initiator is the TLS client, else 1. A responder makes
+/// its table of these once a connection.
 pub fn link_tag(keys: &EpochKeys, binding: &Binding, initiator: TlsSide) -> [u8; 32] {
-    let _ = (keys, binding, initiator);
-    todo!()
+    let side = match initiator {
+        TlsSide::Client => 0,
+        TlsSide::Server => 1,
+    };
+    mac(&keys.tag, &[&binding.0, &[side]])
+}
+
+/// The tag of a first message, by which a responder finds the channel in its table; `None` if this
+/// is not a first message.
+pub fn m1_tag(m1: &[u8]) -> Option<[u8; 32]> {
+    if m1.len() != M1_LEN || m1[0] != 1 {
+        return None;
+    }
+    m1[1..33].try_into().ok()
 }
 
 /// Who we are, as a handshake shows it.
@@ -74,41 +143,79 @@ pub struct Established {
     pub renewal: Renewal,
 }
 
+/// Names the peer, never a key.
+impl fmt::Debug for Established {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The side that opened the stream, waiting for M2.
 pub struct Initiator {
-    _p: (),
+    /// `k_link`.
+    salt: Secret,
+    th1: [u8; 32],
+    ephemeral: Ephemeral,
 }
 
 /// The other side, waiting for M3.
 pub struct Responder {
-    _p: (),
+    prk: Secret,
+    th3: [u8; 32],
 }
 
 impl Initiator {
-    /// Makes M1.
+    /// Makes M1. `side` is our own end of the TLS session.
     pub fn start(
         keys: &EpochKeys,
         binding: Binding,
         side: TlsSide,
         rng: &mut impl CryptoRng,
     ) -> (Self, [u8; M1_LEN]) {
-        let _ = (keys, binding, side, rng);
-        todo!()
+        let (ephemeral, offer) = Ephemeral::generate(rng);
+        let m1: [u8; M1_LEN] = concat(&[
+            &[1],
+            &link_tag(keys, &binding, side),
+            &[0; 8],
+            &offer.dh,
+            offer.ek.as_slice(),
+        ]);
+        let state = Self {
+            salt: keys.link.clone(),
+            th1: th1(keys, &binding, &m1),
+            ephemeral,
+        };
+        (state, m1)
     }
-    /// Checks M2 (AEAD, certificate, signature, not ourselves, then `accept`, which holds roster and block list) and only then makes M3.
+
+    /// Checks M2 (AEAD, certificate, signature, not ourselves, then `accept`, which holds expected
+    /// identity, roster and block list) and only then makes M3.
     pub fn finish(
         self,
         m2: &[u8],
         local: Local<'_>,
         accept: impl FnOnce(&Certificate) -> bool,
     ) -> Result<([u8; M3_LEN], Established), HandshakeError> {
-        let _ = (m2, local, accept);
-        todo!()
+        let mut parts = Parts::of(m2, 2, M2_LEN).ok_or(HandshakeError::Malformed)?;
+        let (dh, ct): (&[u8; DH_LEN], &[u8; CT_LEN]) = (parts.take(), parts.take());
+        let box2: &[u8; BOX_LEN] = parts.take();
+
+        let shared = self.ephemeral.finish(dh, ct)?;
+        let prk = prk(&self.salt, &shared);
+        let th2 = hash("th2", &[&self.th1, dh, ct]);
+        let peer = open(&prk, Role::Responder, &th2, box2, local, accept)?;
+        let th3 = hash("th3", &[&th2, box2]);
+        let box3 = seal(&prk, Role::Initiator, &th3, local);
+        let established = establish(Role::Initiator, &prk, &th3, &box3, peer);
+        Ok((concat(&[&[3], &box3]), established))
     }
 }
 
 impl Responder {
-    /// Checks M1 (length, tag, pow, ek modulus, non-zero DH) and makes M2.
+    /// Checks M1 (length, tag, pow, ek modulus, non-zero DH) and makes M2. `initiator` is the end
+    /// of the TLS session that sent M1.
     pub fn start(
         keys: &EpochKeys,
         binding: Binding,
@@ -117,9 +224,27 @@ impl Responder {
         local: Local<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(Self, Box<[u8; M2_LEN]>), HandshakeError> {
-        let _ = (keys, binding, initiator, m1, local, rng);
-        todo!()
+        let mut parts = Parts::of(m1, 1, M1_LEN).ok_or(HandshakeError::Malformed)?;
+        let (tag, pow): (&[u8; 32], &[u8; 8]) = (parts.take(), parts.take());
+        let (dh, ek): (&[u8; DH_LEN], &[u8; EK_LEN]) = (parts.take(), parts.take());
+
+        let expected = link_tag(keys, &binding, initiator);
+        if !bool::from(expected.ct_eq(tag)) {
+            return Err(HandshakeError::Tag);
+        }
+        if *pow != [0; 8] {
+            return Err(HandshakeError::ProofOfWork);
+        }
+        let (Answer { dh, ct }, shared) = exchange::answer(dh, ek, rng)?;
+
+        let prk = prk(&keys.link, &shared);
+        let th2 = hash("th2", &[&th1(keys, &binding, m1), &dh, ct.as_slice()]);
+        let box2 = seal(&prk, Role::Responder, &th2, local);
+        let th3 = hash("th3", &[&th2, &box2]);
+        let m2 = Box::new(concat(&[&[2], &dh, ct.as_slice(), &box2]));
+        Ok((Self { prk, th3 }, m2))
     }
+
     /// Checks M3 in the same order as the initiator checks M2.
     pub fn finish(
         self,
@@ -127,7 +252,131 @@ impl Responder {
         local: Local<'_>,
         accept: impl FnOnce(&Certificate) -> bool,
     ) -> Result<Established, HandshakeError> {
-        let _ = (m3, local, accept);
-        todo!()
+        let mut parts = Parts::of(m3, 3, M3_LEN).ok_or(HandshakeError::Malformed)?;
+        let box3: &[u8; BOX_LEN] = parts.take();
+        let peer = open(&self.prk, Role::Initiator, &self.th3, box3, local, accept)?;
+        Ok(establish(Role::Responder, &self.prk, &self.th3, box3, peer))
     }
+}
+
+fn th1(keys: &EpochKeys, binding: &Binding, m1: &[u8]) -> [u8; 32] {
+    let epoch = keys.epoch.to_be_bytes();
+    hash("link", &[&keys.cid.0, &epoch, &binding.0, m1])
+}
+
+/// Salted with `k_link`: without the channel's key, knowing both exchanges is worth nothing.
+fn prk(salt: &Secret, shared: &Shared) -> Secret {
+    extract(salt, &[shared.as_slice()])
+}
+
+fn establish(
+    role: Role,
+    prk: &Secret,
+    th3: &[u8; 32],
+    own_or_their_box3: &[u8; BOX_LEN],
+    peer: Certificate,
+) -> Established {
+    let th4 = hash("th4", &[th3, own_or_their_box3]);
+    let root = expand_key(prk, "root", &[&th4]);
+    Established {
+        peer,
+        sealer: Sealer::new(&root, role),
+        opener: Opener::new(&root, role.other()),
+        renewal: Renewal::new(role, peer.device, root, th4),
+    }
+}
+
+/// The labels of a side's box key and of its signature.
+fn labels(sender: Role) -> (&'static str, &'static str) {
+    match sender {
+        Role::Initiator => ("M3", "link I"),
+        Role::Responder => ("M2", "link R"),
+    }
+}
+
+/// A nonce of zeros: each box key seals exactly one box.
+fn cipher(
+    prk: &Secret,
+    label: &str,
+    th: &[u8; 32],
+) -> (Aes256Gcm, Nonce<aes_gcm::aead::consts::U12>) {
+    let key = expand_key(prk, label, &[th]);
+    (Aes256Gcm::new((&*key).into()), Nonce::default())
+}
+
+/// Our credential under the transcript `th`.
+fn seal(prk: &Secret, sender: Role, th: &[u8; 32], local: Local<'_>) -> [u8; BOX_LEN] {
+    let (box_label, sig_label) = labels(sender);
+    let own = local.certificate;
+    let (identity, device) = (own.identity.as_bytes(), own.device.as_bytes());
+    let sig = local.device.sign(sig_label, &[th, identity, device]);
+    let mut out: [u8; BOX_LEN] = concat(&[
+        identity,
+        device,
+        &own.created.to_be_bytes(),
+        &own.signature,
+        &sig,
+        &[0; 16],
+    ]);
+    let (aes, nonce) = cipher(prk, box_label, th);
+    let (text, tag) = out.split_at_mut(CREDENTIAL_LEN);
+    let made = aes
+        .encrypt_inout_detached(&nonce, th, text.into())
+        .expect("200 bytes are within GCM's limit");
+    tag.copy_from_slice(&made);
+    out
+}
+
+/// Opens the other's credential and checks all of it, in the protocol's order.
+fn open(
+    prk: &Secret,
+    sender: Role,
+    th: &[u8; 32],
+    sealed: &[u8; BOX_LEN],
+    local: Local<'_>,
+    accept: impl FnOnce(&Certificate) -> bool,
+) -> Result<Certificate, HandshakeError> {
+    let (box_label, sig_label) = labels(sender);
+    let (aes, nonce) = cipher(prk, box_label, th);
+    let mut text = [0; CREDENTIAL_LEN];
+    text.copy_from_slice(&sealed[..CREDENTIAL_LEN]);
+    let mut tag = Tag::default();
+    tag.copy_from_slice(&sealed[CREDENTIAL_LEN..]);
+    aes.decrypt_inout_detached(&nonce, th, text.as_mut_slice().into(), &tag)
+        .map_err(|_| HandshakeError::Sealed)?;
+
+    let mut parts = Parts::new(&text);
+    let bad = |_: IdentityError| HandshakeError::Certificate;
+    let peer = Certificate {
+        identity: IdentityId::from_bytes(parts.take::<32>()).map_err(bad)?,
+        device: DeviceId::from_bytes(parts.take::<32>()).map_err(bad)?,
+        created: u64::from_be_bytes(*parts.take()),
+        signature: *parts.take(),
+    };
+    let sig: &[u8; 64] = parts.take();
+    peer.verify().map_err(bad)?;
+    let (identity, device) = (peer.identity.as_bytes(), peer.device.as_bytes());
+    peer.device
+        .verify(sig_label, &[th, identity, device], sig)
+        .map_err(|_| HandshakeError::Signature)?;
+    if peer.device == local.device.id() {
+        return Err(HandshakeError::Oneself);
+    }
+    if !accept(&peer) {
+        return Err(HandshakeError::Refused);
+    }
+    Ok(peer)
+}
+
+/// Joins parts whose lengths add up to `N`.
+fn concat<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut out = [0; N];
+    let mut rest = out.as_mut_slice();
+    for part in parts {
+        let (head, tail) = rest.split_at_mut(part.len());
+        head.copy_from_slice(part);
+        rest = tail;
+    }
+    debug_assert!(rest.is_empty(), "the parts fill the message");
+    out
 }

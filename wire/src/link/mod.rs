@@ -1,12 +1,19 @@
 //! Links: handshake, frames and renewal of keys (`docs/PROTOCOL.md`, link). Pure: the caller moves the bytes.
 
+mod exchange;
 mod handshake;
+mod parts;
 mod renewal;
 mod session;
 
 pub use handshake::{
     Binding, Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder,
-    TlsSide, link_tag,
+    TlsSide, link_tag, m1_tag,
 };
-pub use renewal::{KeySwitch, Renewal, RenewalError};
-pub use session::{FrameError, MAX_FRAME, MAX_MESSAGE, Opener, Role, Sealer, frame_len};
+pub use renewal::{
+    CLOSE_AFTER, Due, KeyLimits, KeySwitch, RENEW_AFTER, Renewal, RenewalError, due,
+};
+pub use session::{
+    FrameError, MAX_FRAME, MAX_KEY_BYTES, MAX_KEY_FRAMES, MAX_MESSAGE, MIN_FRAME, Opener, Role,
+    Sealer, frame_len,
+};

@@ -1,0 +1,294 @@
+//! Events: signed records in a device's log (`docs/PROTOCOL.md`, events).
+//!
+//! `E = 1 ‖ epoch u32 ‖ device 32 ‖ seq u64 ‖ prev 32 ‖ lamport u64 ‖ wall_ms u64 ‖ body`.
+//!
+//! An [`Event`] holds what one record proves by itself. Whether it continues a log, and whether its
+//! author belongs to the channel, is for whoever keeps the logs.
+
+mod body;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use body::{Body, BodyError, MAX_PROFILE_NAME, MAX_TEXT};
+
+use crate::{
+    channel::ChannelId,
+    crypto,
+    identity::{Certificate, DeviceId, DeviceKey, IdentityId},
+};
+
+/// The largest body, in bytes.
+pub const MAX_BODY: usize = 98_304;
+/// The length of everything before the body.
+pub const HEADER_LEN: usize = 93;
+/// The length of the body of a log's first event.
+pub const GENESIS_LEN: usize = 104;
+/// No Lamport time reaches this.
+pub const LAMPORT_LIMIT: u64 = 1 << 56;
+
+/// The first byte of every event.
+const VERSION: u8 = 1;
+/// What an event's signature is labelled with.
+const SIGNATURE_LABEL: &str = "event";
+
+/// `id = H("id"; cid ‖ E)`. Shown as hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub [u8; 32]);
+
+impl EventId {
+    /// What the first event of a log names as the one before it.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// The id of the event with these bytes (E) in this channel.
+    pub fn of(cid: &ChannelId, raw: &[u8]) -> Self {
+        Self(crypto::hash("id", &[&cid.0, raw]))
+    }
+}
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an event was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// Shorter than a header, or with a body of more than [`MAX_BODY`] bytes.
+    #[error("an event of {0} bytes")]
+    BadLength(usize),
+    /// Of a version that this program does not know.
+    #[error("an event of version {0}")]
+    UnknownVersion(u8),
+    /// The device's key is not acceptable.
+    #[error("the device's key is not acceptable")]
+    BadDevice,
+    /// `prev` is zero and the number is not, or the reverse.
+    #[error("the event before it is named where there is none, or not named where there is one")]
+    BadPrev,
+    /// The Lamport time reaches [`LAMPORT_LIMIT`].
+    #[error("Lamport time {0} is out of range")]
+    BadLamport(u64),
+    /// The signature does not verify, or has not 64 bytes.
+    #[error("the event's signature does not verify")]
+    BadSignature,
+    /// The first event of a log does not hold a valid certificate of the log's device.
+    #[error("the log's first event holds no valid certificate of its device")]
+    BadGenesis,
+}
+
+/// The fixed part of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHeader {
+    /// The channel's epoch.
+    pub epoch: u32,
+    /// Whose log.
+    pub device: DeviceId,
+    /// The number in that log, from 0.
+    pub seq: u64,
+    /// The id of the event before it; zeros for the first.
+    pub prev: EventId,
+    /// Lamport time.
+    pub lamport: u64,
+    /// The author's clock, in Unix milliseconds.
+    pub wall_ms: u64,
+}
+
+impl EventHeader {
+    /// Where the event stands in the channel's order.
+    pub fn order(&self) -> (u64, DeviceId, u64) {
+        (self.lamport, self.device, self.seq)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(self.device.as_bytes());
+        out.extend_from_slice(&self.seq.to_be_bytes());
+        out.extend_from_slice(&self.prev.0);
+        out.extend_from_slice(&self.lamport.to_be_bytes());
+        out.extend_from_slice(&self.wall_ms.to_be_bytes());
+    }
+
+    /// Reads and checks the header of E, and the length of the body behind it.
+    fn read(raw: &[u8]) -> Result<Self, EventError> {
+        if raw.len() > HEADER_LEN + MAX_BODY {
+            return Err(EventError::BadLength(raw.len()));
+        }
+        let mut rest = raw;
+        let short = EventError::BadLength(raw.len());
+        let [version] = take(&mut rest).ok_or(short)?;
+        if version != VERSION {
+            return Err(EventError::UnknownVersion(version));
+        }
+        let epoch = u32::from_be_bytes(take(&mut rest).ok_or(short)?);
+        let device: [u8; 32] = take(&mut rest).ok_or(short)?;
+        let seq = u64::from_be_bytes(take(&mut rest).ok_or(short)?);
+        let prev = EventId(take(&mut rest).ok_or(short)?);
+        let lamport = u64::from_be_bytes(take(&mut rest).ok_or(short)?);
+        let wall_ms = u64::from_be_bytes(take(&mut rest).ok_or(short)?);
+        if lamport >= LAMPORT_LIMIT {
+            return Err(EventError::BadLamport(lamport));
+        }
+        if (seq == 0) != (prev == EventId::ZERO) {
+            return Err(EventError::BadPrev);
+        }
+        let device = DeviceId::from_bytes(&device).map_err(|_| EventError::BadDevice)?;
+        Ok(Self {
+            epoch,
+            device,
+            seq,
+            prev,
+            lamport,
+            wall_ms,
+        })
+    }
+}
+
+/// Takes the next `N` bytes.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+/// An event whose signature was checked (or that was made here, or comes from our own store).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    header: EventHeader,
+    raw: Bytes,
+    signature: [u8; 64],
+    id: EventId,
+}
+
+impl Event {
+    /// Makes and signs an event. Its body is [`genesis_body`] if `seq` is 0, else one of [`Body`]'s.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are the fields of E, each of its own type or meaning"
+    )]
+    pub fn author(
+        cid: &ChannelId,
+        device: &DeviceKey,
+        epoch: u32,
+        seq: u64,
+        prev: EventId,
+        lamport: u64,
+        wall_ms: u64,
+        body: &[u8],
+    ) -> Result<Self, EventError> {
+        let header = EventHeader {
+            epoch,
+            device: device.id(),
+            seq,
+            prev,
+            lamport,
+            wall_ms,
+        };
+        let mut raw = Vec::with_capacity(HEADER_LEN + body.len());
+        header.write(&mut raw);
+        raw.extend_from_slice(body);
+        let signature = device.sign(SIGNATURE_LABEL, &[&cid.0, &raw]);
+        let event = Self::from_store(cid, raw.into(), &signature)?;
+        event.check_genesis()?;
+        Ok(event)
+    }
+
+    /// Decodes `raw` (= E) and checks the signature, `seq 0 <=> prev zero`, lamport < 2^56 and sizes; for seq 0 also the body's certificate.
+    pub fn verify(cid: &ChannelId, raw: Bytes, signature: &[u8]) -> Result<Self, EventError> {
+        let event = Self::from_store(cid, raw, signature)?;
+        event
+            .header
+            .device
+            .verify(SIGNATURE_LABEL, &[&cid.0, &event.raw], &event.signature)
+            .map_err(|_| EventError::BadSignature)?;
+        event.check_genesis()?;
+        Ok(event)
+    }
+
+    /// Decodes what the own store kept, without checking the signature again.
+    pub fn from_store(cid: &ChannelId, raw: Bytes, signature: &[u8]) -> Result<Self, EventError> {
+        let signature = signature.try_into().map_err(|_| EventError::BadSignature)?;
+        let header = EventHeader::read(&raw)?;
+        let id = EventId::of(cid, &raw);
+        Ok(Self {
+            header,
+            raw,
+            signature,
+            id,
+        })
+    }
+
+    fn check_genesis(&self) -> Result<(), EventError> {
+        if self.header.seq > 0 {
+            return Ok(());
+        }
+        let certificate = self.certificate().ok_or(EventError::BadGenesis)?;
+        certificate.verify().map_err(|_| EventError::BadGenesis)
+    }
+
+    /// The fixed part.
+    pub fn header(&self) -> &EventHeader {
+        &self.header
+    }
+    /// The event's id.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+    /// E, as signed.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+    /// The signature over E.
+    pub fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+    /// The body: a certificate for seq 0, else a protobuf `EventBody`.
+    pub fn body(&self) -> &[u8] {
+        self.raw.get(HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// The certificate that the first event of a log carries; `None` for any other.
+    pub fn certificate(&self) -> Option<Certificate> {
+        if self.header.seq > 0 || self.body().len() != GENESIS_LEN {
+            return None;
+        }
+        let mut rest = self.body();
+        let identity: [u8; 32] = take(&mut rest)?;
+        let created = u64::from_be_bytes(take(&mut rest)?);
+        let signature = take(&mut rest)?;
+        let identity = IdentityId::from_bytes(&identity).ok()?;
+        Some(Certificate {
+            identity,
+            device: self.header.device,
+            created,
+            signature,
+        })
+    }
+
+    /// Whether the two prove that their device forked its log: one number, two events. Both must have been verified for one channel.
+    pub fn forks(&self, other: &Self) -> bool {
+        self.header.device == other.header.device
+            && self.header.seq == other.header.seq
+            && self.id != other.id
+    }
+}
+
+/// The body of a log's first event: `identity 32 ‖ created u64 ‖ cert 64`.
+pub fn genesis_body(certificate: &Certificate) -> [u8; GENESIS_LEN] {
+    let mut body = [0; GENESIS_LEN];
+    body[..32].copy_from_slice(certificate.identity.as_bytes());
+    body[32..40].copy_from_slice(&certificate.created.to_be_bytes());
+    body[40..].copy_from_slice(&certificate.signature);
+    body
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::{identity::IdentityKey, proto};
+
+const CID: ChannelId = ChannelId([7; 32]);
+
+fn keys() -> (IdentityKey, DeviceKey) {
+    (
+        IdentityKey::from_seed(&[1; 32]),
+        DeviceKey::from_seed(&[2; 32]),
+    )
+}
+
+fn genesis() -> Event {
+    let (identity, device) = keys();
+    let body = genesis_body(&identity.certify(&device.id(), 1_700_000_000));
+    Event::author(
+        &CID,
+        &device,
+        0,
+        0,
+        EventId::ZERO,
+        1,
+        1_700_000_000_000,
+        &body,
+    )
+    .unwrap()
+}
+
+fn said(body: &[u8]) -> Event {
+    Event::author(
+        &CID,
+        &keys().1,
+        3,
+        1,
+        genesis().id(),
+        9,
+        1_700_000_000_001,
+        body,
+    )
+    .unwrap()
+}
+
+#[test]
+fn what_is_authored_verifies() {
+    for event in [
+        genesis(),
+        said(&Body::text("hello").unwrap()),
+        said(&[]),
+        said(&[0xff; MAX_BODY]),
+    ] {
+        let again = Event::verify(&CID, event.raw().clone(), event.signature()).unwrap();
+        assert_eq!(again, event);
+        assert_eq!(
+            Event::from_store(&CID, event.raw().clone(), event.signature()).unwrap(),
+            event
+        );
+        assert_eq!(event.raw().len(), HEADER_LEN + event.body().len());
+    }
+    let event = said(b"x");
+    assert_eq!(event.raw()[..5], [1, 0, 0, 0, 3]);
+    assert_eq!(event.header().order(), (9, keys().1.id(), 1));
+}
+
+#[test]
+fn every_changed_bit_is_noticed() {
+    for event in [genesis(), said(&Body::text("hello").unwrap())] {
+        for bit in (0..event.raw().len() * 8).step_by(3) {
+            let mut raw = event.raw().to_vec();
+            raw[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                Event::verify(&CID, raw.into(), event.signature()).is_err(),
+                "bit {bit} of the event"
+            );
+        }
+        for bit in (0..512).step_by(5) {
+            let mut signature = *event.signature();
+            signature[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                Event::verify(&CID, event.raw().clone(), &signature),
+                Err(EventError::BadSignature),
+                "bit {bit}"
+            );
+        }
+        for len in [
+            0,
+            1,
+            4,
+            5,
+            HEADER_LEN - 1,
+            HEADER_LEN,
+            event.raw().len() - 1,
+        ] {
+            assert!(
+                Event::verify(&CID, event.raw().slice(..len), event.signature()).is_err(),
+                "cut to {len}"
+            );
+        }
+        assert_eq!(
+            Event::verify(&CID, event.raw().clone(), &event.signature()[..63]),
+            Err(EventError::BadSignature)
+        );
+    }
+}
+
+#[test]
+fn an_event_belongs_to_one_channel() {
+    let event = said(b"x");
+    let other = ChannelId([8; 32]);
+    assert_eq!(
+        Event::verify(&other, event.raw().clone(), event.signature()),
+        Err(EventError::BadSignature)
+    );
+    assert_ne!(EventId::of(&other, event.raw()), event.id());
+}
+
+#[test]
+fn headers_out_of_range_are_refused_although_signed() {
+    let (identity, device) = keys();
+    let prev = genesis().id();
+    let author = |seq, prev, lamport, body: &[u8]| {
+        Event::author(&CID, &device, 0, seq, prev, lamport, 0, body).map(|_| ())
+    };
+    assert_eq!(author(1, EventId::ZERO, 1, b""), Err(EventError::BadPrev));
+    assert_eq!(author(0, prev, 1, b""), Err(EventError::BadPrev));
+    assert_eq!(
+        author(1, prev, LAMPORT_LIMIT, b""),
+        Err(EventError::BadLamport(LAMPORT_LIMIT))
+    );
+    assert_eq!(author(1, prev, LAMPORT_LIMIT - 1, b""), Ok(()));
+    assert_eq!(
+        author(1, prev, 1, &[0; MAX_BODY + 1]),
+        Err(EventError::BadLength(HEADER_LEN + MAX_BODY + 1))
+    );
+
+    // the same, past our own author's checks
+    let sign = |raw: &[u8]| {
+        let signature = device.sign(SIGNATURE_LABEL, &[&CID.0, raw]);
+        Event::verify(&CID, raw.to_vec().into(), &signature).map(|_| ())
+    };
+    let mut raw = said(b"x").raw().to_vec();
+    assert_eq!(sign(&raw), Ok(()));
+    raw[0] = 2;
+    assert_eq!(sign(&raw), Err(EventError::UnknownVersion(2)));
+    raw[0] = 1;
+    raw[5..37].fill(0xff);
+    assert_eq!(sign(&raw), Err(EventError::BadDevice));
+
+    // first events: the certificate must be there, verify, and be of this device
+    let certificate = identity.certify(&device.id(), 5);
+    let stranger = identity.certify(&DeviceKey::from_seed(&[9; 32]).id(), 5);
+    let mut longer = genesis_body(&certificate).to_vec();
+    longer.push(0);
+    for body in [
+        &genesis_body(&stranger)[..],
+        &longer,
+        &longer[..103],
+        &[],
+        &[0xff; GENESIS_LEN],
+    ] {
+        assert_eq!(
+            author(0, EventId::ZERO, 1, body),
+            Err(EventError::BadGenesis)
+        );
+    }
+    let mut raw = genesis().raw().to_vec();
+    raw[HEADER_LEN + 39] ^= 1; // another time in the certificate
+    assert_eq!(sign(&raw), Err(EventError::BadGenesis));
+}
+
+#[test]
+fn bodies_come_back() {
+    let first = genesis();
+    let certificate = first.certificate().unwrap();
+    assert_eq!(
+        (certificate.identity, certificate.device),
+        (keys().0.id(), keys().1.id())
+    );
+    assert_eq!(Body::of(&first), Body::Genesis(certificate));
+    assert_eq!(said(b"").certificate(), None);
+
+    let long = "é".repeat(MAX_TEXT / 2);
+    assert_eq!(
+        Body::of(&said(&Body::text(&long).unwrap())),
+        Body::Text(long.clone())
+    );
+    assert_eq!(
+        Body::text(&(long + "x")),
+        Err(BodyError::TextTooLong(MAX_TEXT + 1))
+    );
+    assert_eq!(Body::text(""), Err(BodyError::EmptyText));
+    assert_eq!(Body::of(&said(&Body::leave())), Body::Leave);
+    assert_eq!(
+        Body::of(&said(&Body::profile("Ann").unwrap())),
+        Body::Profile { name: "Ann".into() }
+    );
+    for bad in ["", "a\nb", "\u{202e}x", &"x".repeat(65)] {
+        assert_eq!(Body::profile(bad), Err(BodyError::BadName));
+    }
+}
+
+#[test]
+fn bodies_that_others_wrote_are_clamped_or_unknown() {
+    let profile = |name: &str| {
+        Body::of(&said(&body::encode(proto::event_body::Kind::Profile(
+            proto::Profile { name: name.into() },
+        ))))
+    };
+    assert_eq!(
+        profile(&"x".repeat(100)),
+        Body::Profile {
+            name: "x".repeat(64)
+        }
+    );
+    assert_eq!(
+        profile("a\u{202e}\n\u{7}b"),
+        Body::Profile { name: "ab".into() }
+    );
+    assert_eq!(profile("\n"), Body::Unknown);
+    let words = |words: &str| {
+        Body::of(&said(&body::encode(proto::event_body::Kind::Text(
+            proto::Text { text: words.into() },
+        ))))
+    };
+    assert_eq!(words(""), Body::Unknown);
+    assert_eq!(words(&"x".repeat(MAX_TEXT + 1)), Body::Unknown);
+    // not protobuf, no kind, a kind of a later version, text that is not UTF-8
+    for bytes in [
+        &[0xff, 0xff][..],
+        &[],
+        &[0xfa, 0x01, 1, 1],
+        &[0x0a, 3, 0x0a, 1, 0xff],
+    ] {
+        assert_eq!(Body::of(&said(bytes)), Body::Unknown, "{bytes:?}");
+    }
+}
+
+#[test]
+fn two_events_with_one_number_are_a_fork() {
+    let (a, b) = (said(b"a"), said(b"b"));
+    assert!(a.forks(&b) && b.forks(&a));
+    assert!(!a.forks(&a.clone()), "the same event twice is none");
+    assert!(!a.forks(&genesis()), "nor are two numbers");
+    let other = Event::author(
+        &CID,
+        &DeviceKey::from_seed(&[9; 32]),
+        3,
+        1,
+        genesis().id(),
+        9,
+        0,
+        b"a",
+    )
+    .unwrap();
+    assert!(!a.forks(&other), "nor two devices");
+}

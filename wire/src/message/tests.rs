@@ -1,0 +1,568 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::proto::*;
+
+fn bytes(len: usize) -> Bytes {
+    vec![7; len].into()
+}
+
+/// Encodes, decodes, and gives the error.
+fn refused(kind: Kind) -> MessageError {
+    decode(&encode(kind)).unwrap_err()
+}
+
+fn passes(kind: Kind) {
+    let encoded = encode(kind.clone());
+    assert!(encoded.len() <= MAX_MESSAGE, "{} bytes", encoded.len());
+    assert_eq!(decode(&encoded), Ok(Some(kind)));
+}
+
+fn claim(floor: u64, next: u64, device: usize, head: usize) -> Kind {
+    Kind::Ack(Ack {
+        claims: vec![Claim {
+            device: bytes(device),
+            floor,
+            next,
+            head: bytes(head),
+        }],
+    })
+}
+
+fn peer() -> Peer {
+    Peer {
+        device: bytes(32),
+        identity: bytes(32),
+        peer_id: bytes(MAX_PEER_ID),
+        addresses: vec![bytes(MAX_ADDRESS); MAX_ADDRESSES],
+    }
+}
+
+fn linked(change: impl Fn(&mut Peer)) -> Kind {
+    let mut peer = peer();
+    change(&mut peer);
+    Kind::Peers(Peers {
+        linked: vec![peer],
+        unlinked: vec![],
+    })
+}
+
+fn event(event: usize, signature: usize) -> SignedEvent {
+    SignedEvent {
+        event: bytes(event),
+        signature: bytes(signature),
+    }
+}
+
+#[test]
+fn messages_at_their_caps_pass() {
+    passes(Kind::Hello(Hello {
+        versions: vec![u32::MAX; MAX_VERSIONS],
+        agent: "x".repeat(MAX_AGENT),
+        listen_port: 65_535,
+    }));
+    passes(Kind::Peers(Peers {
+        linked: vec![peer(); MAX_LINKED],
+        unlinked: vec![bytes(32); MAX_UNLINKED],
+    }));
+    let claim = Claim {
+        device: bytes(32),
+        floor: u64::MAX,
+        next: u64::MAX,
+        head: bytes(16),
+    };
+    passes(Kind::Have(Have {
+        claims: vec![claim.clone(); MAX_CLAIMS],
+        more: true,
+    }));
+    passes(Kind::Ack(Ack {
+        claims: vec![claim; MAX_CLAIMS],
+    }));
+    passes(Kind::Want(Want {
+        ranges: vec![
+            Range {
+                device: bytes(32),
+                from: u64::MAX - 1,
+                to: u64::MAX
+            };
+            MAX_RANGES
+        ],
+    }));
+    passes(Kind::Events(Events {
+        events: vec![event(HEADER_LEN, 64); MAX_EVENTS],
+        backfill: true,
+    }));
+    passes(Kind::Events(Events {
+        events: vec![event(MAX_EVENT, 64); 2],
+        backfill: false,
+    }));
+    passes(Kind::Ids(Ids {
+        device: bytes(32),
+        from: u64::MAX - 256,
+        ids: vec![bytes(32); MAX_IDS],
+    }));
+    passes(Kind::Fork(Fork {
+        a: Some(event(MAX_EVENT, 64)),
+        b: Some(event(MAX_EVENT, 64)),
+    }));
+    let step = |step| Kind::Rekey(Rekey { step: Some(step) });
+    passes(step(Step::Please(RekeyPlease {})));
+    passes(step(Step::Init(RekeyInit {
+        dh: bytes(32),
+        kem: bytes(1_184),
+    })));
+    passes(step(Step::Resp(RekeyResp {
+        dh: bytes(32),
+        ciphertext: bytes(1_088),
+        signature: bytes(64),
+    })));
+    passes(step(Step::Done(RekeyDone {
+        signature: bytes(64),
+    })));
+    passes(step(Step::Go(RekeyGo {})));
+    passes(Kind::Bye(Bye { reason: 99 }));
+    for kind in [
+        Kind::Typing(Typing {}),
+        Kind::Ping(Ping { nonce: 1 }),
+        Kind::Pong(Pong { nonce: u64::MAX }),
+    ] {
+        passes(kind);
+    }
+    for kind in [
+        Kind::Invite(Invite {}),
+        Kind::File(File {}),
+        Kind::Call(Call {}),
+    ] {
+        passes(kind);
+    }
+}
+
+#[test]
+fn one_above_a_cap_is_refused() {
+    use MessageError::{BadLength, BadRange, Missing, TooMany};
+    let hello = |versions: usize, agent: usize, listen_port| {
+        Kind::Hello(Hello {
+            versions: vec![1; versions],
+            agent: "x".repeat(agent),
+            listen_port,
+        })
+    };
+    assert_eq!(
+        refused(hello(17, 0, 0)),
+        TooMany {
+            what: "versions",
+            max: 16
+        }
+    );
+    assert_eq!(
+        refused(hello(1, 65, 0)),
+        BadLength {
+            what: "an agent",
+            len: 65
+        }
+    );
+    assert_eq!(refused(hello(1, 0, 65_536)), BadRange("a port"));
+
+    assert_eq!(
+        refused(Kind::Peers(Peers {
+            linked: vec![peer(); 129],
+            unlinked: vec![]
+        })),
+        TooMany {
+            what: "linked members",
+            max: 128
+        }
+    );
+    assert_eq!(
+        refused(Kind::Peers(Peers {
+            linked: vec![],
+            unlinked: vec![bytes(32); 1_025]
+        })),
+        TooMany {
+            what: "unlinked devices",
+            max: 1_024
+        }
+    );
+    assert_eq!(
+        refused(Kind::Peers(Peers {
+            linked: vec![],
+            unlinked: vec![bytes(33)]
+        })),
+        BadLength {
+            what: "a device",
+            len: 33
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.addresses.push(bytes(1)))),
+        TooMany {
+            what: "addresses of a member",
+            max: 8
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.addresses[0] = bytes(129))),
+        BadLength {
+            what: "an address",
+            len: 129
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.addresses[0] = bytes(0))),
+        BadLength {
+            what: "an address",
+            len: 0
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.device = bytes(31))),
+        BadLength {
+            what: "a device",
+            len: 31
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.identity = bytes(0))),
+        BadLength {
+            what: "an identity",
+            len: 0
+        }
+    );
+    assert_eq!(
+        refused(linked(|peer| peer.peer_id = bytes(65))),
+        BadLength {
+            what: "a PeerId",
+            len: 65
+        }
+    );
+
+    passes(claim(0, 0, 32, 0));
+    passes(claim(0, 1, 32, 16));
+    passes(claim(1, 1, 32, 16));
+    assert_eq!(
+        refused(claim(0, 0, 31, 0)),
+        BadLength {
+            what: "a device",
+            len: 31
+        }
+    );
+    assert_eq!(
+        refused(claim(0, 0, 32, 16)),
+        BadLength {
+            what: "a head",
+            len: 16
+        }
+    );
+    assert_eq!(
+        refused(claim(0, 1, 32, 0)),
+        BadLength {
+            what: "a head",
+            len: 0
+        }
+    );
+    assert_eq!(
+        refused(claim(0, 1, 32, 32)),
+        BadLength {
+            what: "a head",
+            len: 32
+        }
+    );
+    assert_eq!(refused(claim(2, 1, 32, 16)), BadRange("a claim"));
+    let claims = vec![
+        Claim {
+            device: bytes(32),
+            floor: 0,
+            next: 0,
+            head: bytes(0)
+        };
+        1_025
+    ];
+    assert_eq!(
+        refused(Kind::Have(Have {
+            claims: claims.clone(),
+            more: false
+        })),
+        TooMany {
+            what: "claims",
+            max: 1_024
+        }
+    );
+    assert_eq!(
+        refused(Kind::Ack(Ack { claims })),
+        TooMany {
+            what: "claims",
+            max: 1_024
+        }
+    );
+
+    let want = |n: usize, device: usize, from, to| {
+        Kind::Want(Want {
+            ranges: vec![
+                Range {
+                    device: bytes(device),
+                    from,
+                    to
+                };
+                n
+            ],
+        })
+    };
+    assert_eq!(
+        refused(want(65, 32, 0, 1)),
+        TooMany {
+            what: "ranges",
+            max: 64
+        }
+    );
+    assert_eq!(
+        refused(want(1, 16, 0, 1)),
+        BadLength {
+            what: "a device",
+            len: 16
+        }
+    );
+    assert_eq!(refused(want(1, 32, 1, 1)), BadRange("a range"));
+    assert_eq!(refused(want(1, 32, 2, 1)), BadRange("a range"));
+
+    let events = |n: usize, len: usize, signature: usize| {
+        Kind::Events(Events {
+            events: vec![event(len, signature); n],
+            backfill: false,
+        })
+    };
+    assert_eq!(
+        refused(events(257, HEADER_LEN, 64)),
+        TooMany {
+            what: "events",
+            max: 256
+        }
+    );
+    assert_eq!(
+        refused(events(1, HEADER_LEN - 1, 64)),
+        BadLength {
+            what: "an event",
+            len: 92
+        }
+    );
+    assert_eq!(
+        refused(events(1, MAX_EVENT + 1, 64)),
+        BadLength {
+            what: "an event",
+            len: 98_398
+        }
+    );
+    assert_eq!(
+        refused(events(1, HEADER_LEN, 63)),
+        BadLength {
+            what: "a signature",
+            len: 63
+        }
+    );
+
+    let ids = |n: usize, id: usize, from| {
+        Kind::Ids(Ids {
+            device: bytes(32),
+            from,
+            ids: vec![bytes(id); n],
+        })
+    };
+    assert_eq!(
+        refused(ids(257, 32, 0)),
+        TooMany {
+            what: "ids",
+            max: 256
+        }
+    );
+    assert_eq!(
+        refused(ids(1, 16, 0)),
+        BadLength {
+            what: "an event id",
+            len: 16
+        }
+    );
+    assert_eq!(refused(ids(2, 32, u64::MAX - 1)), BadRange("ids"));
+    assert_eq!(
+        refused(Kind::Ids(Ids {
+            device: bytes(0),
+            from: 0,
+            ids: vec![]
+        })),
+        BadLength {
+            what: "a device",
+            len: 0
+        }
+    );
+    assert_eq!(
+        refused(Kind::Fork(Fork {
+            a: Some(event(93, 64)),
+            b: None
+        })),
+        Missing("an event of a fork")
+    );
+    assert_eq!(
+        refused(Kind::Fork(Fork {
+            a: Some(event(93, 64)),
+            b: Some(event(93, 0))
+        })),
+        BadLength {
+            what: "a signature",
+            len: 0
+        }
+    );
+
+    let step = |step| refused(Kind::Rekey(Rekey { step: Some(step) }));
+    assert_eq!(
+        step(Step::Init(RekeyInit {
+            dh: bytes(33),
+            kem: bytes(1_184)
+        })),
+        BadLength {
+            what: "a public key",
+            len: 33
+        }
+    );
+    assert_eq!(
+        step(Step::Init(RekeyInit {
+            dh: bytes(32),
+            kem: bytes(1_183)
+        })),
+        BadLength {
+            what: "an encapsulation key",
+            len: 1_183
+        }
+    );
+    assert_eq!(
+        step(Step::Resp(RekeyResp {
+            dh: bytes(32),
+            ciphertext: bytes(1),
+            signature: bytes(64)
+        })),
+        BadLength {
+            what: "a ciphertext",
+            len: 1
+        }
+    );
+    assert_eq!(
+        step(Step::Resp(RekeyResp {
+            dh: bytes(32),
+            ciphertext: bytes(1_088),
+            signature: bytes(63)
+        })),
+        BadLength {
+            what: "a signature",
+            len: 63
+        }
+    );
+    assert_eq!(
+        step(Step::Done(RekeyDone {
+            signature: bytes(65)
+        })),
+        BadLength {
+            what: "a signature",
+            len: 65
+        }
+    );
+
+    assert_eq!(
+        decode(&vec![0; MAX_MESSAGE + 1]),
+        Err(MessageError::TooLong(262_145))
+    );
+}
+
+#[test]
+fn what_later_versions_add_is_passed_over() {
+    for unknown in [
+        &[][..],
+        &[0x8a, 0x01, 2, 0xff, 0xff],
+        &[0xf8, 0x07, 5],
+        &[0x4a, 0],
+        &[0x4a, 2, 0x7a, 0],
+    ] {
+        assert_eq!(decode(unknown), Ok(None), "{unknown:?}");
+    }
+    // an unknown field beside a known kind, and within one
+    let ping = Ok(Some(Kind::Ping(Ping { nonce: 5 })));
+    assert_eq!(decode(&[0x42, 2, 0x08, 5, 0xf8, 0x07, 5]), ping);
+    assert_eq!(decode(&[0x42, 5, 0x08, 5, 0xf8, 0x07, 5]), ping);
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for bad in [
+        &[0x42][..],
+        &[0x42, 5, 1],
+        &[0x0b],
+        &[0x0c],
+        &[0x42, 1, 0x0a],
+        &[0x40, 1],
+        &[0x0a, 3, 0x12, 1, 0xff],
+        &[0xff; 16],
+        &[0x09, 1],
+    ] {
+        assert_eq!(decode(bad), Err(MessageError::Malformed), "{bad:?}");
+    }
+}
+
+/// A field with this number and these bytes.
+fn field(number: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    prost::encoding::encode_varint(body.len() as u64, &mut out);
+    out.extend_from_slice(body);
+    out
+}
+
+#[test]
+fn floods_of_empty_fields_cost_nothing() {
+    let flood = |max| {
+        Err(MessageError::TooMany {
+            what: "fields",
+            max,
+        })
+    };
+    // elements of `linked`, split over as many `peers` as well
+    assert_eq!(
+        decode(&field(2, &field(1, &[]).repeat(100_000))),
+        flood(2_048)
+    );
+    assert_eq!(
+        decode(&field(2, &field(1, &[]).repeat(1_000)).repeat(3)),
+        flood(2_048)
+    );
+    assert_eq!(decode(&field(2, &[]).repeat(100_000)), flood(16));
+    assert_eq!(
+        decode(&field(2, &field(1, &field(4, &[]).repeat(100_000)))),
+        flood(32)
+    );
+    for kind in [3, 4, 5, 6, 14] {
+        assert_eq!(
+            decode(&field(kind, &field(1, &[]).repeat(100_000))),
+            flood(2_048),
+            "kind {kind}"
+        );
+    }
+    assert_eq!(
+        decode(&field(1, &field(1, &vec![1; 200_000]))),
+        Err(MessageError::TooMany {
+            what: "versions",
+            max: 16
+        })
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        let _ = decode(&bytes);
+        let _ = crate::control::decode(&bytes);
+    }
+
+    #[test]
+    fn no_mutation_passes_a_cap(at in 0usize..2_000, to in 0u8..=255) {
+        let kind = Kind::Peers(Peers { linked: vec![peer(); 2], unlinked: vec![bytes(32); 2] });
+        let mut encoded = encode(kind);
+        let at = at % encoded.len();
+        encoded[at] = to;
+        if let Ok(Some(Kind::Peers(peers))) = decode(&encoded) {
+            proptest::prop_assert!(check_peers(&peers).is_ok());
+        }
+    }
+}
