@@ -1,1 +1,23 @@
-//! link
+//! Links: one authenticated, encrypted session with one member for one channel (`docs/PROTOCOL.md`,
+//! link handshake, frames, messages).
+//!
+//! The **hub** (permanent; mailbox [`HUB_MAILBOX`](hub)) knows which channels may be linked, runs the
+//! handshakes and starts a **link** (transient) for each that succeeds. A link is three tasks: a reader
+//! that opens, decodes and verifies; a writer that seals; a server that answers `want` from the store.
+//! All that the channel learns comes through the sender that it registered: [`LinkEvent::Up`], messages,
+//! and exactly one [`LinkEvent::Closed`] whatever the end, for which room was reserved at the start.
+
+mod acks;
+mod api;
+mod guards;
+mod handshake;
+mod hub;
+mod reader;
+mod server;
+mod session;
+mod writer;
+
+pub use acks::Acks;
+pub use api::{Accept, CloseReason, Inbound, LinkEvent, LinkHandle, LinkId, LinkUp, LocalDevice, Registration};
+pub use hub::Links;
+pub use writer::LINK_MAILBOX;

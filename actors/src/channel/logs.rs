@@ -1,0 +1,305 @@
+//! The logs of a channel as far as they are known: what may follow, what is held back, what is refused
+//! (`docs/PROTOCOL.md`, events). Pure.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bitchat_wire::{
+    event::{Event, EventId, LAMPORT_LIMIT},
+    identity::{Certificate, IdentityId},
+    proto,
+};
+use bytes::Bytes;
+
+use crate::store::LogHead;
+
+/// A device's public key as a map key: claims name devices by the thousand, and checking that each is a
+/// valid point would cost more than all the rest.
+pub(super) type Device = [u8; 32];
+
+/// Devices in a channel.
+pub(super) const MAX_DEVICES: usize = 4_096;
+/// Devices of one identity in a channel.
+pub(super) const MAX_DEVICES_PER_IDENTITY: usize = 8;
+/// Events that came before their predecessors and wait for them, in all: the ranges in flight, and some.
+pub(super) const MAX_HELD: usize = 2_048;
+/// Their raw bytes in all.
+const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
+/// An event further ahead of all that we accepted waits: a clock of the author's own making must not drag ours along.
+const MAX_LEAP: u64 = 1 << 20;
+/// Ids of a log's latest events that are kept in memory, to tell doubles from forks.
+const RECENT: usize = 64;
+
+/// One device's log.
+pub(super) struct Log {
+    pub(super) certificate: Certificate,
+    /// The number of the next event to accept; those being committed count as accepted.
+    pub(super) next: u64,
+    /// The id of the last accepted event.
+    pub(super) head: EventId,
+    /// As `next`, of what is on the disk.
+    pub(super) committed: u64,
+    /// As `head`, of what is on the disk.
+    pub(super) committed_head: EventId,
+    /// Proven to have forked: nothing from here on belongs to the log.
+    pub(super) closed_at: Option<u64>,
+    /// An event at this number broke the rules, so that the log can never go on.
+    stuck_at: Option<u64>,
+    /// Somebody's log of this device differs from ours; where, is being found out.
+    pub(super) suspect: bool,
+    lamport: u64,
+    recent: VecDeque<(u64, EventId)>,
+}
+
+/// What became of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It, and maybe held ones after it, are to be committed.
+    Accepted,
+    /// We have it.
+    Known,
+    /// It waits for its predecessors (or there was no room to, and it comes again when asked for).
+    Early,
+    /// Its device signed another event with this number; ours has this id.
+    Differs,
+    /// It does not follow our head: the logs differ somewhere before it.
+    OtherPast,
+    /// It breaks the rules.
+    Refused(&'static str),
+}
+
+/// All logs of a channel.
+#[derive(Default)]
+pub(super) struct Logs {
+    logs: HashMap<Device, Log>,
+    held: BTreeMap<(Device, u64), Event>,
+    held_bytes: usize,
+    max_lamport: u64,
+}
+
+impl Logs {
+    pub(super) fn load(heads: Vec<LogHead>) -> Self {
+        let mut logs = Self::default();
+        for head in heads {
+            logs.max_lamport = logs.max_lamport.max(head.lamport);
+            let recent = head.next.checked_sub(1).map(|last| (last, head.head));
+            let log = Log {
+                certificate: head.certificate,
+                next: head.next,
+                head: head.head,
+                committed: head.next,
+                committed_head: head.head,
+                closed_at: head.closed_at,
+                stuck_at: None,
+                suspect: false,
+                lamport: head.lamport,
+                recent: recent.into_iter().collect(),
+            };
+            logs.logs.insert(*head.certificate.device.as_bytes(), log);
+        }
+        logs
+    }
+
+    pub(super) fn get(&self, device: &Device) -> Option<&Log> {
+        self.logs.get(device)
+    }
+
+    pub(super) fn get_mut(&mut self, device: &Device) -> Option<&mut Log> {
+        self.logs.get_mut(device)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Device, &Log)> {
+        self.logs.iter()
+    }
+
+    /// The number of the next event of `device` to accept.
+    pub(super) fn next(&self, device: &Device) -> u64 {
+        self.logs.get(device).map_or(0, |log| log.next)
+    }
+
+    /// Below which number `device`'s log can grow at all; `None`: without bound.
+    pub(super) fn end(&self, device: &Device) -> Option<u64> {
+        let log = self.logs.get(device)?;
+        match (log.closed_at, log.stuck_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(super) fn is_held(&self, device: &Device, seq: u64) -> bool {
+        self.held.contains_key(&(*device, seq))
+    }
+
+    /// The Lamport time of the next event that we write.
+    pub(super) fn next_lamport(&self) -> u64 {
+        (self.max_lamport + 1).min(LAMPORT_LIMIT - 1)
+    }
+
+    /// Judges an event; `accepted` gets it and every held one that may now follow, in order.
+    pub(super) fn offer(&mut self, event: Event, accepted: &mut Vec<Event>) -> Verdict {
+        let device = *event.header().device.as_bytes();
+        let verdict = self.judge(&device, event, accepted);
+        if verdict == Verdict::Accepted {
+            while let Some(event) = self.take_held(&device, self.next(&device)) {
+                if self.judge(&device, event, accepted) != Verdict::Accepted {
+                    break;
+                }
+            }
+        }
+        verdict
+    }
+
+    fn judge(&mut self, device: &Device, event: Event, accepted: &mut Vec<Event>) -> Verdict {
+        let header = *event.header();
+        if self.end(device).is_some_and(|end| header.seq >= end) {
+            return Verdict::Refused("its log is closed");
+        }
+        let next = self.next(device);
+        if header.seq < next {
+            return match self.logs.get(device).and_then(|log| log.recent(header.seq)) {
+                Some(id) if id != event.id() => Verdict::Differs,
+                _ => Verdict::Known,
+            };
+        }
+        if header.seq > next || header.lamport > self.max_lamport.saturating_add(MAX_LEAP) {
+            self.hold(device, event);
+            return Verdict::Early;
+        }
+        if header.epoch != 0 {
+            return self.stick(device, header.seq, "its epoch is not known");
+        }
+        match self.logs.get_mut(device) {
+            None => {
+                let Some(certificate) = event.certificate() else { return Verdict::Refused("it begins no log") };
+                if self.logs.len() >= MAX_DEVICES {
+                    return Verdict::Refused("the channel has as many devices as it can");
+                }
+                if self.devices_of(&certificate.identity) >= MAX_DEVICES_PER_IDENTITY {
+                    return Verdict::Refused("its identity has as many devices as it can");
+                }
+                self.logs.insert(*device, Log::begin(certificate, &event));
+            }
+            Some(log) if header.prev != log.head => return Verdict::OtherPast,
+            Some(log) if header.lamport <= log.lamport => {
+                return self.stick(device, header.seq, "its Lamport time does not grow");
+            }
+            Some(log) => log.follow(&event),
+        }
+        self.max_lamport = self.max_lamport.max(header.lamport);
+        accepted.push(event);
+        Verdict::Accepted
+    }
+
+    fn stick(&mut self, device: &Device, seq: u64, why: &'static str) -> Verdict {
+        if let Some(log) = self.logs.get_mut(device) {
+            log.stuck_at = Some(seq);
+        }
+        Verdict::Refused(why)
+    }
+
+    /// An event of ours, made to follow.
+    pub(super) fn append_own(&mut self, event: &Event) {
+        let device = *event.header().device.as_bytes();
+        self.max_lamport = self.max_lamport.max(event.header().lamport);
+        match self.logs.get_mut(&device) {
+            Some(log) => log.follow(event),
+            None => {
+                if let Some(certificate) = event.certificate() {
+                    self.logs.insert(device, Log::begin(certificate, event));
+                }
+            }
+        }
+    }
+
+    /// An event is on the disk.
+    pub(super) fn committed(&mut self, event: &Event) {
+        let header = event.header();
+        if let Some(log) = self.logs.get_mut(header.device.as_bytes())
+            && header.seq >= log.committed
+        {
+            log.committed = header.seq + 1;
+            log.committed_head = event.id();
+        }
+    }
+
+    /// A fork at `seq` is proven.
+    pub(super) fn close(&mut self, device: &Device, seq: u64) {
+        if let Some(log) = self.logs.get_mut(device) {
+            log.closed_at = Some(log.closed_at.map_or(seq, |at| at.min(seq)));
+            log.suspect = false;
+            log.next = log.next.min(seq);
+            log.committed = log.committed.min(seq);
+            log.recent.retain(|(at, _)| *at < seq);
+        }
+        let stale: Vec<_> = self.held.range((*device, 0)..=(*device, u64::MAX)).map(|(key, _)| *key).collect();
+        for (_, held) in stale {
+            self.take_held(device, held);
+        }
+    }
+
+    /// What we have, as claimed to members.
+    pub(super) fn claim(&self, device: &Device) -> Option<proto::Claim> {
+        let log = self.logs.get(device)?;
+        let head = if log.committed == 0 { Bytes::new() } else { Bytes::copy_from_slice(&log.committed_head.0[..16]) };
+        Some(proto::Claim { device: Bytes::copy_from_slice(device), floor: 0, next: log.committed, head })
+    }
+
+    fn devices_of(&self, identity: &IdentityId) -> usize {
+        self.logs.values().filter(|log| log.certificate.identity == *identity).count()
+    }
+
+    fn hold(&mut self, device: &Device, event: Event) {
+        let size = event.raw().len();
+        let key = (*device, event.header().seq);
+        if self.held.len() < MAX_HELD && self.held_bytes + size <= MAX_HELD_BYTES && !self.held.contains_key(&key) {
+            self.held_bytes += size;
+            self.held.insert(key, event);
+        }
+    }
+
+    fn take_held(&mut self, device: &Device, seq: u64) -> Option<Event> {
+        let event = self.held.remove(&(*device, seq))?;
+        self.held_bytes -= event.raw().len();
+        Some(event)
+    }
+
+    /// Offers held events again whose Lamport time was too far ahead.
+    pub(super) fn retry_held(&mut self, accepted: &mut Vec<Event>) {
+        let ready: Vec<_> = self.held.keys().filter(|(device, seq)| self.next(device) == *seq).copied().collect();
+        for (device, seq) in ready {
+            if let Some(event) = self.take_held(&device, seq) {
+                self.offer(event, accepted);
+            }
+        }
+    }
+}
+
+impl Log {
+    fn begin(certificate: Certificate, event: &Event) -> Self {
+        Self {
+            certificate,
+            next: 1,
+            head: event.id(),
+            committed: 0,
+            committed_head: EventId::ZERO,
+            closed_at: None,
+            stuck_at: None,
+            suspect: false,
+            lamport: event.header().lamport,
+            recent: VecDeque::from([(0, event.id())]),
+        }
+    }
+
+    fn follow(&mut self, event: &Event) {
+        self.next = event.header().seq + 1;
+        self.head = event.id();
+        self.lamport = event.header().lamport;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((event.header().seq, event.id()));
+    }
+
+    fn recent(&self, seq: u64) -> Option<EventId> {
+        self.recent.iter().find(|(at, _)| *at == seq).map(|(_, id)| *id)
+    }
+}

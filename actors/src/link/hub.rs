@@ -1,0 +1,261 @@
+//! The hub: which channels may be linked, and the handshakes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bitchat_wire::{channel::ChannelId, link::Established};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LinkId, Registration,
+    guards::{Failures, Pending},
+    handshake::{self, DEADLINE, Failure},
+    session::{self, Start},
+};
+use crate::{
+    discovery::{Discovery, Outcome, Reached, Source},
+    kit::{Actor, Addr, Guard, Inbox, Scope},
+    store::Store,
+    transport::{Connection, ConnectionId, Stream, Transport},
+};
+
+/// Handshakes that wait to be started. Beyond, senders wait: the peer that floods us with streams first of all.
+const HUB_MAILBOX: usize = 256;
+/// How long a peer that failed too many handshakes stays barred.
+const BAR: Duration = Duration::from_secs(60);
+
+enum Msg {
+    Initiate(Reached),
+    Incoming(Connection, Stream),
+}
+
+/// A handle to the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Links {
+    hub: Addr<Msg>,
+    shared: Arc<Shared>,
+}
+
+struct Registered {
+    reg: Registration,
+    /// Ends the links of this registration.
+    stop: CancellationToken,
+}
+
+struct Shared {
+    channels: Mutex<HashMap<ChannelId, Registered>>,
+    /// Links and handshakes of ours, by channel and connection: one of each is enough.
+    active: Mutex<HashSet<(ChannelId, ConnectionId)>>,
+    next_id: AtomicU64,
+    pending: Arc<Pending>,
+    failures: Failures,
+    transport: Transport,
+    discovery: Discovery,
+    store: Store,
+}
+
+impl Links {
+    /// Starts the hub in `scope`.
+    pub fn start(transport: Transport, discovery: Discovery, store: Store, scope: &Scope) -> Self {
+        let shared = Arc::new(Shared {
+            channels: Mutex::default(),
+            active: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            pending: Arc::default(),
+            failures: Failures::default(),
+            transport,
+            discovery,
+            store,
+        });
+        let kept = Arc::clone(&shared);
+        let span = tracing::info_span!("links");
+        let hub = scope.permanent("links", HUB_MAILBOX, span, move || Hub { shared: Arc::clone(&kept) });
+        Self { hub, shared }
+    }
+
+    /// Lets a channel be linked. An earlier registration of it ends, with its links.
+    pub fn register(&self, reg: Registration) {
+        let registered = Registered { stop: CancellationToken::new(), reg };
+        let earlier = self.shared.channels().insert(registered.reg.cid, registered);
+        if let Some(earlier) = earlier {
+            earlier.stop.cancel();
+        }
+    }
+
+    /// No longer; its links end at once.
+    pub fn unregister(&self, cid: ChannelId) {
+        let gone = self.shared.channels().remove(&cid);
+        if let Some(gone) = gone {
+            gone.stop.cancel();
+        }
+    }
+
+    /// Tries to link over a connection that discovery made.
+    pub async fn initiate(&self, reached: Reached) {
+        // The hub is gone only when the node stops.
+        let _ = self.hub.send(Msg::Initiate(reached)).await;
+    }
+
+    /// A peer opened a link stream.
+    pub async fn incoming(&self, connection: Connection, stream: Stream) {
+        let _ = self.hub.send(Msg::Incoming(connection, stream)).await;
+    }
+}
+
+impl Shared {
+    fn channels(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Registered>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, fits: impl Fn(&Registration) -> bool) -> Option<Registration> {
+        self.channels().values().map(|registered| &registered.reg).find(|reg| fits(reg)).cloned()
+    }
+
+    fn stop_of(&self, cid: ChannelId) -> Option<CancellationToken> {
+        self.channels().get(&cid).map(|registered| registered.stop.clone())
+    }
+
+    /// Marks a channel's link on a connection as active until the guard drops; `None` when it is already.
+    fn activate(self: &Arc<Self>, cid: ChannelId, connection: ConnectionId) -> Option<Guard<impl FnOnce() + use<>>> {
+        let key = (cid, connection);
+        let active = |shared: &Self| shared.active.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        active(self).then(|| {
+            let shared = Arc::clone(self);
+            Guard::new(move || {
+                shared.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            })
+        })
+    }
+}
+
+struct Hub {
+    shared: Arc<Shared>,
+}
+
+impl Actor for Hub {
+    type Msg = Msg;
+    type Error = Infallible;
+
+    async fn run(self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), Infallible> {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = scope.stop_signal().cancelled() => return Ok(()),
+                message = inbox.recv() => message,
+            };
+            match message {
+                None => return Ok(()),
+                Some(Msg::Initiate(reached)) => {
+                    let span = tracing::info_span!("link", peer = %short(&reached.connection));
+                    scope.graceful(span, initiate(Arc::clone(&self.shared), reached, scope.clone()));
+                }
+                Some(Msg::Incoming(connection, stream)) => {
+                    let Some(place) = self.shared.pending.enter(connection.remote().ip()) else {
+                        scope.metrics().kit.dropped("link handshakes");
+                        continue; // dropping the stream resets it
+                    };
+                    let span = tracing::info_span!("link", peer = %short(&connection));
+                    let (shared, scope_) = (Arc::clone(&self.shared), scope.clone());
+                    scope.graceful(span, respond(shared, connection, stream, place, scope_));
+                }
+            }
+        }
+    }
+}
+
+async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
+    let Reached { cid, connection, address, source, .. } = reached;
+    let Some(reg) = shared.find(|reg| reg.cid == cid) else { return };
+    let Some(_active) = shared.activate(cid, connection.id()) else { return };
+    let attempt = async {
+        let mut stream = connection.open(bitchat_wire::stream::StreamKind::Link).await?;
+        let established = handshake::initiate(&connection, &mut stream, &reg).await?;
+        Ok::<_, Failure>((stream, established))
+    };
+    let result = tokio::select! {
+        biased;
+        () = scope.stop_signal().cancelled() => return,
+        result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
+    };
+    match result {
+        Ok((stream, established)) => {
+            run(&shared, &connection, reg, stream, established, Origin { initiator: true, source: Some(source), address }, &scope).await;
+        }
+        Err(failure) => {
+            tracing::debug!(%address, %failure, "no member there");
+            shared.discovery.outcome(cid, Outcome::Stranger { address }).await;
+        }
+    }
+}
+
+async fn respond(shared: Arc<Shared>, connection: Connection, mut stream: Stream, place: super::guards::Place, scope: Scope) {
+    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits));
+    let result = tokio::select! {
+        biased;
+        () = scope.stop_signal().cancelled() => return,
+        result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
+    };
+    drop(place);
+    match result {
+        Ok((reg, established)) => {
+            let address = connection.remote();
+            // A handshake of ours on the same connection may be under way: the channel decides which survives.
+            let _active = shared.activate(reg.cid, connection.id());
+            run(&shared, &connection, reg, stream, established, Origin { initiator: false, source: None, address }, &scope).await;
+        }
+        Err(failure) => {
+            stream.send.reset();
+            drop(stream);
+            tracing::debug!(%failure, "refused a link");
+            if shared.failures.count(connection.id()) {
+                connection.close();
+                shared.transport.bar(connection.peer(), connection.remote(), BAR).await;
+            }
+        }
+    }
+}
+
+struct Origin {
+    initiator: bool,
+    source: Option<Source>,
+    address: SocketAddr,
+}
+
+async fn run(shared: &Arc<Shared>, connection: &Connection, reg: Registration, stream: Stream, established: Established, origin: Origin, scope: &Scope) {
+    let (identity, peer, address) = (established.peer.identity, connection.peer(), origin.address);
+    let (cid, dialled) = (reg.cid, origin.source.is_some());
+    let Some(stop) = shared.stop_of(cid) else { return };
+    let id = LinkId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+    let start = Start {
+        id,
+        reg,
+        connection: connection.clone(),
+        stream,
+        established,
+        initiator: origin.initiator,
+        source: origin.source,
+        store: shared.store.clone(),
+        stop,
+        shutdown: scope.stop_signal().clone(),
+    };
+    let linked = || shared.discovery.outcome(cid, Outcome::Linked { identity, peer, address, dialled });
+    let up = session::run(start, linked).await;
+    if up && !scope.stop_signal().is_cancelled() {
+        shared.discovery.outcome(cid, Outcome::Lost { identity, peer, address }).await;
+    }
+}
+
+fn short(connection: &Connection) -> String {
+    let text = connection.peer().to_base58();
+    // The first characters of all ephemeral PeerIds are the same multihash prefix.
+    text.chars().rev().take(6).collect()
+}

@@ -1,0 +1,270 @@
+//! The reading half of a link: frames, renewal, decoding, verification.
+
+use std::{sync::Arc, time::Duration};
+
+use bitchat_wire::{
+    channel::ChannelId,
+    event::Event,
+    link::{Due, Opener, RENEW_AFTER, Renewal, Role, due, frame_len},
+    message,
+    proto::{self, link_message::Kind, rekey::Step},
+};
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::AsyncReadExt,
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    CloseReason, Inbound, LinkEvent, LinkId, LocalDevice,
+    writer::{Control, Usage},
+};
+use crate::transport::RecvHalf;
+
+/// The protocol version that we speak.
+pub(super) const VERSION: u32 = 1;
+/// The first frame comes right behind the handshake.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// A member that begs for renewals gets one in so much time, no more.
+const PLEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Cuts a stream into frames and opens them.
+pub(super) struct Frames {
+    stream: RecvHalf,
+    opener: Opener,
+    buffer: BytesMut,
+    ciphertext: Vec<u8>,
+}
+
+impl Frames {
+    pub(super) fn new(stream: RecvHalf, opener: Opener) -> Self {
+        Self { stream, opener, buffer: BytesMut::with_capacity(4 * 1024), ciphertext: Vec::new() }
+    }
+
+    /// The next message. Cancel-safe: what was read of it stays in the buffer, which a checked length bounds.
+    async fn next(&mut self) -> Result<&[u8], CloseReason> {
+        loop {
+            if let Some(prefix) = self.buffer.first_chunk::<4>() {
+                let len = frame_len(*prefix).map_err(protocol)?;
+                if self.buffer.len() >= 4 + len {
+                    self.buffer.advance(4);
+                    self.ciphertext.clear();
+                    self.ciphertext.extend_from_slice(&self.buffer[..len]);
+                    self.buffer.advance(len);
+                    return self.opener.open(&mut self.ciphertext).map_err(protocol);
+                }
+                self.buffer.reserve(4 + len - self.buffer.len());
+            }
+            match self.stream.read_buf(&mut self.buffer).await {
+                Ok(0) => return Err(CloseReason::Broken("the peer ended the stream".into())),
+                Ok(_) => {}
+                Err(error) => return Err(CloseReason::Broken(error.to_string())),
+            }
+        }
+    }
+}
+
+/// Waits for the first frame and checks it. Returns the peer's agent.
+pub(super) async fn hello(frames: &mut Frames) -> Result<String, CloseReason> {
+    let message = match timeout(HELLO_DEADLINE, frames.next()).await {
+        Ok(message) => message?,
+        Err(_) => return Err(CloseReason::Broken("no hello within 10 s".into())),
+    };
+    match message::decode(message).map_err(protocol)? {
+        Some(Kind::Hello(hello)) if hello.versions.contains(&VERSION) => Ok(hello.agent),
+        Some(Kind::Hello(_)) => Err(CloseReason::Protocol("no common version".into())),
+        _ => Err(CloseReason::Protocol("the first message was not hello".into())),
+    }
+}
+
+/// The link's keys and their renewal.
+pub(super) struct Keys {
+    renewal: Renewal,
+    local: Arc<LocalDevice>,
+    usage: Arc<Usage>,
+    control: mpsc::Sender<Control>,
+    since: Instant,
+    begged: bool,
+}
+
+impl Keys {
+    pub(super) fn new(renewal: Renewal, local: Arc<LocalDevice>, usage: Arc<Usage>, control: mpsc::Sender<Control>) -> Self {
+        Self { renewal, local, usage, control, since: Instant::now(), begged: false }
+    }
+
+    /// When the keys' age must be looked at next.
+    fn next_look(&self) -> Instant {
+        let soon = self.since + RENEW_AFTER.time;
+        // Renewal is due but not done: look again from time to time, to close the link at last.
+        if Instant::now() >= soon { Instant::now() + Duration::from_secs(60) } else { soon }
+    }
+
+    async fn look(&mut self, opener: &Opener) -> Result<(), CloseReason> {
+        match due(self.since.elapsed(), self.usage.get(), opener.usage()) {
+            Due::No => Ok(()),
+            Due::Renew => self.renew().await,
+            Due::Close => Err(CloseReason::Broken("the keys are used up and were not renewed".into())),
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), CloseReason> {
+        match self.renewal.role() {
+            Role::Initiator if !self.renewal.pending() => {
+                let init = self.renewal.start(&mut rand::rng()).map_err(protocol)?;
+                self.send(Control::Send(rekey(Step::Init(init)))).await
+            }
+            Role::Responder if !self.begged && !self.renewal.pending() => {
+                self.begged = true;
+                self.send(Control::Send(rekey(Step::Please(proto::RekeyPlease {})))).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn step(&mut self, step: Step, opener: &mut Opener) -> Result<(), CloseReason> {
+        match step {
+            Step::Please(_) => {
+                if self.renewal.role() == Role::Responder {
+                    return Err(CloseReason::Protocol("renewal asked of the responder".into()));
+                }
+                if self.since.elapsed() >= PLEASE_PAUSE { self.renew().await } else { Ok(()) }
+            }
+            Step::Init(init) => {
+                let resp = self.renewal.on_init(&init, &self.local.key, &mut rand::rng()).map_err(protocol)?;
+                self.send(Control::Send(rekey(Step::Resp(resp)))).await
+            }
+            Step::Resp(resp) => {
+                let (done, next) = self.renewal.on_resp(&resp, &self.local.key).map_err(protocol)?;
+                self.send(Control::SendThenSwitch(rekey(Step::Done(done)), next)).await
+            }
+            Step::Done(done) => {
+                let (theirs, go, ours) = self.renewal.on_done(&done).map_err(protocol)?;
+                opener.switch(theirs);
+                self.renewed();
+                self.send(Control::SendThenSwitch(rekey(Step::Go(go)), ours)).await
+            }
+            Step::Go(_) => {
+                opener.switch(self.renewal.on_go().map_err(protocol)?);
+                self.renewed();
+                Ok(())
+            }
+        }
+    }
+
+    fn renewed(&mut self) {
+        self.since = Instant::now();
+        self.begged = false;
+        tracing::debug!(generation = self.renewal.generation(), "keys renewed");
+    }
+
+    async fn send(&self, control: Control) -> Result<(), CloseReason> {
+        self.control.send(control).await.map_err(|_| CloseReason::Dropped)
+    }
+}
+
+/// Reads until the link ends. `events` and `wants` may wait: pressure reaches the peer through flow control.
+#[expect(clippy::too_many_arguments, reason = "the reader's ends of the link's queues")]
+pub(super) async fn run(
+    frames: &mut Frames,
+    keys: &mut Keys,
+    cid: ChannelId,
+    link: LinkId,
+    events: mpsc::Sender<LinkEvent>,
+    wants: mpsc::Sender<proto::Range>,
+    renew: Arc<Notify>,
+) -> CloseReason {
+    loop {
+        let message = tokio::select! {
+            biased;
+            () = renew.notified() => {
+                if let Err(reason) = keys.renew().await {
+                    return reason;
+                }
+                continue;
+            }
+            () = sleep_until(keys.next_look()) => {
+                if let Err(reason) = keys.look(&frames.opener).await {
+                    return reason;
+                }
+                continue;
+            }
+            message = frames.next() => match message {
+                Ok(message) => message::decode(message),
+                Err(reason) => return reason,
+            },
+        };
+        let handled = match message {
+            Ok(Some(kind)) => handle(kind, frames, keys, cid, link, &events, &wants).await,
+            Ok(None) => Ok(()), // a kind of a later version
+            Err(error) => Err(protocol(error)),
+        };
+        let handled = match handled {
+            Ok(()) => keys.look(&frames.opener).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = handled {
+            return reason;
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the reader's ends of the link's queues")]
+async fn handle(
+    kind: Kind,
+    frames: &mut Frames,
+    keys: &mut Keys,
+    cid: ChannelId,
+    link: LinkId,
+    events: &mpsc::Sender<LinkEvent>,
+    wants: &mpsc::Sender<proto::Range>,
+) -> Result<(), CloseReason> {
+    let message = match kind {
+        Kind::Rekey(proto::Rekey { step: Some(step) }) => return keys.step(step, &mut frames.opener).await,
+        Kind::Ping(proto::Ping { nonce }) => {
+            return keys.send(Control::Send(Kind::Pong(proto::Pong { nonce }))).await;
+        }
+        Kind::Want(want) => {
+            for range in want.ranges {
+                if wants.try_send(range).is_err() {
+                    return Err(CloseReason::Protocol("too many ranges wanted at once".into()));
+                }
+            }
+            return Ok(());
+        }
+        Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
+        Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
+        Kind::Events(batch) => Inbound::Events {
+            events: batch.events.into_iter().map(|event| verify(&cid, event)).collect::<Result<_, _>>()?,
+            backfill: batch.backfill,
+        },
+        Kind::Have(have) => Inbound::Claims { claims: have.claims, initial: true },
+        Kind::Ack(ack) => Inbound::Claims { claims: ack.claims, initial: false },
+        Kind::Peers(peers) => Inbound::Peers(peers),
+        Kind::Ids(ids) => Inbound::Ids(ids),
+        Kind::Fork(proto::Fork { a: Some(a), b: Some(b) }) => {
+            let pair = (verify(&cid, a)?, verify(&cid, b)?);
+            if !pair.0.forks(&pair.1) {
+                return Err(CloseReason::Protocol("a fork that is none".into()));
+            }
+            Inbound::Fork(Box::new(pair))
+        }
+        Kind::Typing(_) => Inbound::Typing,
+        // Pongs, and kinds that this version does not use yet.
+        _ => return Ok(()),
+    };
+    events.send(LinkEvent::Message { link, message }).await.map_err(|_| CloseReason::Dropped)
+}
+
+/// Signatures are checked here, on the reader's task, so that links verify in parallel.
+fn verify(cid: &ChannelId, signed: proto::SignedEvent) -> Result<Event, CloseReason> {
+    Event::verify(cid, signed.event, &signed.signature).map_err(protocol)
+}
+
+fn rekey(step: Step) -> Kind {
+    Kind::Rekey(proto::Rekey { step: Some(step) })
+}
+
+fn protocol(error: impl std::fmt::Display) -> CloseReason {
+    CloseReason::Protocol(error.to_string())
+}

@@ -1,0 +1,159 @@
+//! One link's life: reader, writer and server, and the one last word.
+
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use bitchat_wire::{link::Established, proto};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    Acks, CloseReason, LinkEvent, LinkHandle, LinkId, LinkUp, Registration, reader, server,
+    server::WANT_QUEUE,
+    writer::{self, BACKFILL_QUEUE, CONTROL_QUEUE, LINK_MAILBOX, Usage},
+};
+use crate::{
+    discovery::Source,
+    kit::Guard,
+    store::Store,
+    transport::{Connection, Stream},
+};
+
+/// How long a closing link may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+pub(super) struct Start {
+    pub(super) id: LinkId,
+    pub(super) reg: Registration,
+    pub(super) connection: Connection,
+    pub(super) stream: Stream,
+    pub(super) established: Established,
+    pub(super) initiator: bool,
+    pub(super) source: Option<Source>,
+    pub(super) store: Store,
+    /// Ends the link without a goodbye: its channel is gone.
+    pub(super) stop: CancellationToken,
+    /// The node stops.
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Runs the link to its end. `linked` is called once it is up; returns whether it ever was.
+pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnce() -> F) -> bool {
+    let Start { id, reg, connection, stream, established, initiator, source, store, stop, shutdown } = start;
+    let Established { peer, sealer, opener, renewal, .. } = established;
+    // Room for the last word is reserved now: a full mailbox cannot swallow it later.
+    let permit = tokio::select! {
+        biased;
+        () = stop.cancelled() => return false,
+        permit = reg.events.clone().reserve_owned() => match permit {
+            Ok(permit) => permit,
+            Err(_) => return false,
+        },
+    };
+
+    let (live, live_queue) = mpsc::channel(LINK_MAILBOX);
+    let (control, control_queue) = mpsc::channel(CONTROL_QUEUE);
+    let (backfill, backfill_queue) = mpsc::channel(BACKFILL_QUEUE);
+    let (wants, want_queue) = mpsc::channel(WANT_QUEUE);
+    let (close, closing) = watch::channel(None);
+    let (usage, acks) = (Arc::new(Usage::default()), Arc::new(Acks::default()));
+    let handle = LinkHandle {
+        id,
+        live,
+        acks: Arc::clone(&acks),
+        taken: Arc::new(AtomicUsize::new(0)),
+        close,
+        renew: Arc::new(Notify::new()),
+        connection: connection.clone(),
+    };
+
+    let mut tasks = JoinSet::new();
+    let span = tracing::Span::current();
+    let writer = writer::Writer {
+        sealer,
+        stream: stream.send,
+        live: live_queue,
+        control: control_queue,
+        backfill: backfill_queue,
+        acks,
+        usage: Arc::clone(&usage),
+        taken: Arc::clone(&handle.taken),
+        room: Arc::clone(&reg.room),
+        closing,
+    };
+    let agent = reg.agent.clone();
+    tasks.spawn(async move { writer.run(agent).await }.instrument(span.clone()));
+    let mut frames = reader::Frames::new(stream.recv, opener);
+    let mut keys = reader::Keys::new(renewal, Arc::clone(&reg.local), usage, control.clone());
+
+    // The first frame must be `hello`; only then does anybody hear of the link.
+    let hello = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(CloseReason::Dropped),
+        () = shutdown.cancelled() => Err(CloseReason::Dropped),
+        hello = reader::hello(&mut frames) => hello,
+    };
+    let agent = match hello {
+        Ok(agent) => agent,
+        Err(reason) => {
+            tracing::debug!(%reason, "no hello");
+            return false;
+        }
+    };
+    let up = LinkUp { handle: handle.clone(), peer, initiator, source, agent };
+    if reg.events.send(LinkEvent::Up(Box::new(up))).await.is_err() {
+        return false;
+    }
+    let mut end = CloseReason::Dropped;
+    // From here on the channel hears of the end, whatever it is.
+    let (word, last) = std::sync::mpsc::sync_channel::<CloseReason>(1);
+    let _closed = Guard::new(move || {
+        let reason = last.try_recv().unwrap_or(CloseReason::Dropped);
+        permit.send(LinkEvent::Closed { link: id, reason });
+    });
+    tracing::debug!(path = ?connection.path(), remote = %connection.remote(), "linked");
+    linked().await;
+
+    let (events, cid, renew) = (reg.events.clone(), reg.cid, Arc::clone(&handle.renew));
+    let reading = async move { reader::run(&mut frames, &mut keys, cid, id, events, wants, control, renew).await };
+    tasks.spawn(reading.instrument(span.clone()));
+    tasks.spawn(server::run(store, cid, want_queue, backfill).instrument(span));
+
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = shutdown.cancelled() => {
+            handle.close(proto::bye::Reason::Stopping);
+            // The writer says goodbye and ends; the others are dropped with the set.
+            while let Ok(Some(ended)) = tokio::time::timeout(GOODBYE, tasks.join_next()).await {
+                if let Ok(CloseReason::Ours(reason)) = ended {
+                    end = CloseReason::Ours(reason);
+                    break;
+                }
+            }
+        }
+        ended = tasks.join_next() => {
+            end = match ended {
+                Some(Ok(reason)) => reason,
+                Some(Err(panic)) => CloseReason::Broken(panic.to_string()),
+                None => CloseReason::Dropped,
+            };
+            // We break the link: the peer is told why, if it still listens.
+            if matches!(end, CloseReason::Protocol(_)) {
+                handle.close(proto::bye::Reason::Protocol);
+                let _ = tokio::time::timeout(GOODBYE, tasks.join_next()).await;
+            }
+        }
+    }
+    tracing::debug!(reason = %end, "link ended");
+    // The guard reads it when this function returns.
+    let _ = word.try_send(end);
+    true
+}
