@@ -206,21 +206,21 @@ fn liars_inside_the_channel_are_found_out() {
 
 #[test]
 fn the_first_message_is_checked_in_order() {
-    let big: &dyn Fn(&mut Vec<u8>) = &|m1| m1[73..76].fill(0xff);
-    let modulus: &dyn Fn(&mut Vec<u8>) = &|m1| {
+    let big: Change<'_> = &|m1| m1[73..76].fill(0xff);
+    let modulus: Change<'_> = &|m1| {
         // The first coefficient becomes q = 3,329 = 0xd01 itself.
         m1[73] = 0x01;
         m1[74] = (m1[74] & 0xf0) | 0x0d;
     };
-    let zero: &dyn Fn(&mut Vec<u8>) = &|m1| m1[41..73].fill(0);
-    let one: &dyn Fn(&mut Vec<u8>) = &|m1| {
+    let zero: Change<'_> = &|m1| m1[41..73].fill(0);
+    let one: Change<'_> = &|m1| {
         m1[41..73].fill(0);
         m1[41] = 1;
     };
-    let work: &dyn Fn(&mut Vec<u8>) = &|m1| m1[33] = 1;
-    let tag: &dyn Fn(&mut Vec<u8>) = &|m1| m1[1] ^= 1;
-    let long: &dyn Fn(&mut Vec<u8>) = &|m1| m1.push(0);
-    let cases: [(&[&dyn Fn(&mut Vec<u8>)], HandshakeError); 9] = [
+    let work: Change<'_> = &|m1| m1[33] = 1;
+    let tag: Change<'_> = &|m1| m1[1] ^= 1;
+    let long: Change<'_> = &|m1| m1.push(0);
+    let cases: [(&[Change<'_>], HandshakeError); 9] = [
         (&[zero], HandshakeError::Point),
         (&[one], HandshakeError::Point),
         (&[big], HandshakeError::KemKey),

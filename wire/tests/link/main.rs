@@ -58,12 +58,15 @@ fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
+/// Something done to a message on its way.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// What an attacker between the two may do to each message.
 #[derive(Default)]
 struct Wire<'a> {
-    m1: Option<&'a dyn Fn(&mut Vec<u8>)>,
-    m2: Option<&'a dyn Fn(&mut Vec<u8>)>,
-    m3: Option<&'a dyn Fn(&mut Vec<u8>)>,
+    m1: Option<Change<'a>>,
+    m2: Option<Change<'a>>,
+    m3: Option<Change<'a>>,
 }
 
 /// Whose check failed, and how.
@@ -80,7 +83,7 @@ fn run(
     bob: &Party,
     wire: &Wire<'_>,
 ) -> Result<(Established, Established), Failure> {
-    let passed = |bytes: &[u8], change: Option<&dyn Fn(&mut Vec<u8>)>| {
+    let passed = |bytes: &[u8], change: Option<Change<'_>>| {
         let mut bytes = bytes.to_vec();
         if let Some(change) = change {
             change(&mut bytes);
