@@ -254,3 +254,6 @@ impl Opener {
 fn to_u32(len: usize) -> u32 {
     u32::try_from(len).expect("lengths are below MAX_FRAME")
 }
+
+#[cfg(test)]
+mod tests;
