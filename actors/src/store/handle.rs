@@ -1,0 +1,345 @@
+//! The handle that others hold.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bitchat_wire::{
+    channel::ChannelId,
+    event::{Event, EventId},
+    identity::{DeviceId, IdentityId},
+};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::{
+    api::{ChannelRecord, Delivery, KnownPeer, LogEntry, LogHead, NewEvent, PageQuery},
+    error::{Fail, StoreError},
+    history, logs, migrate, open, reader, tables, thread,
+    thread::{Call, Post},
+    writer::{self, Counters, Work},
+};
+use crate::kit::{Addr, AskError, Scope, SendError};
+
+/// Calls that wait for the writer. Each channel has a few in flight, so this is reached only when the
+/// disk stands still.
+const WRITES: usize = 1_024;
+/// Calls that wait for the reader.
+const READS: usize = 256;
+/// How long an append waits for its commit before it says that the store does not answer: longer than
+/// a slow disk takes for one transaction, short enough that a dead one is noticed.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A handle to the store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writes: Addr<Post<Work>>,
+    reads: Addr<Post<Connection>>,
+}
+
+impl Store {
+    /// Opens (or makes) the database and starts its threads in `scope`; migrates it, after a copy.
+    pub async fn open(path: &Path, scope: &Scope) -> Result<Self, StoreError> {
+        Self::open_with(path, scope, migrate::STEPS).await
+    }
+
+    pub(super) async fn open_with(
+        path: &Path,
+        scope: &Scope,
+        steps: &'static [&'static str],
+    ) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let first = path.clone();
+        let (writer, reader) = tokio::task::spawn_blocking(move || {
+            let writer = open::writer(&first, steps)?;
+            Ok::<_, StoreError>((writer, open::reader(&first)?))
+        })
+        .await
+        .map_err(|_| StoreError::Gone)??;
+        let counters = Counters::register(scope.metrics());
+        let opened = Opened::new(path.clone(), writer);
+        let writes = thread::start(scope, "store-writer", WRITES, move |queue| {
+            match opened.take(|path| open::writer(path, steps)) {
+                Ok(conn) => writer::run(conn, counters.clone(), queue),
+                Err(error) => {
+                    queue.refuse_all(&error);
+                    Err(error)
+                }
+            }
+        });
+        let opened = Opened::new(path, reader);
+        let reads = thread::start(scope, "store-reader", READS, move |queue| {
+            match opened.take(open::reader) {
+                Ok(conn) => reader::run(conn, queue),
+                Err(error) => {
+                    queue.refuse_all(&error);
+                    Err(error)
+                }
+            }
+        });
+        Ok(Self { writes, reads })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Work) -> Result<T, Fail> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.writes.ask(|reply| Call::post(reply, work)).await;
+        answer.map_err(unanswered)?
+    }
+
+    /// Puts a call into the writer's queue before it returns.
+    fn write_in_order<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Work) -> Result<T, Fail> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.writes.try_send(Call::post(reply, work));
+        async move {
+            queued.map_err(|error| match error {
+                SendError::Full(_) => StoreError::Busy,
+                SendError::Stopped(_) => StoreError::Gone,
+            })?;
+            match tokio::time::timeout(COMMIT_PATIENCE, answer).await {
+                Ok(Ok(end)) => end,
+                _ => Err(StoreError::Gone),
+            }
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Fail> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let read = |conn: &mut Connection| reader::view(conn, read);
+        let answer = self.reads.ask(|reply| Call::post(reply, read)).await;
+        answer.map_err(unanswered)?
+    }
+
+    // -- settings of the node (device key, reset key, port) ------------------------------------
+
+    /// A named value.
+    pub async fn value(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let name = name.to_owned();
+        self.read(move |conn| reader::value(conn, &name)).await
+    }
+
+    /// Keeps a named value.
+    pub async fn set_value(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let value = Zeroizing::new(value.to_vec());
+        self.write(move |work| tables::set_value(work, &name, &value))
+            .await
+    }
+
+    // -- channels ------------------------------------------------------------------------------
+
+    /// Keeps a channel; its file is replaced when the channel is there already (and when it was joined
+    /// is not).
+    pub async fn put_channel(&self, channel: ChannelRecord) -> Result<(), StoreError> {
+        self.write(move |work| tables::put_channel(work, &channel))
+            .await
+    }
+
+    /// All channels, the oldest first.
+    pub async fn channels(&self) -> Result<Vec<ChannelRecord>, StoreError> {
+        self.read(reader::channels).await
+    }
+
+    /// Forgets a channel and all that belongs to it.
+    pub async fn remove_channel(&self, cid: ChannelId) -> Result<(), StoreError> {
+        self.write(move |work| tables::remove_channel(work, &cid))
+            .await
+    }
+
+    // -- logs ------------------------------------------------------------------------------------
+
+    /// The logs of a channel, in the order of their devices.
+    pub async fn heads(&self, cid: ChannelId) -> Result<Vec<LogHead>, StoreError> {
+        self.read(move |conn| history::heads(conn, &cid)).await
+    }
+
+    /// Commits events, all or none; each must follow its log ([`StoreError::Gap`]). Returns their
+    /// positions once they are on the disk. Calls are committed in the order in which they were made,
+    /// many in one transaction; when one fails, so does every later one that builds on it.
+    ///
+    /// The call is queued before this returns, whether or not the future is ever polled: dropping it
+    /// gives up the answer alone. When 1,024 calls wait already, nothing is queued and the future says
+    /// [`StoreError::Busy`] at once, so a caller with fewer in flight never meets that. Without an answer
+    /// for 30 s it says [`StoreError::Gone`]; the events may be kept all the same.
+    pub fn append(
+        &self,
+        cid: ChannelId,
+        events: Vec<NewEvent>,
+    ) -> impl Future<Output = Result<Vec<u64>, StoreError>> + Send + 'static + use<> {
+        self.write_in_order(move |work| logs::append(work, &cid, &events))
+    }
+
+    /// Events `from..to` of a log, in order, stopping before `max_bytes` of raw events are passed (but
+    /// always at least one, if there is one).
+    pub async fn events(
+        &self,
+        cid: ChannelId,
+        device: DeviceId,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(move |conn| history::events(conn, &cid, device, &(from..to), max_bytes))
+            .await
+    }
+
+    /// The ids of events `from..to` of a log, at most 256.
+    pub async fn event_ids(
+        &self,
+        cid: ChannelId,
+        device: DeviceId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<EventId>, StoreError> {
+        self.read(move |conn| history::event_ids(conn, &cid, device, &(from..to)))
+            .await
+    }
+
+    /// What an idempotency key made.
+    pub async fn by_key(&self, cid: ChannelId, key: &str) -> Result<Option<EventId>, StoreError> {
+        let key = key.to_owned();
+        self.read(move |conn| history::by_key(conn, &cid, &key))
+            .await
+    }
+
+    /// One event.
+    pub async fn entry(&self, cid: ChannelId, id: EventId) -> Result<Option<LogEntry>, StoreError> {
+        self.read(move |conn| history::entry(conn, &cid, id)).await
+    }
+
+    /// A page of the log, oldest first. It ends early where it would pass 16 MiB of events.
+    pub async fn page(
+        &self,
+        cid: ChannelId,
+        query: PageQuery,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        self.read(move |conn| history::page(conn, &cid, query))
+            .await
+    }
+
+    /// What arrived after `position`, in that order, at most `limit` (capped at 1,000, and at 16 MiB of
+    /// events); of one channel or of all. Nothing more is there when the answer is empty.
+    pub async fn since(
+        &self,
+        cid: Option<ChannelId>,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        self.read(move |conn| history::since(conn, cid.as_ref(), position, limit))
+            .await
+    }
+
+    /// The newest position that was ever given; 0 before the first.
+    pub async fn last_position(&self) -> Result<u64, StoreError> {
+        self.read(history::last_position).await
+    }
+
+    // -- delivery --------------------------------------------------------------------------------
+
+    /// Keeps delivery marks (they only grow; lower ones are ignored). Queued as [`Store::append`] is.
+    pub fn set_deliveries(
+        &self,
+        cid: ChannelId,
+        marks: Vec<Delivery>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
+        self.write_in_order(move |work| tables::set_deliveries(work, &cid, &marks))
+    }
+
+    /// All delivery marks of a channel.
+    pub async fn deliveries(&self, cid: ChannelId) -> Result<Vec<Delivery>, StoreError> {
+        self.read(move |conn| reader::deliveries(conn, &cid)).await
+    }
+
+    // -- forks -----------------------------------------------------------------------------------
+
+    /// Keeps the proof that a device signed two events with one number, takes the events from the lowest
+    /// such number on out of the log (they are kept as evidence), and closes the log there. The events
+    /// must have been verified for this channel; the log itself need not be known.
+    pub async fn close_log(&self, cid: ChannelId, a: Event, b: Event) -> Result<(), StoreError> {
+        self.write(move |work| logs::close(work, &cid, &a, &b))
+            .await
+    }
+
+    /// The proofs of a channel: pairs of events of one device and number, for each device the lowest
+    /// proven.
+    pub async fn forks(&self, cid: ChannelId) -> Result<Vec<(Event, Event)>, StoreError> {
+        self.read(move |conn| history::forks(conn, &cid)).await
+    }
+
+    // -- names and the peer cache ------------------------------------------------------------------
+
+    /// The latest profile name each member signed in this channel.
+    pub async fn names(&self, cid: ChannelId) -> Result<Vec<(IdentityId, String)>, StoreError> {
+        self.read(move |conn| history::names(conn, &cid)).await
+    }
+
+    /// Remembers where a member was reached (at most 8 addresses a member, 1,024 a channel; oldest go).
+    pub async fn remember_peer(&self, cid: ChannelId, peer: KnownPeer) -> Result<(), StoreError> {
+        self.write(move |work| tables::remember_peer(work, &cid, &peer))
+            .await
+    }
+
+    /// Remembered addresses, the latest success first.
+    pub async fn known_peers(&self, cid: ChannelId) -> Result<Vec<KnownPeer>, StoreError> {
+        self.read(move |conn| reader::known_peers(conn, &cid)).await
+    }
+}
+
+fn unanswered(_: AskError) -> StoreError {
+    StoreError::Gone
+}
+
+/// The connection of a thread's first life, opened where its errors reach the caller of
+/// [`Store::open`]; later lives open their own.
+struct Opened {
+    path: PathBuf,
+    first: Mutex<Option<Connection>>,
+}
+
+impl Opened {
+    fn new(path: PathBuf, first: Connection) -> Self {
+        Self {
+            path,
+            first: Mutex::new(Some(first)),
+        }
+    }
+
+    fn take(
+        &self,
+        open: impl FnOnce(&Path) -> Result<Connection, StoreError>,
+    ) -> Result<Connection, StoreError> {
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match first {
+            Some(conn) => Ok(conn),
+            None => open(&self.path),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Lets a test work on the writer's connection.
+    pub(super) async fn tamper<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write(move |inner| Ok(work(&inner.conn))).await
+    }
+}

@@ -1,0 +1,120 @@
+//! Opening the database: whose file it is, who may read it, and how SQLite is to behave.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{error::StoreError, migrate};
+
+/// Tells our databases from those of others (`file` and SQLite know it as the application id): "BtCh".
+pub(super) const APPLICATION_ID: i32 = 0x4274_4368;
+/// How long a statement waits for a lock that another process holds, such as a copy being made.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept a connection; there are about 40 of them.
+const STATEMENTS: usize = 64;
+/// A write-ahead log that grew beyond this (in bytes) is cut back to it when it is next reused.
+const WAL_LIMIT: i64 = 64 << 20;
+
+/// Opens the database for the writer: makes it or migrates it first, if need be.
+pub(super) fn writer(path: &Path, steps: &[&str]) -> Result<Connection, StoreError> {
+    private_file(path).map_err(|e| file_error(path, &e))?;
+    let mut conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // Before anything is written, also the journal mode: the file may be somebody else's.
+    check_owner(&conn)?;
+    behave(&conn)?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Database(format!(
+            "this file system allows no write-ahead log (journal mode {mode})"
+        )));
+    }
+    // A commit is on the disk when it returns: a power cut takes nothing that was acknowledged.
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
+    // What is deleted (a channel's secret, above all) is overwritten.
+    conn.pragma_update(None, "secure_delete", true)?;
+    migrate::migrate(&mut conn, path, steps)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(conn)
+}
+
+/// Opens the database, which exists, for reading alone.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    behave(&conn)?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(conn)
+}
+
+/// What holds for both connections.
+fn behave(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+/// Accepts our databases, and those where nothing is yet.
+fn check_owner(conn: &Connection) -> Result<(), StoreError> {
+    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id == APPLICATION_ID {
+        return Ok(());
+    }
+    let objects: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id == 0 && objects == 0 && migrate::version(conn)? == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Foreign(format!(
+        "its application id is {id:#010x}"
+    )))
+}
+
+/// Makes the file, or narrows its access, so that its owner alone can read it. SQLite gives the
+/// files that it puts beside it the same mode.
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+pub(super) fn file_error(path: &Path, error: &io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return StoreError::DiskFull;
+    }
+    StoreError::Database(format!("{}: {error}", path.display()))
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,304 @@
+//! The writer's thread: many calls a transaction, each under a savepoint of its own.
+
+use std::collections::HashMap;
+
+use bitchat_wire::{
+    channel::ChannelId,
+    event::EventId,
+    identity::{DeviceId, IdentityId},
+};
+use prometheus_client::metrics::counter::Counter;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    error::{Fail, StoreError},
+    thread::{Job, Queue, Step},
+};
+use crate::kit::Metrics;
+
+/// A transaction is committed when it has written this many rows, so that the first caller in it does
+/// not wait for ever while others keep the queue filled.
+const ROWS: usize = 512;
+/// Log heads kept in memory, a few MiB; beyond this the cache is emptied and filled anew on demand.
+const HEADS: usize = 16_384;
+
+/// What the writer counts.
+#[derive(Clone, Default)]
+pub(super) struct Counters {
+    commits: Counter,
+    rows: Counter,
+    failures: Counter,
+}
+
+impl Counters {
+    pub(super) fn register(metrics: &Metrics) -> Self {
+        let counters = Self::default();
+        metrics.register(|registry| {
+            registry.register(
+                "store_commits",
+                "Transactions committed",
+                counters.commits.clone(),
+            );
+            registry.register("store_rows", "Rows written", counters.rows.clone());
+            registry.register(
+                "store_failures",
+                "Transactions that failed as a whole",
+                counters.failures.clone(),
+            );
+        });
+        counters
+    }
+}
+
+/// The state of a log, as the running transaction has it.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) log: i64,
+    pub(super) identity: IdentityId,
+    pub(super) next: u64,
+    pub(super) head: EventId,
+    pub(super) lamport: u64,
+    pub(super) closed_at: Option<u64>,
+}
+
+/// What the jobs of the writer work with.
+pub(super) struct Work {
+    pub(super) conn: Connection,
+    heads: HashMap<(i64, DeviceId), Head>,
+    /// Heads that the running job changed.
+    touched: Vec<(i64, DeviceId)>,
+    /// Rows written in the running transaction.
+    rows: usize,
+    data_version: i64,
+    counters: Counters,
+}
+
+/// Does jobs until the queue is closed and empty, then leaves one tidy file behind.
+pub(super) fn run(
+    conn: Connection,
+    counters: Counters,
+    queue: &mut Queue<'_, Work>,
+) -> Result<(), StoreError> {
+    let mut work = Work {
+        conn,
+        heads: HashMap::new(),
+        touched: Vec::new(),
+        rows: 0,
+        data_version: 0,
+        counters,
+    };
+    while let Some(first) = queue.next() {
+        work.batch(first, queue)?;
+    }
+    // All is committed already; a log that stays behind is read at the next start.
+    if let Err(error) = work
+        .conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    {
+        tracing::warn!(%error, "no last checkpoint");
+    }
+    work.conn.close().map_err(|(_, error)| error.into())
+}
+
+impl Work {
+    /// One transaction: the first job, and more while there are some and room is. An error means that
+    /// the connection has to be opened anew; the callers were told.
+    fn batch(
+        &mut self,
+        first: Box<dyn Job<Self>>,
+        queue: &mut Queue<'_, Self>,
+    ) -> Result<(), StoreError> {
+        let mut jobs = Vec::new();
+        let mut fatal = None;
+        let end = self.transaction(first, queue, &mut jobs, &mut fatal);
+        self.touched.clear();
+        if let Err(error) = &end {
+            self.heads.clear();
+            self.counters.failures.inc();
+            tracing::warn!(%error, calls = jobs.len(), "transaction failed");
+            if !self.conn.is_autocommit() {
+                let undone = self.conn.execute_batch("ROLLBACK");
+                if let Err(error) = undone {
+                    fatal.get_or_insert(error.into());
+                }
+            }
+        } else {
+            self.counters.commits.inc();
+            self.counters.rows.inc_by(self.rows as u64);
+        }
+        for job in jobs {
+            job.finish(end.clone());
+        }
+        fatal.map_or(Ok(()), Err)
+    }
+
+    fn transaction(
+        &mut self,
+        first: Box<dyn Job<Self>>,
+        queue: &mut Queue<'_, Self>,
+        jobs: &mut Vec<Box<dyn Job<Self>>>,
+        fatal: &mut Option<StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut keep = |result: Result<(), rusqlite::Error>| {
+            result.map_err(|error| {
+                let fail = Fail::Sqlite(error);
+                let is_fatal = fail.is_fatal();
+                let error = StoreError::from(fail);
+                if is_fatal {
+                    *fatal = Some(error.clone());
+                }
+                error
+            })
+        };
+        jobs.push(first);
+        self.rows = 0;
+        keep(self.conn.execute_batch("BEGIN IMMEDIATE"))?;
+        keep(self.notice_others())?;
+        let mut last = 0;
+        loop {
+            keep(self.statement("SAVEPOINT call"))?;
+            self.touched.clear();
+            // The job stays in `jobs`, so that a panic is the only way for its caller to hear nothing.
+            let Some(job) = jobs.get_mut(last) else { break };
+            match job.run(self) {
+                Step::Done => {}
+                // A full disk may have ended the whole transaction, not the statement alone.
+                Step::Failed if !self.conn.is_autocommit() => {
+                    keep(self.statement("ROLLBACK TO call"))?;
+                    for key in self.touched.drain(..) {
+                        self.heads.remove(&key);
+                    }
+                }
+                Step::Failed => return Err(StoreError::DiskFull),
+                Step::Fatal(error) => {
+                    *fatal = Some(error.clone());
+                    return Err(error);
+                }
+            }
+            keep(self.statement("RELEASE call"))?;
+            if self.rows >= ROWS {
+                break;
+            }
+            let Some(job) = queue.try_next() else { break };
+            jobs.push(job);
+            last += 1;
+        }
+        keep(self.statement("COMMIT"))
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Forgets the cache when another connection wrote to the database: a former life of this thread
+    /// that was slow to end, or somebody with a tool.
+    fn notice_others(&mut self) -> rusqlite::Result<()> {
+        let version: i64 = self
+            .conn
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if version != self.data_version || self.heads.len() > HEADS {
+            self.heads.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    /// The row number of a channel.
+    pub(super) fn channel(&self, cid: &ChannelId) -> Result<i64, Fail> {
+        channel_row(&self.conn, cid)
+    }
+
+    /// Counts rows written towards the size of a transaction.
+    pub(super) fn wrote(&mut self, rows: usize) {
+        self.rows = self.rows.saturating_add(rows);
+    }
+
+    /// The head of a device's log, from memory or the database.
+    pub(super) fn head(&mut self, channel: i64, device: DeviceId) -> Result<Option<Head>, Fail> {
+        if let Some(head) = self.heads.get(&(channel, device)) {
+            return Ok(Some(head.clone()));
+        }
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT log.id, identity, next, head, lamport, fork.seq FROM log
+                 LEFT JOIN fork ON fork.channel = log.channel AND fork.device = log.device
+                 WHERE log.channel = ?1 AND log.device = ?2",
+            )?
+            .query_row(params![channel, device.as_bytes()], |row| {
+                let identity: [u8; 32] = row.get(1)?;
+                let head = (
+                    row.get(0)?,
+                    row.get::<_, i64>(2)?,
+                    EventId(row.get(3)?),
+                    row.get::<_, i64>(4)?,
+                    row.get::<_, Option<i64>>(5)?,
+                );
+                Ok((identity, head))
+            })
+            .optional()?;
+        let Some((identity, (log, next, head, lamport, closed_at))) = found else {
+            return Ok(None);
+        };
+        let head = Head {
+            log,
+            identity: identity_of(&identity)?,
+            next: next.unsigned_abs(),
+            head,
+            lamport: lamport.unsigned_abs(),
+            closed_at: closed_at.map(i64::unsigned_abs),
+        };
+        self.heads.insert((channel, device), head.clone());
+        Ok(Some(head))
+    }
+
+    /// Notes a log's new head for the jobs that follow.
+    pub(super) fn set_head(&mut self, channel: i64, device: DeviceId, head: Head) {
+        self.forget_if_failed(channel, device);
+        self.heads.insert((channel, device), head);
+    }
+
+    /// Drops what is known of a log's head.
+    pub(super) fn forget_head(&mut self, channel: i64, device: DeviceId) {
+        self.forget_if_failed(channel, device);
+        self.heads.remove(&(channel, device));
+    }
+
+    /// Drops what is known of a channel's heads.
+    pub(super) fn forget_channel(&mut self, channel: i64) {
+        self.heads.retain(|(of, _), _| *of != channel);
+    }
+
+    fn forget_if_failed(&mut self, channel: i64, device: DeviceId) {
+        self.touched.push((channel, device));
+    }
+}
+
+/// The row number of a channel.
+pub(super) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fail> {
+    conn.prepare_cached("SELECT id FROM channel WHERE cid = ?1")?
+        .query_row([&cid.0], |row| row.get(0))
+        .optional()?
+        .ok_or(Fail::Refused(StoreError::NoChannel))
+}
+
+/// SQLite's integers are signed. Numbers and times beyond its range do not occur in what is kept; as
+/// bounds of a query they mean "no bound".
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// An identity that the database holds.
+pub(super) fn identity_of(bytes: &[u8; 32]) -> Result<IdentityId, Fail> {
+    IdentityId::from_bytes(bytes).map_err(|_| damaged("an identity"))
+}
+
+/// A device that the database holds.
+pub(super) fn device_of(bytes: &[u8; 32]) -> Result<DeviceId, Fail> {
+    DeviceId::from_bytes(bytes).map_err(|_| damaged("a device"))
+}
+
+pub(super) fn damaged(what: &str) -> Fail {
+    Fail::Refused(StoreError::Corrupt(format!("{what} is not readable")))
+}
