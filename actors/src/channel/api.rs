@@ -116,6 +116,46 @@ pub struct PathView {
     pub rtt_ms: f64,
 }
 
+/// What happened in the channels of a node. A receiver that lags re-reads the store from its last position.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ChannelEvent {
+    /// An event was committed.
+    Committed {
+        /// Where.
+        cid: ChannelId,
+        /// Its cursor.
+        position: u64,
+    },
+    /// More members have our events: the delivery state of events of ours below `next` may have changed.
+    Delivered {
+        /// Where.
+        cid: ChannelId,
+        /// The member.
+        member: IdentityId,
+        /// It has all of our events below this number.
+        next: u64,
+    },
+    /// A member's first link came up, or its last one went down.
+    Member {
+        /// Where.
+        cid: ChannelId,
+        /// Who.
+        member: IdentityId,
+        /// Up or down.
+        online: bool,
+    },
+    /// A device was proven to have signed two events with one number.
+    Forked {
+        /// Where.
+        cid: ChannelId,
+        /// Whose device.
+        member: IdentityId,
+    },
+    /// A channel was joined or left.
+    Channels,
+}
+
 /// Why a channel did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -131,6 +171,9 @@ pub enum ChannelError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store refused a moment ago, and is not asked again at once.
+    #[error("{0}")]
+    Trouble(String),
     /// The channel has stopped or is too busy.
     #[error("the channel does not answer")]
     Gone,

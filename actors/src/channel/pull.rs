@@ -105,6 +105,18 @@ impl Pull {
         }
     }
 
+    /// What was accepted was lost again: whatever is claimed and not there is wanted anew.
+    pub(super) fn reassess(&mut self, logs: &Logs, now: Instant) {
+        for source in self.links.values() {
+            for (device, &claimed) in &source.claims {
+                if claimed > logs.next(device) {
+                    let lack = self.lacks.entry(*device).or_insert(Lack { urgent_to: 0, progress: now });
+                    lack.urgent_to = lack.urgent_to.max(claimed);
+                }
+            }
+        }
+    }
+
     /// A link answered its oldest question. `empty`: it has nothing of it, whatever it claimed.
     pub(super) fn answered(&mut self, link: LinkId, empty: bool) {
         if let Some(source) = self.links.get_mut(&link)

@@ -10,6 +10,7 @@ use bitchat_wire::{
 use libp2p_identity::PeerId;
 use tokio::sync::broadcast;
 
+pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
     channel::{ChannelError, EventView, MemberView, Mesh},
     discovery::DiscoveryStatus,
@@ -153,46 +154,6 @@ pub struct NodeStatus {
     pub channels: Vec<ChannelSummary>,
     /// Actors that kept dying, newest last.
     pub deaths: Vec<String>,
-}
-
-/// What happened. A receiver that lags re-reads the store from its last position.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum NodeEvent {
-    /// An event was committed.
-    Committed {
-        /// Where.
-        cid: ChannelId,
-        /// Its cursor.
-        position: u64,
-    },
-    /// More members have our events: the delivery state of events of ours below `next` may have changed.
-    Delivered {
-        /// Where.
-        cid: ChannelId,
-        /// The member.
-        member: IdentityId,
-        /// It has all of our events below this number.
-        next: u64,
-    },
-    /// A member's first link came up, or its last one went down.
-    Member {
-        /// Where.
-        cid: ChannelId,
-        /// Who.
-        member: IdentityId,
-        /// Up or down.
-        online: bool,
-    },
-    /// A device was proven to have signed two events with one number.
-    Forked {
-        /// Where.
-        cid: ChannelId,
-        /// Whose device.
-        member: IdentityId,
-    },
-    /// A channel was joined or left.
-    Channels,
 }
 
 /// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.

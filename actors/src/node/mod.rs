@@ -1,5 +1,9 @@
 //! The node: wires the actors together, in order, and stops them in the reverse order.
 
 mod api;
+mod channels;
+mod start;
+mod status;
 
 pub use api::*;
+pub use start::Node;

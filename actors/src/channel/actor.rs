@@ -1,0 +1,514 @@
+//! The shell around the machine: commits, links, commands, time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitchat_wire::{
+    event::{Body, Event, EventId, genesis_body},
+    identity::{DeviceId, IdentityId},
+    link::TlsSide,
+    message::{self, MAX_IDS},
+    proto::{self, bye::Reason, link_message::Kind},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+
+use super::{
+    ChannelError, ChannelEvent, ChannelConfig, MemberView, Mesh, PathView,
+    logs::Device,
+    machine::{Effect, Input, Machine, Note, Now, Up},
+    views::Snapshot,
+};
+use crate::{
+    discovery::{Hint, Source},
+    kit::{Actor, Inbox, Reply, Scope},
+    link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
+    store::{NewEvent, StoreError},
+};
+
+/// What the user wants, waiting: a person and a few programs.
+pub(super) const COMMANDS: usize = 256;
+/// Words of links, waiting; each link keeps one place for its last word.
+const LINK_EVENTS: usize = 1_024;
+/// Commits in flight. Beyond, neither links nor users are heard, until the disk has caught up.
+const COMMITS: usize = 128;
+/// Reads of the store in flight, for forks. Beyond, suspicions wait for their next occasion.
+const READS: usize = 8;
+/// After the store refused, nothing more is tried for so long.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What the user wants of a channel.
+pub(super) enum Command {
+    Say { body: Vec<u8>, key: Option<String>, reply: Reply<Result<EventId, ChannelError>> },
+    Snapshot(Reply<Snapshot>),
+    Leave(Reply<Result<(), ChannelError>>),
+}
+
+enum Answer {
+    /// Our own word (the first event, our name): nobody asked.
+    Nobody,
+    User(Reply<Result<EventId, ChannelError>>),
+    Leave(Reply<Result<(), ChannelError>>),
+}
+
+type Commit = Pin<Box<dyn Future<Output = (u64, Result<Vec<u64>, StoreError>)> + Send>>;
+
+struct Link {
+    handle: LinkHandle,
+    identity: IdentityId,
+    source: Option<Source>,
+}
+
+/// One life of a channel's actor.
+pub(super) struct Shell {
+    config: Arc<ChannelConfig>,
+    links: HashMap<LinkId, Link>,
+    names: HashMap<IdentityId, String>,
+    left: HashSet<IdentityId>,
+    answers: HashMap<u64, Answer>,
+    next_token: u64,
+    commits: FuturesOrdered<Commit>,
+    reads: JoinSet<Option<Input>>,
+    trouble: Option<(String, Instant)>,
+}
+
+impl Shell {
+    pub(super) fn new(config: Arc<ChannelConfig>) -> Self {
+        Self {
+            config,
+            links: HashMap::new(),
+            names: HashMap::new(),
+            left: HashSet::new(),
+            answers: HashMap::new(),
+            next_token: 0,
+            commits: FuturesOrdered::new(),
+            reads: JoinSet::new(),
+            trouble: None,
+        }
+    }
+
+    async fn load(&mut self) -> Result<Machine, StoreError> {
+        let (store, cid) = (&self.config.store, self.config.cid());
+        let heads = store.heads(cid).await?;
+        self.names = store.names(cid).await?.into_iter().collect();
+        for head in &heads {
+            let last = head.next.saturating_sub(1);
+            let last = store.events(cid, head.certificate.device, last, head.next, 1).await?;
+            if last.first().is_some_and(|event| Body::of(event) == Body::Leave) {
+                self.left.insert(head.certificate.identity);
+            }
+        }
+        let (marks, proofs) = (store.deliveries(cid).await?, store.forks(cid).await?);
+        let (local, peer_id) = (Arc::clone(&self.config.local), self.config.transport.peer_id());
+        Ok(Machine::new(cid, local, peer_id, heads, &marks, proofs))
+    }
+
+    /// Opens our log, or says our new name.
+    fn introduce(&mut self, machine: &mut Machine) {
+        let certificate = self.config.local.certificate;
+        if machine.logs.next(&machine.me) == 0 {
+            self.say_unasked(machine, genesis_body(&certificate).to_vec());
+        }
+        if self.names.get(&certificate.identity) != Some(&self.config.name)
+            && let Ok(profile) = Body::profile(&self.config.name)
+        {
+            self.say_unasked(machine, profile);
+        }
+    }
+
+    fn say_unasked(&mut self, machine: &mut Machine, body: Vec<u8>) {
+        let token = self.token(Answer::Nobody);
+        self.step(machine, Input::Say { token, body, key: None });
+    }
+
+    fn token(&mut self, answer: Answer) -> u64 {
+        self.next_token += 1;
+        self.answers.insert(self.next_token, answer);
+        self.next_token
+    }
+
+    fn step(&mut self, machine: &mut Machine, input: Input) {
+        let effects = machine.handle(input, now());
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Commit(number, events) => self.commit(number, events),
+                Effect::Send(link, message) => {
+                    // The machine spends credits that the mailbox has: a refusal means that the link has ended.
+                    if let Some(link) = self.links.get(&link) {
+                        link.handle.try_send(message);
+                    }
+                }
+                Effect::Ack(link, claims) => {
+                    if let Some(link) = self.links.get(&link) {
+                        link.handle.ack(claims);
+                    }
+                }
+                Effect::Close(link, reason) => {
+                    if let Some(link) = self.links.get(&link) {
+                        link.handle.close(reason);
+                    }
+                }
+                Effect::Said(token, result) => self.answer(token, result),
+                Effect::Keep(marks) => {
+                    let kept = self.config.store.set_deliveries(self.config.cid(), marks);
+                    self.read(async move {
+                        // Marks that are not kept are told again at the next link.
+                        let _ = kept.await;
+                        None
+                    });
+                }
+                Effect::SendIds(link, device, from, to) => self.send_ids(link, device, from, to),
+                Effect::Compare(link, ids) => self.compare(link, ids),
+                Effect::CompareEvent(event) => self.compare_event(*event),
+                Effect::CloseLog(pair) => {
+                    let (store, cid) = (self.config.store.clone(), self.config.cid());
+                    self.reads.spawn(async move {
+                        if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
+                            tracing::warn!(%error, "cannot keep the proof of a fork");
+                        }
+                        None
+                    });
+                }
+                Effect::Hint(peer, addresses, local) => {
+                    let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
+                    self.read(async move {
+                        discovery.hint(cid, Hint { peer: Some(peer), addresses, source: Source::Pex, local }).await;
+                        None
+                    });
+                }
+                Effect::Note(note) => self.note(note),
+            }
+        }
+    }
+
+    fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
+        for new in &events {
+            self.note_body(new.identity, &new.event);
+        }
+        let commit = self.config.store.append(self.config.cid(), events);
+        self.commits.push_back(Box::pin(async move { (number, commit.await) }));
+    }
+
+    fn note_body(&mut self, identity: IdentityId, event: &Event) {
+        match Body::of(event) {
+            Body::Profile { name } => {
+                self.names.insert(identity, name);
+            }
+            Body::Leave => {
+                self.left.insert(identity);
+            }
+            Body::Text(_) | Body::Genesis(_) => {
+                self.left.remove(&identity);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does a small thing on the side; when too many are under way, it is left undone.
+    fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
+        if self.reads.len() < READS * 8 {
+            self.reads.spawn(work);
+        }
+    }
+
+    fn send_ids(&mut self, link: LinkId, device: Device, from: u64, to: u64) {
+        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else { return };
+        let Ok(id) = DeviceId::from_bytes(&device) else { return };
+        let (store, cid) = (self.config.store.clone(), self.config.cid());
+        self.read(async move {
+            let ids = store.event_ids(cid, id, from, to).await.ok()?;
+            let ids = ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
+            let message = message::encode(Kind::Ids(proto::Ids { device: Bytes::copy_from_slice(&device), from, ids }));
+            // Outside the credits: a full mailbox loses it, and the next suspicion asks again.
+            handle.try_send(message.into());
+            None
+        });
+    }
+
+    fn compare(&mut self, link: LinkId, ids: proto::Ids) {
+        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else { return };
+        let (store, cid) = (self.config.store.clone(), self.config.cid());
+        self.read(async move {
+            let device = DeviceId::from_bytes(&ids.device).ok()?;
+            let ours = store.event_ids(cid, device, ids.from, ids.from.saturating_add(ids.ids.len() as u64)).await.ok()?;
+            let differs = ours.iter().zip(&ids.ids).position(|(ours, theirs)| ours.0[..] != theirs[..])? as u64;
+            if differs == 0 && ids.from > 0 {
+                // They part even earlier: the other side compares what lies before.
+                let from = ids.from.saturating_sub(MAX_IDS as u64);
+                let earlier = store.event_ids(cid, device, from, ids.from).await.ok()?;
+                let earlier = earlier.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
+                let message = message::encode(Kind::Ids(proto::Ids { device: ids.device, from, ids: earlier }));
+                handle.try_send(message.into());
+            }
+            let seq = ids.from + differs;
+            let event = store.events(cid, device, seq, seq + 1, 1).await.ok()?.into_iter().next()?;
+            Some(Input::FirstDifference(link, event))
+        });
+    }
+
+    fn compare_event(&mut self, theirs: Event) {
+        let (store, cid) = (self.config.store.clone(), self.config.cid());
+        self.read(async move {
+            let header = *theirs.header();
+            let ours = store.events(cid, header.device, header.seq, header.seq + 1, 1).await.ok()?.into_iter().next()?;
+            (ours.header().seq == header.seq && ours.forks(&theirs)).then(|| Input::Proven(Box::new((ours, theirs))))
+        });
+    }
+
+    fn answer(&mut self, token: u64, result: Result<EventId, ChannelError>) {
+        match self.answers.remove(&token) {
+            // Whoever asked may have gone.
+            Some(Answer::User(reply)) => drop(reply.send(result)),
+            Some(Answer::Leave(reply)) => {
+                for link in self.links.values() {
+                    link.handle.close(Reason::Left);
+                }
+                let _ = reply.send(result.map(drop));
+            }
+            Some(Answer::Nobody) | None => {}
+        }
+    }
+
+    fn note(&self, note: Note) {
+        let cid = self.config.cid();
+        let event = match note {
+            Note::Committed(position) => ChannelEvent::Committed { cid, position },
+            Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
+            Note::Member(member, online) => ChannelEvent::Member { cid, member, online },
+            Note::Forked(member) => ChannelEvent::Forked { cid, member },
+            Note::Refused(why) => return tracing::warn!(why, "refused an event"),
+        };
+        // Nobody listening is no fault.
+        let _ = self.config.events.send(event);
+    }
+
+    fn link_event(&mut self, machine: &mut Machine, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(up) => {
+                let LinkUp { handle, peer, initiator, source, .. } = *up;
+                let (link, connection) = (handle.id(), handle.connection().clone());
+                self.links.insert(link, Link { handle, identity: peer.identity, source });
+                let up = Up {
+                    link,
+                    peer,
+                    peer_id: connection.peer(),
+                    remote: connection.remote(),
+                    connection: connection.id(),
+                    client_initiated: initiator == (connection.side() == TlsSide::Client),
+                    credits: LINK_MAILBOX,
+                };
+                self.step(machine, Input::Up(up));
+            }
+            LinkEvent::Message { link, message } => self.step(machine, Input::Message(link, message)),
+            LinkEvent::Closed { link, reason } => {
+                tracing::debug!(?link, %reason, "link closed");
+                self.links.remove(&link);
+                self.step(machine, Input::Down(link));
+            }
+        }
+    }
+
+    fn room(&mut self, machine: &mut Machine) {
+        let taken: Vec<_> = self.links.iter().map(|(id, link)| (*id, link.handle.take_credits())).filter(|(_, taken)| *taken > 0).collect();
+        for (link, credits) in taken {
+            self.step(machine, Input::Room(link, credits));
+        }
+    }
+
+    fn command(&mut self, machine: &mut Machine, command: Command) {
+        match command {
+            Command::Say { body, key, reply } => {
+                let token = self.token(Answer::User(reply));
+                self.step(machine, Input::Say { token, body, key });
+            }
+            Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
+            Command::Leave(reply) => {
+                let token = self.token(Answer::Leave(reply));
+                self.step(machine, Input::Say { token, body: Body::leave(), key: None });
+            }
+        }
+    }
+
+    /// A commit was refused. All that was not committed is forgotten and the machine begins anew from
+    /// what the store has; links stay.
+    async fn recover(&mut self, machine: &mut Machine, number: u64, error: StoreError) -> Result<(), StoreError> {
+        let mut failed = vec![(number, error.clone())];
+        while let Some((number, result)) = self.commits.next().await {
+            if let Err(error) = result {
+                failed.push((number, error));
+            }
+        }
+        let heads = self.config.store.heads(self.config.cid()).await?;
+        for (number, error) in failed {
+            if let StoreError::KeyUsed(id) = error {
+                machine.key_was_used(number, id);
+            }
+        }
+        let effects = machine.reload(heads, &ChannelError::Store(error.clone()), now());
+        self.perform(effects);
+        if !matches!(error, StoreError::KeyUsed(_) | StoreError::Gap { .. }) {
+            tracing::warn!(%error, "the store refuses what arrives");
+            self.trouble = Some((error.to_string(), Instant::now() + RECOVERY));
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, machine: &Machine) -> Snapshot {
+        let me = self.config.local.certificate.identity;
+        let mut identities: Vec<IdentityId> = machine.logs.iter().map(|(_, log)| log.certificate.identity).collect();
+        identities.extend(self.links.values().map(|link| link.identity));
+        identities.push(me);
+        identities.sort_unstable();
+        identities.dedup();
+        identities.retain(|id| *id == me || !self.left.contains(id) || machine.is_online(id));
+        let forked: HashSet<IdentityId> =
+            machine.logs.iter().filter(|(_, log)| log.closed_at.is_some()).map(|(_, log)| log.certificate.identity).collect();
+        let mut members: Vec<MemberView> = identities
+            .iter()
+            .map(|id| MemberView {
+                id: *id,
+                name: self.names.get(id).cloned().unwrap_or_default(),
+                me: *id == me,
+                online: *id == me || machine.is_online(id),
+                path: self.path(id),
+                forked: forked.contains(id),
+            })
+            .collect();
+        members.sort_by(|a, b| b.me.cmp(&a.me).then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id)));
+        let (online, all) = (members.iter().filter(|m| m.online).count(), members.len());
+        let mesh = match online {
+            _ if online == all && all > 1 => Mesh::Full,
+            0 | 1 => Mesh::None,
+            _ => Mesh::Partial,
+        };
+        Snapshot {
+            members,
+            mesh,
+            trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
+            names: self.names.clone(),
+            marks: machine.marks.by_author(),
+            me,
+            my_device: machine.me,
+            sent_to: machine.sent_to,
+        }
+    }
+
+    fn path(&self, id: &IdentityId) -> Option<PathView> {
+        let best = self.links.values().filter(|link| link.identity == *id).min_by_key(|link| link.handle.connection().rtt())?;
+        let connection = best.handle.connection();
+        Some(PathView {
+            kind: connection.path(),
+            address: connection.remote(),
+            source: best.source.clone(),
+            rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
+        })
+    }
+
+    /// Says goodbye on all links and lets commits in flight end.
+    async fn farewell(&mut self, machine: &mut Machine, events: &mut mpsc::Receiver<LinkEvent>) {
+        let ending = async {
+            while let Some((number, result)) = self.commits.next().await {
+                if let Ok(positions) = result {
+                    self.step(machine, Input::Committed(number, positions));
+                }
+            }
+            for link in self.links.values() {
+                link.handle.close(Reason::Stopping);
+            }
+            while !self.links.is_empty()
+                && let Some(event) = events.recv().await
+            {
+                if let LinkEvent::Closed { link, .. } = event {
+                    self.links.remove(&link);
+                }
+            }
+        };
+        // A link that says nothing any more is closed with its connection.
+        let _ = timeout(GOODBYE, ending).await;
+    }
+}
+
+impl Actor for Shell {
+    type Msg = Command;
+    type Error = StoreError;
+
+    async fn run(mut self, inbox: &mut Inbox<Command>, scope: &Scope) -> Result<(), StoreError> {
+        let mut machine = self.load().await?;
+        let (sender, mut events) = mpsc::channel(LINK_EVENTS);
+        let room = Arc::new(Notify::new());
+        self.config.links.register(Registration {
+            cid: self.config.cid(),
+            keys: self.config.keys(),
+            local: Arc::clone(&self.config.local),
+            accept: self.config.accept(),
+            agent: self.config.agent.clone(),
+            events: sender,
+            room: Arc::clone(&room),
+        });
+        self.introduce(&mut machine);
+        self.config.discovery.want(self.config.wanted()).await;
+        loop {
+            let recovering = self.trouble.as_ref().map(|(_, until)| *until).filter(|until| *until > Instant::now());
+            let open = recovering.is_none() && machine.in_flight() < COMMITS;
+            let wake = machine.next_wake(Instant::now()).into_iter().chain(recovering).min();
+            tokio::select! {
+                biased;
+                () = scope.stop_signal().cancelled() => {
+                    self.farewell(&mut machine, &mut events).await;
+                    return Ok(());
+                }
+                Some((number, result)) = self.commits.next(), if !self.commits.is_empty() => match result {
+                    Ok(positions) => {
+                        self.trouble = None;
+                        self.step(&mut machine, Input::Committed(number, positions));
+                    }
+                    Err(error) => self.recover(&mut machine, number, error).await?,
+                },
+                Some(done) = self.reads.join_next(), if !self.reads.is_empty() => {
+                    if let Ok(Some(input)) = done {
+                        self.step(&mut machine, input);
+                    }
+                }
+                () = room.notified() => self.room(&mut machine),
+                Some(event) = events.recv(), if open => self.link_event(&mut machine, event),
+                command = inbox.recv(), if open || recovering.is_some() => match command {
+                    Some(Command::Say { reply, .. }) if recovering.is_some() => {
+                        let why = self.trouble.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();
+                        let _ = reply.send(Err(ChannelError::Trouble(why)));
+                    }
+                    Some(command) => self.command(&mut machine, command),
+                    None => return Ok(()),
+                },
+                () = sleep_until(wake.unwrap_or_else(far).into()), if wake.is_some() => {
+                    self.step(&mut machine, Input::Tick);
+                }
+            }
+        }
+    }
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3_600)
+}
+
+fn now() -> Now {
+    // A clock before 1970 counts as 1970.
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { at: Instant::now(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+}

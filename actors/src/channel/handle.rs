@@ -1,0 +1,145 @@
+//! How a channel is started and asked.
+
+use std::{sync::Arc, time::Duration};
+
+use bitchat_wire::{
+    channel::{ChannelFile, ChannelId, EpochKeys, Policy},
+    event::{Body, EventId},
+    identity::IdentityId,
+};
+use tokio::sync::broadcast;
+
+use super::{
+    ChannelError, ChannelEvent, EventView, MemberView,
+    actor::{COMMANDS, Command, Shell},
+    views::Snapshot,
+};
+use crate::{
+    discovery::{Discovery, Wanted},
+    kit::{Addr, Scope},
+    link::{Accept, Links, LocalDevice},
+    store::{LogEntry, Store},
+    transport::Transport,
+};
+
+/// How long a stopping channel may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(1_500);
+
+/// What a channel is made of.
+#[derive(Clone)]
+pub struct ChannelConfig {
+    /// Its file.
+    pub file: ChannelFile,
+    /// Our device.
+    pub local: Arc<LocalDevice>,
+    /// The name that we sign.
+    pub name: String,
+    /// What `hello` says of our program.
+    pub agent: String,
+    /// Keeps the logs.
+    pub store: Store,
+    /// Runs the links.
+    pub links: Links,
+    /// Finds members.
+    pub discovery: Discovery,
+    /// Knows our PeerId.
+    pub transport: Transport,
+    /// Hears what happens.
+    pub events: broadcast::Sender<ChannelEvent>,
+}
+
+impl ChannelConfig {
+    pub(super) fn cid(&self) -> ChannelId {
+        self.file.id()
+    }
+
+    /// The keys under which members link: of epoch 0.
+    pub fn keys(&self) -> EpochKeys {
+        EpochKeys::derive(self.cid(), 0, &self.file.info().secret)
+    }
+
+    pub(super) fn accept(&self) -> Accept {
+        match self.file.info().policy {
+            Policy::Open => Accept::Anyone,
+            // Nobody is on the roster yet but the owner, with as many devices as it likes.
+            _ => Accept::Roster(Arc::new([self.file.info().owner].into())),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { cid: self.cid(), keys: self.keys(), tiers: self.file.trackers().to_vec() }
+    }
+}
+
+/// A handle to a channel. Cheap to clone.
+#[derive(Clone)]
+pub struct Channel {
+    addr: Addr<Command>,
+    config: Arc<ChannelConfig>,
+    scope: Scope,
+}
+
+impl Channel {
+    /// Starts the actor in a scope of its own.
+    pub fn start(config: ChannelConfig, scope: &Scope) -> Self {
+        let config = Arc::new(config);
+        let scope = scope.layer();
+        let short: String = config.cid().to_string().chars().take(8).collect();
+        let span = tracing::info_span!("channel", id = short);
+        let kept = Arc::clone(&config);
+        let addr = scope.permanent("channel", COMMANDS, span, move || Shell::new(Arc::clone(&kept)));
+        Self { addr, config, scope }
+    }
+
+    /// Its file.
+    pub fn file(&self) -> &ChannelFile {
+        &self.config.file
+    }
+
+    /// The keys of its present epoch.
+    pub fn keys(&self) -> EpochKeys {
+        self.config.keys()
+    }
+
+    /// Says a line; returns once it is on our disk. With a key that was used, returns what it made then.
+    pub async fn send(&self, text: &str, key: Option<String>) -> Result<EventId, ChannelError> {
+        let body = Body::text(text).map_err(|_| ChannelError::BadText(text.len()))?;
+        if let Some(key) = &key
+            && let Some(made) = self.config.store.by_key(self.config.cid(), key).await?
+        {
+            return Ok(made);
+        }
+        self.addr.ask(|reply| Command::Say { body, key, reply }).await.map_err(|_| ChannelError::Gone)?
+    }
+
+    /// The members, oneself first.
+    pub async fn members(&self) -> Result<Vec<MemberView>, ChannelError> {
+        Ok(self.snapshot().await?.members)
+    }
+
+    /// The state of the channel at this moment.
+    pub async fn snapshot(&self) -> Result<Snapshot, ChannelError> {
+        self.addr.ask(Command::Snapshot).await.map_err(|_| ChannelError::Gone)
+    }
+
+    /// Events as users see them.
+    pub async fn views(&self, entries: Vec<LogEntry>) -> Result<Vec<EventView>, ChannelError> {
+        let snapshot = self.snapshot().await?;
+        Ok(entries.into_iter().map(|entry| snapshot.view(entry)).collect())
+    }
+
+    /// Whether an identity is known here.
+    pub async fn knows(&self, identity: &IdentityId) -> bool {
+        self.members().await.is_ok_and(|members| members.iter().any(|member| member.id == *identity))
+    }
+
+    /// Tells the members that we leave, and closes the links.
+    pub async fn leave(&self) -> Result<(), ChannelError> {
+        self.addr.ask(Command::Leave).await.map_err(|_| ChannelError::Gone)?
+    }
+
+    /// Stops the actor: links say goodbye, commits in flight end.
+    pub async fn stop(&self) {
+        self.scope.stop(GOODBYE).await;
+    }
+}

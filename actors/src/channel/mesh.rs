@@ -1,0 +1,185 @@
+//! The machine's links: coming, going, doubles, and peer exchange (`docs/PROTOCOL.md`, mesh).
+
+use std::{collections::HashSet, net::SocketAddr};
+
+use bitchat_wire::{
+    identity::IdentityId,
+    message::{self, MAX_CLAIMS, MAX_LINKED, MAX_UNLINKED},
+    proto::{self, bye::Reason, link_message::Kind},
+};
+use bytes::Bytes;
+use libp2p_identity::PeerId;
+
+use super::{
+    logs::{Device, MAX_DEVICES},
+    machine::{Effect, Linked, Machine, Note, Now, Up},
+};
+use crate::{
+    link::LinkId,
+    transport::{from_multiaddr, is_local, to_multiaddr},
+};
+
+impl Machine {
+    pub(super) fn up(&mut self, up: Up, now: Now) {
+        let device = *up.peer.device.as_bytes();
+        let identity = up.peer.identity;
+        let was_online = self.is_online(&identity);
+        let linked = Linked {
+            device,
+            peer: up.peer,
+            peer_id: up.peer_id,
+            remote: up.remote,
+            connection: up.connection,
+            client_initiated: up.client_initiated,
+            credits: up.credits,
+            cursor: self.ring.end(),
+            told: HashSet::new(),
+            linked_to: HashSet::new(),
+            spare: false,
+        };
+        self.links.insert(up.link, linked);
+        self.pull.up(up.link);
+        self.have(up.link);
+        self.settle_doubles(up.link, &device);
+        if !was_online {
+            self.effect(Effect::Note(Note::Member(identity, true)));
+        }
+        self.tell_link(up.link);
+        self.peers_changed = true;
+        self.flush_soon(now);
+    }
+
+    pub(super) fn down(&mut self, link: LinkId, now: Now) {
+        let Some(gone) = self.links.remove(&link) else { return };
+        self.pull.down(link);
+        // A spare takes over where its own cursor stands: nothing is lost, doubles are known by number.
+        let newest = self.links.iter().filter(|(_, linked)| linked.device == gone.device).map(|(link, _)| *link).next_back();
+        if let Some(link) = newest {
+            if let Some(linked) = self.links.get_mut(&link) {
+                linked.spare = false;
+            }
+            self.pump(link);
+        } else if !self.is_online(&gone.peer.identity) {
+            self.effect(Effect::Note(Note::Member(gone.peer.identity, false)));
+        }
+        self.peers_changed = true;
+        self.flush_soon(now);
+    }
+
+    /// Two links of one device: on one connection the TLS client's survives; else, between the same two
+    /// runs, the higher PeerId picks the newest and says so, and the other never closes first; a new run
+    /// of the device replaces the old one.
+    fn settle_doubles(&mut self, new: LinkId, device: &Device) {
+        let Some(added) = self.links.get(&new) else { return };
+        let (peer_id, connection, new_is_clients) = (added.peer_id, added.connection, added.client_initiated);
+        let others: Vec<LinkId> = self.links.iter().filter(|(link, linked)| **link != new && linked.device == *device).map(|(link, _)| *link).collect();
+        for other in others {
+            let Some(old) = self.links.get(&other) else { continue };
+            let new_survives = old.connection != connection || new_is_clients || !old.client_initiated;
+            let (survivor, loser) = if new_survives { (new, other) } else { (other, new) };
+            let we_pick = old.peer_id != peer_id || self.our_peer_id > peer_id;
+            if let Some(linked) = self.links.get_mut(&loser) {
+                linked.spare = true;
+            }
+            if let Some(linked) = self.links.get_mut(&survivor) {
+                linked.spare = false;
+            }
+            if we_pick {
+                self.effect(Effect::Close(loser, Reason::Duplicate));
+            }
+        }
+    }
+
+    /// Claims all that we have, once.
+    fn have(&mut self, link: LinkId) {
+        let mut claims: Vec<proto::Claim> = self.logs.iter().map(|(device, _)| *device).filter_map(|device| self.logs.claim(&device)).collect();
+        loop {
+            let rest = claims.split_off(claims.len().min(MAX_CLAIMS));
+            let more = !rest.is_empty();
+            let have = message::encode(Kind::Have(proto::Have { claims, more }));
+            self.send(link, have.into());
+            if !more {
+                break;
+            }
+            claims = rest;
+        }
+        let proofs: Vec<_> = self.proofs.values().map(super::forks::encode).collect();
+        for proof in proofs {
+            self.send(link, proof);
+        }
+    }
+
+    /// Tells every link what changed about the others.
+    pub(super) fn tell_peers(&mut self) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.tell_link(link);
+        }
+    }
+
+    /// Tells a link what it does not know yet of the others; what finds no credit is told at a later change.
+    fn tell_link(&mut self, link: LinkId) {
+        let Some(linked) = self.links.get(&link) else { return };
+        let others: Vec<&Linked> = self.links.values().filter(|other| other.device != linked.device && !other.spare).collect();
+        let news: Vec<proto::Peer> = others.iter().filter(|other| !linked.told.contains(&other.device)).take(MAX_LINKED).map(|other| describe(other)).collect();
+        let present: HashSet<Device> = others.iter().map(|other| other.device).collect();
+        let gone: Vec<Device> = linked.told.difference(&present).take(MAX_UNLINKED).copied().collect();
+        if news.is_empty() && gone.is_empty() {
+            return;
+        }
+        let added: Vec<Device> = news.iter().filter_map(|peer| peer.device.as_ref().try_into().ok()).collect();
+        let unlinked = gone.iter().map(|device| Bytes::copy_from_slice(device)).collect();
+        let peers = message::encode(Kind::Peers(proto::Peers { linked: news, unlinked }));
+        if self.send(link, peers.into())
+            && let Some(linked) = self.links.get_mut(&link)
+        {
+            linked.told.extend(added);
+            for device in gone {
+                linked.told.remove(&device);
+            }
+        }
+    }
+
+    /// A member says to whom it is linked.
+    pub(super) fn on_peers(&mut self, link: LinkId, peers: proto::Peers) {
+        let Some(linked) = self.links.get_mut(&link) else { return };
+        let local = is_local(linked.remote.ip());
+        let mut hints = Vec::new();
+        for peer in peers.linked {
+            let Ok(device) = Device::try_from(peer.device.as_ref()) else { continue };
+            if linked.linked_to.len() < MAX_DEVICES {
+                linked.linked_to.insert(device);
+            }
+            let addresses: Vec<SocketAddr> = peer.addresses.iter().filter_map(|bytes| from_multiaddr(bytes)).collect();
+            if let Ok(peer_id) = PeerId::from_bytes(&peer.peer_id)
+                && !addresses.is_empty()
+            {
+                hints.push((device, peer_id, addresses));
+            }
+        }
+        for device in peers.unlinked {
+            if let Ok(device) = Device::try_from(device.as_ref()) {
+                linked.linked_to.remove(&device);
+            }
+        }
+        for (device, peer_id, addresses) in hints {
+            let known = device == self.me || self.links.values().any(|linked| linked.device == device);
+            if !known {
+                self.effect(Effect::Hint(peer_id, addresses, local));
+            }
+        }
+    }
+
+    pub(super) fn is_online(&self, identity: &IdentityId) -> bool {
+        self.links.values().any(|linked| linked.peer.identity == *identity)
+    }
+}
+
+fn describe(linked: &Linked) -> proto::Peer {
+    proto::Peer {
+        device: Bytes::copy_from_slice(&linked.device),
+        identity: Bytes::copy_from_slice(linked.peer.identity.as_bytes()),
+        peer_id: linked.peer_id.to_bytes().into(),
+        addresses: vec![to_multiaddr(linked.remote).into()],
+    }
+}

@@ -1,0 +1,159 @@
+//! The machine's sync: claims, events in, events out (`docs/PROTOCOL.md`, sync).
+
+use bitchat_wire::{
+    event::Event,
+    message::{self, CLAIM_HEAD_LEN},
+    proto::{self, link_message::Kind},
+};
+
+use super::{
+    logs::{Device, Verdict},
+    machine::{Effect, Machine, Note, Now, RESERVED_CREDITS},
+    push::signed,
+};
+use crate::link::{Inbound, LinkId};
+
+impl Machine {
+    pub(super) fn message(&mut self, link: LinkId, message: Inbound, now: Now) {
+        if !self.links.contains_key(&link) {
+            return; // it was closed while the message was on its way up
+        }
+        match message {
+            Inbound::Events { events, backfill } => self.on_events(link, events, backfill, now),
+            Inbound::Claims { claims, initial } => {
+                for claim in claims {
+                    self.on_claim(link, &claim, initial, now);
+                }
+            }
+            Inbound::Peers(peers) => self.on_peers(link, peers),
+            Inbound::Ids(ids) => self.effect(Effect::Compare(link, ids)),
+            Inbound::Fork(pair) => self.proven(*pair, now),
+            Inbound::Typing => {}
+        }
+    }
+
+    fn on_claim(&mut self, link: LinkId, claim: &proto::Claim, initial: bool, now: Now) {
+        let Ok(device) = Device::try_from(claim.device.as_ref()) else { return };
+        self.pull.claim(link, device, claim.next, initial, &self.logs, now.at);
+        let Some(linked) = self.links.get(&link) else { return };
+        let ours = device == self.me;
+        // Nobody has more of our log than we wrote.
+        let next = if ours { claim.next.min(self.ring.end()) } else { claim.next };
+        if self.marks.mark(&linked.peer.clone(), device, next, ours) && ours {
+            let member = linked.peer.identity;
+            self.effect(Effect::Note(Note::Delivered(member, next)));
+            self.flush_soon(now);
+        }
+        if let Some(log) = self.logs.get(&device)
+            && log.committed == claim.next
+            && claim.next > 0
+            && log.closed_at.is_none()
+            && log.committed_head.0.get(..CLAIM_HEAD_LEN) != Some(claim.head.as_ref())
+        {
+            self.suspect(link, device);
+        }
+    }
+
+    fn on_events(&mut self, link: LinkId, events: Vec<Event>, backfill: bool, now: Now) {
+        if backfill {
+            self.pull.answered(link, events.is_empty());
+        }
+        let sender = self.links.get(&link).map(|linked| linked.device);
+        let mut accepted = Vec::new();
+        for event in events {
+            let header = *event.header();
+            let device = *header.device.as_bytes();
+            // Who sends an event has it.
+            self.pull.claim(link, device, header.seq + 1, false, &self.logs, now.at);
+            let suspect = self.logs.get(&device).is_some_and(|log| log.suspect);
+            let copy = event.clone();
+            match self.logs.offer(event, &mut accepted) {
+                Verdict::Accepted => self.pull.progress(&device, &self.logs, now.at),
+                Verdict::Known if suspect => self.effect(Effect::CompareEvent(Box::new(copy))),
+                Verdict::Differs => self.effect(Effect::CompareEvent(Box::new(copy))),
+                Verdict::OtherPast => self.suspect(link, device),
+                // Its author sends in order: what is missing before it will not come by itself.
+                Verdict::Early if !backfill && sender == Some(device) => self.pull.gap(device, header.seq, now.at),
+                Verdict::Refused(why) => {
+                    tracing::debug!(why, seq = header.seq, "refused an event");
+                    self.effect(Effect::Note(Note::Refused(why)));
+                }
+                Verdict::Known | Verdict::Early => {}
+            }
+        }
+        if !accepted.is_empty() {
+            self.logs.retry_held(&mut accepted);
+        }
+        self.accept(accepted, (!backfill).then_some(link), now);
+    }
+
+    /// Asks for what is lacking, of whom there is to ask.
+    pub(super) fn ask(&mut self, now: Now) {
+        if self.pull.lacking() == 0 {
+            return;
+        }
+        for (link, ranges) in self.pull.plan(&self.logs, now.at) {
+            let want = message::encode(Kind::Want(proto::Want { ranges }));
+            // Without a credit it is given up after a while, and asked of another.
+            self.send(link, want.into());
+        }
+    }
+
+    /// Pushes our events to a link as far as its credits go.
+    pub(super) fn pump(&mut self, link: LinkId) {
+        loop {
+            let Some(linked) = self.links.get(&link) else { return };
+            if linked.spare || linked.credits <= RESERVED_CREDITS {
+                return;
+            }
+            match self.ring.next(linked.cursor) {
+                Ok(None) => return,
+                Ok(Some((message, cursor))) => {
+                    self.send(link, message);
+                    self.move_cursor(link, cursor);
+                    self.sent_to = self.sent_to.max(cursor);
+                }
+                Err(end) => {
+                    // Too far behind to be pushed: it learns what it lacks, and pulls.
+                    self.move_cursor(link, end);
+                    if let Some(claim) = self.logs.claim(&self.me) {
+                        self.effect(Effect::Ack(link, vec![claim]));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn pump_all(&mut self) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.pump(link);
+        }
+    }
+
+    fn move_cursor(&mut self, link: LinkId, cursor: u64) {
+        if let Some(linked) = self.links.get_mut(&link) {
+            linked.cursor = cursor;
+        }
+    }
+
+    /// Passes live events on to members that are not linked to their author and do not claim them.
+    pub(super) fn forward(&mut self, events: &[Event], from: LinkId) {
+        let targets: Vec<LinkId> = self.links.iter().filter(|(link, linked)| **link != from && !linked.spare && linked.credits > RESERVED_CREDITS).map(|(link, _)| *link).collect();
+        for link in targets {
+            let Some(linked) = self.links.get(&link) else { continue };
+            let lacking: Vec<_> = events
+                .iter()
+                .filter(|event| {
+                    let author = event.header().device.as_bytes();
+                    linked.device != *author && !linked.linked_to.contains(author) && self.pull.claimed(link, author) <= event.header().seq
+                })
+                .map(signed)
+                .collect();
+            if !lacking.is_empty() {
+                let message = message::encode(Kind::Events(proto::Events { events: lacking, backfill: false }));
+                self.send(link, message.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What users see: members and events, out of the machine's state at one moment.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bitchat_wire::{event::Body, identity::IdentityId};
+
+use super::{DeliveryState, EventKind, EventView, MemberView, Mesh, Progress, logs::Device};
+use crate::store::LogEntry;
+
+/// An author's clock is believed so far past the arrival here.
+const CLOCK_LEEWAY_MS: u64 = 5 * 60 * 1_000;
+
+/// A channel at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The members, oneself first.
+    pub members: Vec<MemberView>,
+    /// How much of the mesh is there.
+    pub mesh: Mesh,
+    /// Why what arrives is not kept (the disk is full, say).
+    pub trouble: Option<String>,
+    pub(super) names: HashMap<IdentityId, String>,
+    pub(super) marks: HashMap<Device, BTreeMap<IdentityId, u64>>,
+    pub(super) me: IdentityId,
+    pub(super) my_device: Device,
+    pub(super) sent_to: u64,
+}
+
+impl Snapshot {
+    /// An event of the store, as users see it.
+    pub fn view(&self, entry: LogEntry) -> EventView {
+        let header = *entry.event.header();
+        let kind = match Body::of(&entry.event) {
+            Body::Genesis(_) => EventKind::Joined,
+            Body::Text(text) => EventKind::Text(text),
+            Body::Profile { name } => EventKind::Profile(name),
+            Body::Leave => EventKind::Left,
+            _ => EventKind::Unknown,
+        };
+        EventView {
+            position: entry.position,
+            cid: entry.cid,
+            id: entry.event.id(),
+            author: entry.author,
+            author_name: self.names.get(&entry.author).cloned().unwrap_or_default(),
+            device: header.device,
+            seq: header.seq,
+            lamport: header.lamport,
+            time_ms: header.wall_ms.min(entry.arrival_ms.saturating_add(CLOCK_LEEWAY_MS)),
+            kind,
+            state: self.delivery(header.device.as_bytes(), header.seq, &entry.author),
+        }
+    }
+
+    fn delivery(&self, device: &Device, seq: u64, author: &IdentityId) -> DeliveryState {
+        let has = |member: &MemberView| {
+            // We have what we show.
+            member.me || self.marks.get(device).and_then(|marks| marks.get(&member.id)).is_some_and(|&next| next > seq)
+        };
+        let others: Vec<&MemberView> = self.members.iter().filter(|member| member.id != *author).collect();
+        let delivered = others.iter().filter(|member| has(member)).count();
+        let ours = *device == self.my_device && *author == self.me;
+        let progress = if delivered > 0 {
+            Progress::Delivered
+        } else if !ours || seq < self.sent_to {
+            Progress::Sent
+        } else {
+            Progress::Waiting
+        };
+        DeliveryState { progress, delivered, of: others.len() }
+    }
+}
