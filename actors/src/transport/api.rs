@@ -1,19 +1,29 @@
 //! What others ask of the transport, and what it tells them.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use bitchat_wire::{
-    link::{Binding, TlsSide},
-    stream::StreamKind,
-};
+use bitchat_wire::stream::StreamKind;
 use libp2p_identity::PeerId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use crate::kit::Scope;
+use super::{
+    Connection, Stream,
+    addr::is_dialable,
+    handshake::HANDSHAKE_TIMEOUT,
+    metrics::Metrics,
+    registry::{Dialling, MAILBOX, Msg, Registry},
+    shared::Shared,
+};
+use crate::kit::{self, Addr, Scope};
+
+/// A fitting capacity for the channel of [`TransportEvent`]s: a burst of streams from a mesh, and little memory.
+pub const EVENTS: usize = 64;
 
 /// A connection's number within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,14 +39,16 @@ pub enum PathKind {
 
 /// How the transport listens.
 pub struct TransportConfig {
-    /// Addresses to listen on: at most one an address family is wanted; `0.0.0.0` and `[::]` by default.
+    /// Addresses to listen on, all on one port; the first of a family is dialled from. Empty: `0.0.0.0` and `[::]`, and
+    /// one of them suffices on a host that lacks the other.
     pub bind: Vec<IpAddr>,
-    /// The port of all of them; 0 lets the system choose. When `keep_port` is false a taken port is an error,
-    /// else the system chooses another.
+    /// The port of all of them; 0 lets the system choose.
     pub port: u16,
-    /// Whether another port will do when `port` is taken.
-    pub keep_port: bool,
-    /// Kept across restarts, so that peers notice a crash at once: signs stateless resets.
+    /// Whether another port will do when `port` is taken: one that was remembered is a wish, one that the user
+    /// asked for is not, and starting fails.
+    pub port_is_wish: bool,
+    /// Kept across restarts, so that peers notice a crash at once: what signs stateless resets and marks connection
+    /// ids is derived from it.
     pub reset_key: Zeroizing<[u8; 64]>,
 }
 
@@ -59,14 +71,21 @@ pub enum DialError {
     /// We listen on no address of that family.
     #[error("no socket for that kind of address")]
     NoSocket,
+    /// The address or the peer is barred for a while.
+    #[error("barred for a while")]
+    Barred,
+    /// Too many connections or dials at once.
+    #[error("too many connections")]
+    Busy,
     /// The transport stops.
     #[error("the transport has stopped")]
     Stopped,
 }
 
-/// What the transport tells its owner.
+/// What the transport tells its owner. Of one connection: `Connected`, then any of the others, then `Closed`, once,
+/// whatever ended it. While the channel is full, connections wait, and with them their peers.
 pub enum TransportEvent {
-    /// A peer connected to us, or a dial of ours succeeded.
+    /// A peer connected to us, or a dial of ours succeeded (whoever dialled may know it a moment earlier).
     Connected(Connection),
     /// A peer opened a stream other than control; its header was read.
     Stream {
@@ -100,121 +119,116 @@ pub enum TransportEvent {
 /// A handle to the transport. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
-    _p: (),
+    shared: Arc<Shared>,
+    pub(super) registry: Addr<Msg>,
 }
 
-#[expect(unused_variables, reason = "skeleton")]
 impl Transport {
-    /// Binds the sockets and starts the actor in `scope`, with a new ephemeral PeerId.
+    /// Binds the sockets and starts the actor in `scope`, with a new ephemeral PeerId. Must be called inside tokio.
+    /// Fails when an address is not ours or the port is taken. When the scope stops, all connections are closed, and
+    /// the sockets within half a second.
     pub async fn start(
         config: TransportConfig,
         scope: &Scope,
         events: mpsc::Sender<TransportEvent>,
-    ) -> std::io::Result<Self> {
-        todo!()
+    ) -> io::Result<Self> {
+        let metrics = Metrics::register(scope.metrics());
+        let shared = Arc::new(Shared::bind(&config, events, metrics)?);
+        let (registry, inbox) = kit::mailbox("transport", MAILBOX);
+        let factory = {
+            let (shared, own) = (Arc::clone(&shared), registry.clone());
+            move || Registry::new(Arc::clone(&shared), own.clone())
+        };
+        scope.permanent_with(
+            "transport",
+            inbox,
+            tracing::info_span!("transport"),
+            factory,
+        );
+        Ok(Self { shared, registry })
     }
+
     /// Our PeerId of this run.
     pub fn peer_id(&self) -> PeerId {
-        todo!()
+        self.shared.tls.peer()
     }
+
     /// The bound addresses.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        todo!()
+        self.shared.local.clone()
     }
+
     /// The port of all sockets.
     pub fn port(&self) -> u16 {
-        todo!()
+        self.shared.local.first().map_or(0, SocketAddr::port)
     }
-    /// Connects, or returns the connection that is there already for that address (or peer). Waits at most 10 s.
-    /// Cancel-safe: a cancelled dial is given up.
+
+    /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
+    /// address for one peer are one dial. Waits at most 10 s. Returns as soon as the TLS handshake is done on
+    /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
+    /// Cancel-safe: when all who wait are cancelled, the dial is given up.
     pub async fn dial(
         &self,
         address: SocketAddr,
         expected: Option<PeerId>,
     ) -> Result<Connection, DialError> {
-        todo!()
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if !is_dialable(address) {
+            return Err(DialError::Refused("not the address of a host".to_owned()));
+        }
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, self.join_dial(address, expected))
+            .await
+            .unwrap_or(Err(DialError::TimedOut))
     }
-    /// The open connections.
+
+    async fn join_dial(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> Result<Connection, DialError> {
+        loop {
+            // Not `ask`: its time-out has other words for ours.
+            let (reply, answer) = oneshot::channel();
+            let question = Msg::Dial {
+                address,
+                expected,
+                reply,
+            };
+            self.registry
+                .send(question)
+                .await
+                .map_err(|_| DialError::Stopped)?;
+            let mut dial = match answer.await.map_err(|_| DialError::Stopped)? {
+                Dialling::Done(end) => return end,
+                Dialling::Wait(dial) => dial,
+            };
+            if let Ok(state) = dial.wait_for(Option::is_some).await
+                && let Some(end) = state.clone()
+            {
+                return end;
+            }
+            // The dial that we joined was given up by the others at that very moment: begin another.
+        }
+    }
+
+    /// The open connections. None when the transport has stopped.
     pub async fn connections(&self) -> Vec<Connection> {
-        todo!()
+        self.registry
+            .ask(Msg::Connections)
+            .await
+            .unwrap_or_default()
     }
-    /// Bars a peer, and its address if direct, for a while (a failed handshake thrice): its connections are closed.
+
+    /// Bars a peer, and the address (with its port) if it is direct, for a while: connections of either are closed,
+    /// and new ones refused both ways. At most 1,024 are remembered. For a link handshake that failed thrice.
     pub async fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
-        todo!()
-    }
-}
-
-/// A handle to an authenticated connection. Cheap to clone; the transport's registry keeps the connection open.
-#[derive(Clone)]
-pub struct Connection {
-    _p: (),
-}
-
-#[expect(unused_variables, reason = "skeleton")]
-impl Connection {
-    /// Its number.
-    pub fn id(&self) -> ConnectionId {
-        todo!()
-    }
-    /// Who is at the other end.
-    pub fn peer(&self) -> PeerId {
-        todo!()
-    }
-    /// Which end of the TLS session we are.
-    pub fn side(&self) -> TlsSide {
-        todo!()
-    }
-    /// Where the other end is.
-    pub fn remote(&self) -> SocketAddr {
-        todo!()
-    }
-    /// How it goes there.
-    pub fn path(&self) -> PathKind {
-        todo!()
-    }
-    /// The present round-trip time.
-    pub fn rtt(&self) -> Duration {
-        todo!()
-    }
-    /// `B` of the link handshake: the TLS exporter with the two PeerIds.
-    pub fn binding(&self) -> Binding {
-        todo!()
-    }
-    /// Opens a stream and writes its header.
-    pub async fn open(&self, kind: StreamKind) -> std::io::Result<Stream> {
-        todo!()
-    }
-    /// Whether it has ended.
-    pub fn is_closed(&self) -> bool {
-        todo!()
-    }
-    /// Closes it at once, with code 0 and no text.
-    pub fn close(&self) {
-        todo!()
-    }
-}
-
-/// A bidirectional stream: its two halves go to a reader and a writer task.
-pub struct Stream {
-    /// What we write to. Dropping resets it; shut down finishes it.
-    pub send: SendHalf,
-    /// What we read from.
-    pub recv: RecvHalf,
-}
-
-/// The writing half: `AsyncWrite`, plus a reset.
-pub struct SendHalf {
-    _p: (),
-}
-
-/// The reading half: `AsyncRead`.
-pub struct RecvHalf {
-    _p: (),
-}
-
-impl SendHalf {
-    /// Abandons the stream in both senses: the peer reads an error, code 0.
-    pub fn reset(&mut self) {
-        todo!()
+        let bar = |reply| Msg::Bar {
+            peer,
+            address,
+            time,
+            reply,
+        };
+        // A transport that has stopped lets nobody in anyway.
+        let _ = self.registry.ask(bar).await;
     }
 }

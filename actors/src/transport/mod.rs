@@ -1,5 +1,32 @@
-//! The transport: connections to peers and their streams.
+//! The transport: connections to peers and their streams (`docs/PROTOCOL.md`, connections).
+//!
+//! The **registry** is its permanent actor: it owns the table of connections, executes dials and lets strangers in.
+//! Its mailbox takes questions of [`Transport`] handles and reports of connection tasks. Each connection, each dial and
+//! each stranger's handshake is a transient task in the registry's child scope; whatever ends a connection, its guard
+//! writes one line into a ledger, and the registry makes one [`TransportEvent::Closed`] of it. The sockets, keys, bars
+//! and the ledger outlive a restart of the registry, connections do not.
+//!
+//! Pressure: events go through one bounded channel, and a connection that waits for room in it reads nothing
+//! meanwhile, so that its peer runs into flow control. Nothing here ever waits for a peer on behalf of another.
 
+mod addr;
+mod admission;
 mod api;
+mod connection;
+mod control;
+mod handshake;
+mod ledger;
+mod metrics;
+mod quic;
+mod registry;
+mod runtime;
+mod shared;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tls;
 
+pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
+pub use connection::Connection;
+pub use stream::{RecvHalf, SendHalf, Stream};

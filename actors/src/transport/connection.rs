@@ -1,0 +1,296 @@
+//! An authenticated connection: the handle that others hold, and the life behind it.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bitchat_wire::{
+    link::{Binding, TlsSide},
+    stream::StreamKind,
+};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p_identity::PeerId;
+use quinn::ConnectionError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use super::{
+    ConnectionId, PathKind, Stream, TransportEvent, admission::Ticket, control, ledger::Ended,
+    metrics::Traffic, shared::Shared, stream::CODE, tls,
+};
+use crate::kit::Guard;
+
+/// A stream whose two header bytes take longer is reset.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// Streams of one connection that wait for their headers; more are accepted when one is done.
+const MAX_HEADERLESS: usize = 16;
+
+/// A handle to an authenticated connection. Cheap to clone; the transport's registry keeps the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: ConnectionId,
+    peer: PeerId,
+    side: TlsSide,
+    binding: Binding,
+    traffic: Arc<Traffic>,
+    carrier: Carrier,
+}
+
+/// What carries the streams; one variant a path.
+enum Carrier {
+    Quic(quinn::Connection),
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({}, {:?})", self.inner.id.0, self.path())
+    }
+}
+
+impl Connection {
+    /// Wraps a QUIC connection whose handshake is done.
+    pub(super) fn quic(
+        quic: quinn::Connection,
+        side: TlsSide,
+        shared: &Shared,
+    ) -> Result<Self, rustls::Error> {
+        let peer = peer_of(&quic)?;
+        let mut exporter = Zeroizing::new([0; 32]);
+        quic.export_keying_material(exporter.as_mut(), Binding::EXPORTER_LABEL, b"")
+            .map_err(|_| rustls::Error::General("no exporter".to_owned()))?;
+        let ours = shared.tls.peer();
+        let (client, server) = match side {
+            TlsSide::Client => (ours, peer),
+            TlsSide::Server => (peer, ours),
+        };
+        let binding = Binding::new(&exporter, &client.to_bytes(), &server.to_bytes());
+        let inner = Inner {
+            id: shared.next_id(),
+            peer,
+            side,
+            binding,
+            traffic: Arc::clone(&shared.metrics.traffic),
+            carrier: Carrier::Quic(quic),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ConnectionId {
+        self.inner.id
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> PeerId {
+        self.inner.peer
+    }
+
+    /// Which end of the TLS session we are.
+    pub fn side(&self) -> TlsSide {
+        self.inner.side
+    }
+
+    /// Where the other end is now: a peer that moves to another network takes its connection along.
+    pub fn remote(&self) -> SocketAddr {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => quic.remote_address(),
+        }
+    }
+
+    /// How it goes there.
+    pub fn path(&self) -> PathKind {
+        match &self.inner.carrier {
+            Carrier::Quic(_) => PathKind::Quic,
+        }
+    }
+
+    /// The present round-trip time.
+    pub fn rtt(&self) -> Duration {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => quic.rtt(),
+        }
+    }
+
+    /// `B` of the link handshake: the TLS exporter with the two PeerIds. Both ends have the same, and no other
+    /// connection has it.
+    pub fn binding(&self) -> Binding {
+        self.inner.binding
+    }
+
+    /// Opens a stream and writes its header. Waits while the peer has as many open streams as it allows (64 here).
+    /// Cancel-safe: a stream that was not returned is reset.
+    pub async fn open(&self, kind: StreamKind) -> io::Result<Stream> {
+        let mut stream = match &self.inner.carrier {
+            Carrier::Quic(quic) => {
+                let (send, recv) = quic.open_bi().await?;
+                Stream::quic(send, recv, &self.inner.traffic)
+            }
+        };
+        stream.send.write_all(&kind.header()).await?;
+        Ok(stream)
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => quic.close_reason().is_some(),
+        }
+    }
+
+    /// Closes it at once, with code 0 and no text. What was written but not yet acknowledged is lost.
+    pub fn close(&self) {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => quic.close(CODE, b""),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Stream> {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => {
+                let (send, recv) = quic.accept_bi().await?;
+                Ok(Stream::quic(send, recv, &self.inner.traffic))
+            }
+        }
+    }
+
+    /// Waits for the end, and says in plain words why it came. The peer's own words are not repeated.
+    async fn closed(&self) -> String {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => in_words(&quic.closed().await),
+        }
+    }
+}
+
+fn peer_of(quic: &quinn::Connection) -> Result<PeerId, rustls::Error> {
+    let certificates = quic
+        .peer_identity()
+        .and_then(|any| {
+            any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
+                .ok()
+        })
+        .unwrap_or_default();
+    tls::peer_of(&certificates)
+}
+
+/// Why a QUIC connection ended or did not come about, without any text of the peer's.
+pub(super) fn in_words(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(_) => "closed by the peer".to_owned(),
+        ConnectionError::ConnectionClosed(close) => {
+            format!("refused by the peer ({})", close.error_code)
+        }
+        ConnectionError::TransportError(error) => format!("protocol error ({})", error.code),
+        ConnectionError::Reset => "the peer has restarted".to_owned(),
+        ConnectionError::TimedOut => "the peer is silent".to_owned(),
+        ConnectionError::LocallyClosed => "closed".to_owned(),
+        ConnectionError::VersionMismatch => "the peer speaks no QUIC version 1".to_owned(),
+        ConnectionError::CidsExhausted => "out of connection ids".to_owned(),
+    }
+}
+
+/// What the guard of a life says at its end.
+#[derive(Default)]
+struct Fate {
+    announced: AtomicBool,
+    reason: OnceLock<String>,
+}
+
+/// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
+/// slot is free, and the ledger has its last word.
+pub(super) async fn live(connection: Connection, shared: Arc<Shared>, ticket: Option<Ticket>) {
+    let fate = Arc::new(Fate::default());
+    let open = shared.metrics.open(connection.side());
+    open.inc();
+    let _last_word = Guard::new({
+        let (connection, shared, fate) =
+            (connection.clone(), Arc::clone(&shared), Arc::clone(&fate));
+        move || {
+            connection.close();
+            drop(ticket);
+            open.dec();
+            let reason = fate.reason.get().cloned();
+            shared.ledger.write(Ended {
+                id: connection.id(),
+                peer: connection.peer(),
+                reason: reason.unwrap_or_else(|| "stopped".to_owned()),
+                announced: fate.announced.load(Ordering::Acquire),
+            });
+        }
+    });
+    let reason = match shared.events.reserve().await {
+        Ok(room) => {
+            // From here on its end is told too, even if this task is dropped at its next await.
+            fate.announced.store(true, Ordering::Release);
+            room.send(TransportEvent::Connected(connection.clone()));
+            serve(&connection, &shared).await
+        }
+        Err(_) => "nobody listens".to_owned(),
+    };
+    // Set nowhere else.
+    let _ = fate.reason.set(reason);
+}
+
+/// A stream and its header, or `None` for one that is to be reset.
+type Opened = Option<(StreamKind, Stream)>;
+
+async fn read_header(mut stream: Stream) -> Opened {
+    let mut header = [0; 2];
+    let read = stream.recv.read_exact(&mut header);
+    match tokio::time::timeout(HEADER_DEADLINE, read).await {
+        Ok(Ok(_)) => StreamKind::parse(header).map(|kind| (kind, stream)),
+        _ => None,
+    }
+}
+
+/// Runs the connection until it ends or must; says why.
+async fn serve(connection: &Connection, shared: &Shared) -> String {
+    let mut headers = FuturesUnordered::new();
+    // The TLS client opens the control stream; the server waits for it.
+    let mut control: BoxFuture<'_, String> = match connection.side() {
+        TlsSide::Client => control::open(connection, &shared.events).boxed(),
+        TlsSide::Server => control::missing().boxed(),
+    };
+    let mut control_is_open = connection.side() == TlsSide::Client;
+    loop {
+        tokio::select! {
+            biased;
+            reason = connection.closed() => return reason,
+            reason = &mut control => return reason,
+            Some(opened) = headers.next() => match opened {
+                None => {} // Dropped, and so reset.
+                Some((StreamKind::Control, _)) if control_is_open => {
+                    return "a second control stream".to_owned();
+                }
+                Some((StreamKind::Control, stream)) => {
+                    control_is_open = true;
+                    control = control::speak(stream, connection, &shared.events).boxed();
+                }
+                Some((kind, stream)) => {
+                    let event = TransportEvent::Stream { connection: connection.clone(), kind, stream };
+                    tokio::select! {
+                        biased;
+                        reason = connection.closed() => return reason,
+                        sent = shared.events.send(event) => if sent.is_err() {
+                            return "nobody listens".to_owned();
+                        }
+                    }
+                }
+            },
+            Ok(stream) = connection.accept(), if headers.len() < MAX_HEADERLESS => {
+                headers.push(read_header(stream));
+            }
+        }
+    }
+}

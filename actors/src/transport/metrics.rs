@@ -1,0 +1,92 @@
+//! What the transport counts.
+
+use std::sync::Arc;
+
+use bitchat_wire::link::TlsSide;
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
+
+use crate::kit;
+
+type Label = [(&'static str, &'static str); 1];
+
+/// The transport's metrics.
+#[derive(Clone, Default)]
+pub(super) struct Metrics {
+    connections: Family<Label, Gauge>,
+    dials: Family<Label, Counter>,
+    incoming: Family<Label, Counter>,
+    /// Bytes of streams.
+    pub(super) traffic: Arc<Traffic>,
+}
+
+/// Bytes that went through streams, headers and control included, packets' own overhead not.
+#[derive(Default)]
+pub(super) struct Traffic {
+    sent: Counter,
+    received: Counter,
+}
+
+impl Traffic {
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received
+            .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+}
+
+impl Metrics {
+    pub(super) fn register(all: &kit::Metrics) -> Self {
+        let own = Self::default();
+        all.register(|registry| {
+            registry.register(
+                "transport_connections",
+                "Open connections, by the side that dialled",
+                own.connections.clone(),
+            );
+            registry.register(
+                "transport_dials",
+                "Dials that ended, by how",
+                own.dials.clone(),
+            );
+            registry.register(
+                "transport_incoming",
+                "Handshakes that others began, by what became of them",
+                own.incoming.clone(),
+            );
+            registry.register(
+                "transport_sent_bytes",
+                "Bytes written to streams",
+                own.traffic.sent.clone(),
+            );
+            registry.register(
+                "transport_received_bytes",
+                "Bytes read from streams",
+                own.traffic.received.clone(),
+            );
+        });
+        own
+    }
+
+    /// The number of open connections of one side.
+    pub(super) fn open(&self, side: TlsSide) -> Gauge {
+        let side = match side {
+            TlsSide::Client => "dialled",
+            TlsSide::Server => "incoming",
+        };
+        self.connections.get_or_create(&[("side", side)]).clone()
+    }
+
+    /// A dial ended.
+    pub(super) fn dialled(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.dials.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// A stranger's handshake was judged, or ended.
+    pub(super) fn incoming(&self, end: &'static str) {
+        self.incoming.get_or_create(&[("end", end)]).inc();
+    }
+}

@@ -1,0 +1,138 @@
+//! What outlives a restart of the registry: sockets, keys, bars, and words that wait for the owner.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use libp2p_identity::PeerId;
+use quinn::Endpoint;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    ConnectionId, TransportConfig, TransportEvent,
+    admission::{Admission, Barred},
+    ledger::Ledger,
+    metrics::Metrics,
+    quic,
+    runtime::Counted,
+    stream::CODE,
+    tls::Tls,
+};
+
+/// At a stop, how long to wait for the last packets to leave and for the sockets to close.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) struct Shared {
+    pub(super) tls: Tls,
+    pub(super) local: Vec<SocketAddr>,
+    pub(super) admission: Admission,
+    pub(super) ledger: Ledger,
+    pub(super) events: mpsc::Sender<TransportEvent>,
+    pub(super) metrics: Metrics,
+    /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
+    endpoints: Mutex<Vec<Endpoint>>,
+    barred: Mutex<Barred>,
+    next_id: AtomicU64,
+    quinn_tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(super) fn bind(
+        config: &TransportConfig,
+        events: mpsc::Sender<TransportEvent>,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let ips = if config.bind.is_empty() {
+            quic::everywhere()
+        } else {
+            config.bind.clone()
+        };
+        let tls = Tls::new().map_err(io::Error::other)?;
+        let quinn_tasks = TaskTracker::new();
+        let mut endpoints = Vec::with_capacity(ips.len());
+        let mut local = Vec::with_capacity(ips.len());
+        for socket in quic::bind(&ips, config.port, config.port_is_wish)? {
+            local.push(socket.local_addr()?);
+            let runtime = Arc::new(Counted(quinn_tasks.clone()));
+            endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
+        }
+        Ok(Self {
+            tls,
+            local,
+            admission: Admission::default(),
+            ledger: Ledger::default(),
+            events,
+            metrics,
+            endpoints: Mutex::new(endpoints),
+            barred: Mutex::new(Barred::default()),
+            next_id: AtomicU64::new(0),
+            quinn_tasks,
+        })
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The endpoint that reaches addresses like this one.
+    pub(super) fn endpoint_for(&self, ip: IpAddr) -> Option<Endpoint> {
+        let at = self
+            .local
+            .iter()
+            .position(|local| local.is_ipv4() == ip.is_ipv4())?;
+        self.endpoints().get(at).cloned()
+    }
+
+    pub(super) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
+        self.barred(|barred| barred.bar(peer, address, Instant::now(), time));
+    }
+
+    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: &SocketAddr) -> bool {
+        let now = Instant::now();
+        self.barred(|barred| {
+            barred.has_address(address, now) || peer.is_some_and(|peer| barred.has_peer(peer, now))
+        })
+    }
+
+    fn barred<T>(&self, look: impl FnOnce(&mut Barred) -> T) -> T {
+        look(&mut self.barred.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Closes everything, tells the peers, and lets go of the sockets.
+    pub(super) async fn stop(&self) {
+        let endpoints = std::mem::take(
+            &mut *self
+                .endpoints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for endpoint in &endpoints {
+            endpoint.close(CODE, b"");
+        }
+        let quiet = async {
+            for endpoint in endpoints {
+                endpoint.wait_idle().await;
+            }
+            self.quinn_tasks.close();
+            self.quinn_tasks.wait().await;
+        };
+        // A peer that no longer answers must not hold us up: the close was sent, it will time out.
+        if tokio::time::timeout(STOP_PATIENCE, quiet).await.is_err() {
+            tracing::debug!("connections were still draining at the end");
+        }
+    }
+}

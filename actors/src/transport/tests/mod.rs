@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used)]
+//! Real transports on loopback.
+
+mod hostile;
+mod life;
+mod restart;
+mod together;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use bitchat_wire::stream::StreamKind;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::{Connection, EVENTS, Stream, Transport, TransportConfig, TransportEvent};
+use crate::kit::{Metrics, Scope};
+
+/// Long for a busy machine; what is tested takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A transport and all that its owner holds.
+struct Node {
+    transport: Transport,
+    events: mpsc::Receiver<TransportEvent>,
+    scope: Scope,
+}
+
+fn config(ip: IpAddr, port: u16) -> TransportConfig {
+    TransportConfig {
+        bind: vec![ip],
+        port,
+        port_is_wish: false,
+        reset_key: Zeroizing::new([7; 64]),
+    }
+}
+
+impl Node {
+    async fn start() -> Self {
+        Self::with(config(V4, 0)).await
+    }
+
+    async fn with(config: TransportConfig) -> Self {
+        let (scope, _) = Scope::new(Metrics::default());
+        let (sender, events) = mpsc::channel(EVENTS);
+        let transport = Transport::start(config, &scope, sender).await.unwrap();
+        Self {
+            transport,
+            events,
+            scope,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.transport.local_addresses()[0]
+    }
+
+    async fn dial(&self, other: &Self) -> Connection {
+        self.transport.dial(other.address(), None).await.unwrap()
+    }
+
+    async fn event(&mut self) -> TransportEvent {
+        within(self.events.recv()).await.unwrap()
+    }
+
+    /// The next connection, whatever comes before it.
+    async fn connected(&mut self) -> Connection {
+        loop {
+            if let TransportEvent::Connected(connection) = self.event().await {
+                return connection;
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> (StreamKind, Stream) {
+        loop {
+            if let TransportEvent::Stream { kind, stream, .. } = self.event().await {
+                return (kind, stream);
+            }
+        }
+    }
+
+    /// Why the next connection ended.
+    async fn closed(&mut self) -> String {
+        loop {
+            if let TransportEvent::Closed { reason, .. } = self.event().await {
+                return reason;
+            }
+        }
+    }
+
+    async fn stop(self) {
+        assert!(self.scope.stop(PATIENCE).await);
+        assert_eq!(self.scope.running(), 0);
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it takes milliseconds")
+}
+
+/// Waits for something that nothing announces.
+async fn until(what: impl AsyncFn() -> bool) {
+    within(async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
