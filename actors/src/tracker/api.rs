@@ -1,18 +1,31 @@
 //! What others ask of the tracker actor, and what it tells them.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::mpsc;
 
-use crate::kit::Scope;
+use super::{
+    actor::{Memory, Msg, TrackerActor},
+    network,
+};
+use crate::kit::{Addr, Scope};
+
+/// Commands that wait for the actor, which handles each in microseconds.
+const MAILBOX: usize = 64;
+/// How long a tracker may take for everything, redirects and the last byte included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What to announce for one channel.
 #[derive(Clone)]
 pub struct Watch {
     /// The channel.
     pub cid: ChannelId,
-    /// Tiers of URLs (BEP 12).
+    /// Tiers of URLs (BEP 12). The first 64 URLs are served.
     pub tiers: Vec<Vec<String>>,
     /// Makes the rendezvous hashes (they change daily).
     pub keys: EpochKeys,
@@ -29,9 +42,9 @@ pub struct TrackerStatus {
     pub state: TrackerState,
     /// Peers in its last answer.
     pub peers: usize,
-    /// When we announce next.
+    /// When we announce next; `None` while it is asked, and for those that are not its tier's current one.
     pub next_announce: Option<Instant>,
-    /// The last failure or warning, in plain words.
+    /// The last failure or warning, in plain words that follow the URL: `answered with ...`.
     pub error: Option<String>,
 }
 
@@ -58,36 +71,86 @@ pub struct Found {
     pub tracker: String,
     /// The tracker itself answered from a loopback, private or link-local address: it may name such.
     pub local: bool,
-    /// Whom it named. At most 1,000.
+    /// Whom it named. At most 1,000; we ourselves may be among them.
     pub peers: Vec<SocketAddr>,
+    /// From which address it sees us, if it says so (BEP 24).
+    pub external: Option<IpAddr>,
+}
+
+/// How the actor works.
+#[derive(Clone, Debug)]
+pub struct TrackerConfig {
+    /// The port that is announced.
+    pub port: u16,
+    /// How long a tracker may take for everything, redirects and the last byte included.
+    pub timeout: Duration,
+    /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
+    pub is_local: fn(IpAddr) -> bool,
+}
+
+impl TrackerConfig {
+    /// 30 s a request, and the real border of local networks ([`network::is_local`]).
+    pub fn new(port: u16) -> Self {
+        Self {
+            port,
+            timeout: REQUEST_TIMEOUT,
+            is_local: network::is_local,
+        }
+    }
 }
 
 /// A handle to the tracker actor. Cheap to clone.
 #[derive(Clone)]
 pub struct Trackers {
-    _p: (),
+    addr: Addr<Msg>,
 }
 
-#[expect(unused_variables, reason = "skeleton")]
 impl Trackers {
     /// Starts the actor in `scope`. `port` is announced.
     pub fn start(port: u16, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
-        todo!()
+        Self::start_with(TrackerConfig::new(port), scope, found)
     }
-    /// Announces a channel from now on; replaces what was said of it before.
+
+    /// As [`Trackers::start`], with everything configured.
+    pub fn start_with(config: TrackerConfig, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+        let memory = Arc::new(Memory::new(config.port));
+        let addr = scope.permanent(
+            "tracker",
+            MAILBOX,
+            tracing::info_span!("tracker"),
+            move || TrackerActor::new(config.clone(), found.clone(), Arc::clone(&memory)),
+        );
+        Self { addr }
+    }
+
+    /// Announces a channel from now on; replaces what was said of it before. Trackers that stay keep their
+    /// state.
     pub async fn watch(&self, watch: Watch) {
-        todo!()
+        // Nobody is left to announce when the actor has stopped: here and below nothing is lost.
+        let _ = self.addr.send(Msg::Watch(Box::new(watch))).await;
     }
-    /// Sends `stopped` (within 2 s, once) and forgets the channel.
+
+    /// Sends `stopped` (within 2 s, once) and forgets the channel. Returns when that is done.
     pub async fn unwatch(&self, cid: ChannelId) {
-        todo!()
+        let _ = self.addr.ask(|done| Msg::Unwatch(cid, done)).await;
     }
-    /// Announces now if the min intervals allow: a wanted member is not linked, or a user asks.
+
+    /// Announces now if the min intervals allow: a wanted member is not linked, or a user asks. At most
+    /// once a minute and ten times an hour for each tracker.
     pub async fn announce_now(&self, cid: ChannelId) {
-        todo!()
+        let _ = self.addr.send(Msg::AnnounceNow(cid)).await;
     }
-    /// The state of a channel's trackers, in the file's order.
+
+    /// Announces another port from the next announce on.
+    pub async fn set_port(&self, port: u16) {
+        let _ = self.addr.send(Msg::SetPort(port)).await;
+    }
+
+    /// The state of a channel's trackers, in the file's order. Empty for a channel that is not watched.
     pub async fn status(&self, cid: ChannelId) -> Vec<TrackerStatus> {
-        todo!()
+        self.addr
+            .ask(|answer| Msg::Status(cid, answer))
+            .await
+            .unwrap_or_default()
     }
 }

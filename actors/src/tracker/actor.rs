@@ -1,0 +1,459 @@
+//! The shell around the tiers: clock, requests, results, farewells.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitchat_wire::channel::{ChannelId, RendezvousHash};
+use futures_util::{StreamExt, stream};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use super::{
+    Found, TrackerConfig, TrackerStatus, Watch,
+    announce::{Announce, Event, Persona},
+    http::Http,
+    reply::{self, Answer, ReplyError},
+    tiers::{Failure, Request, Tiers},
+};
+use crate::kit::{Actor, Inbox, Reply, Scope};
+
+/// Requests under way. As many dead hosts as this hold up the others for one time-out, so there is room
+/// for more than a file usually names; each may hold 1 MiB.
+const REQUESTS: usize = 32;
+/// Farewells under way at one time.
+const FAREWELLS: usize = 32;
+/// How long farewells may take, together.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The
+/// monotonic clock stands still while a machine sleeps, so a timer alone would come late.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
+
+/// A command.
+pub(super) enum Msg {
+    /// Announce a channel.
+    Watch(Box<Watch>),
+    /// Forget it, and answer when its trackers know.
+    Unwatch(ChannelId, Reply<()>),
+    /// Announce it earlier.
+    AnnounceNow(ChannelId),
+    /// Announce another port.
+    SetPort(u16),
+    /// Tell the state.
+    Status(ChannelId, Reply<Vec<TrackerStatus>>),
+}
+
+/// What outlives a restart.
+pub(super) struct Memory {
+    watched: Mutex<HashMap<ChannelId, Watch>>,
+    port: AtomicU16,
+}
+
+impl Memory {
+    pub(super) fn new(port: u16) -> Self {
+        Self {
+            watched: Mutex::default(),
+            port: AtomicU16::new(port),
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<ChannelId, Watch>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request needs besides what the tiers say.
+#[derive(Clone, Copy)]
+struct Swarm {
+    cid: ChannelId,
+    hash: RendezvousHash,
+    persona: Persona,
+    /// Tells a swarm from a former one of the same hash.
+    number: u64,
+}
+
+struct Announced {
+    swarm: Swarm,
+    tiers: Tiers,
+}
+
+struct Channel {
+    watch: Watch,
+    /// The current hash's first.
+    swarms: Vec<Announced>,
+}
+
+struct Done {
+    swarm: Swarm,
+    request: Request,
+    result: Result<Answer, Failure>,
+}
+
+/// The actor.
+pub(super) struct TrackerActor {
+    config: TrackerConfig,
+    found: mpsc::Sender<Found>,
+    memory: Arc<Memory>,
+    channels: HashMap<ChannelId, Channel>,
+    swarms: u64,
+    requests: JoinSet<Done>,
+    farewells: JoinSet<()>,
+}
+
+impl Actor for TrackerActor {
+    type Msg = Msg;
+    type Error = String;
+
+    async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
+        let http = Http::new(self.config.is_local)
+            .map(Arc::new)
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        let known: Vec<Watch> = self.memory.watched().values().cloned().collect();
+        for watch in known {
+            self.watch(watch, &http);
+        }
+        let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.launch(&http);
+            let due = self.next();
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = scope.stop_signal().cancelled() => break,
+                Some(done) = self.requests.join_next() => self.done(
+                    done.map_err(|error| format!("a request failed: {error}"))?,
+                    &http,
+                ),
+                Some(_) = self.farewells.join_next() => {}
+                message = inbox.recv() => match message {
+                    Some(message) => self.handle(message, &http),
+                    None => break,
+                },
+                _ = clock.tick() => self.rotate(&http),
+                () = sleep => {}
+            }
+        }
+        self.farewell(&http).await;
+        Ok(())
+    }
+}
+
+impl TrackerActor {
+    pub(super) fn new(
+        config: TrackerConfig,
+        found: mpsc::Sender<Found>,
+        memory: Arc<Memory>,
+    ) -> Self {
+        Self {
+            config,
+            found,
+            memory,
+            channels: HashMap::new(),
+            swarms: 0,
+            requests: JoinSet::new(),
+            farewells: JoinSet::new(),
+        }
+    }
+
+    fn handle(&mut self, message: Msg, http: &Arc<Http>) {
+        match message {
+            Msg::Watch(watch) => {
+                self.memory.watched().insert(watch.cid, (*watch).clone());
+                self.watch(*watch, http);
+            }
+            Msg::Unwatch(cid, done) => {
+                self.memory.watched().remove(&cid);
+                let swarms = self
+                    .channels
+                    .remove(&cid)
+                    .map_or_else(Vec::new, |channel| channel.swarms);
+                let farewells = swarms
+                    .into_iter()
+                    .flat_map(|mut announced| goodbyes(&mut announced))
+                    .collect();
+                self.say_goodbye(farewells, http, Some(done));
+            }
+            Msg::AnnounceNow(cid) => {
+                let now = now();
+                for announced in self
+                    .channels
+                    .get_mut(&cid)
+                    .into_iter()
+                    .flat_map(|channel| &mut channel.swarms)
+                {
+                    announced.tiers.extra(now);
+                }
+            }
+            Msg::SetPort(port) => self.memory.port.store(port, Ordering::Relaxed),
+            Msg::Status(cid, answer) => {
+                let status = self
+                    .channels
+                    .get(&cid)
+                    .and_then(|channel| channel.swarms.first())
+                    .map_or_else(Vec::new, |announced| announced.tiers.status());
+                // Whoever asked may have gone.
+                let _ = answer.send(status);
+            }
+        }
+    }
+
+    fn watch(&mut self, watch: Watch, http: &Arc<Http>) {
+        let cid = watch.cid;
+        let mut farewells = Vec::new();
+        let mut swarms = Vec::new();
+        if let Some(old) = self.channels.remove(&cid) {
+            swarms = old.swarms;
+            for announced in &mut swarms {
+                let swarm = announced.swarm;
+                let leaving = announced
+                    .tiers
+                    .replace(&watch.tiers, now(), &mut rand::rng());
+                farewells.extend(leaving.into_iter().map(|request| (swarm, request)));
+            }
+        }
+        self.channels.insert(cid, Channel { watch, swarms });
+        farewells.extend(self.rotate_channel(cid, unix_now()));
+        self.say_goodbye(farewells, http, None);
+    }
+
+    /// Takes up hashes whose time has come, and leaves those whose time is over.
+    fn rotate(&mut self, http: &Arc<Http>) {
+        let unix = unix_now();
+        let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+        let farewells = all
+            .into_iter()
+            .flat_map(|cid| self.rotate_channel(cid, unix))
+            .collect();
+        self.say_goodbye(farewells, http, None);
+    }
+
+    fn rotate_channel(&mut self, cid: ChannelId, unix: u64) -> Vec<(Swarm, Request)> {
+        let Some(channel) = self.channels.get_mut(&cid) else {
+            return Vec::new();
+        };
+        let mut old = std::mem::take(&mut channel.swarms);
+        for hash in channel.watch.keys.announced(unix) {
+            let known = old
+                .iter()
+                .position(|announced| announced.swarm.hash == hash);
+            let announced = known
+                .map(|place| old.swap_remove(place))
+                .unwrap_or_else(|| {
+                    self.swarms += 1;
+                    let mut rng = rand::rng();
+                    Announced {
+                        swarm: Swarm {
+                            cid,
+                            hash,
+                            persona: Persona::new(&mut rng),
+                            number: self.swarms,
+                        },
+                        tiers: Tiers::new(&channel.watch.tiers, now(), &mut rng),
+                    }
+                });
+            channel.swarms.push(announced);
+        }
+        old.iter_mut().flat_map(goodbyes).collect()
+    }
+
+    fn next(&self) -> Option<Instant> {
+        // Without room for another request, the end of one wakes the actor.
+        (self.requests.len() < REQUESTS).then_some(())?;
+        self.channels
+            .values()
+            .flat_map(|channel| &channel.swarms)
+            .filter_map(|announced| announced.tiers.next())
+            .min()
+    }
+
+    /// Starts what is due.
+    fn launch(&mut self, http: &Arc<Http>) {
+        let now = now();
+        let port = self.memory.port.load(Ordering::Relaxed);
+        for announced in self
+            .channels
+            .values_mut()
+            .flat_map(|channel| &mut channel.swarms)
+        {
+            while self.requests.len() < REQUESTS {
+                let Some(request) = announced.tiers.due(now) else {
+                    break;
+                };
+                let (swarm, limit) = (announced.swarm, self.config.timeout);
+                let (http, found) = (Arc::clone(http), self.found.clone());
+                self.requests.spawn(async move {
+                    let result = ask(&http, swarm, &request, port, limit, &found).await;
+                    Done {
+                        swarm,
+                        request,
+                        result,
+                    }
+                });
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done, http: &Arc<Http>) {
+        let Done {
+            swarm,
+            request,
+            result,
+        } = done;
+        match &result {
+            Ok(answer) => {
+                tracing::debug!(tracker = %request.url, peers = answer.peers.len(), "tracker answered")
+            }
+            Err(failure) => {
+                tracing::debug!(tracker = %request.url, error = failure.text, "tracker failed")
+            }
+        }
+        let announced = self.channels.get_mut(&swarm.cid).and_then(|channel| {
+            channel
+                .swarms
+                .iter_mut()
+                .find(|a| a.swarm.number == swarm.number)
+        });
+        match announced {
+            Some(announced) => {
+                announced
+                    .tiers
+                    .done(&request, result.as_ref(), now(), &mut rand::rng())
+            }
+            // It was left while its first announce was under way: the tracker knows us only now.
+            None => {
+                if let Ok(answer) = result {
+                    let request = Request {
+                        event: Event::Stopped,
+                        tracker_id: answer.tracker_id.or(request.tracker_id),
+                        ..request
+                    };
+                    self.say_goodbye(vec![(swarm, request)], http, None);
+                }
+            }
+        }
+    }
+
+    /// Says `stopped` in the background; `done` is told at its end.
+    fn say_goodbye(
+        &mut self,
+        farewells: Vec<(Swarm, Request)>,
+        http: &Arc<Http>,
+        done: Option<Reply<()>>,
+    ) {
+        if !farewells.is_empty() {
+            let port = self.memory.port.load(Ordering::Relaxed);
+            let http = Arc::clone(http);
+            self.farewells.spawn(async move {
+                send_farewells(&http, farewells, port).await;
+                if let Some(done) = done {
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
+            });
+        } else if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    /// The last act: everything that knows us is told, as far as two seconds allow.
+    async fn farewell(&mut self, http: &Arc<Http>) {
+        self.requests.abort_all();
+        let farewells: Vec<_> = self
+            .channels
+            .values_mut()
+            .flat_map(|channel| &mut channel.swarms)
+            .flat_map(goodbyes)
+            .collect();
+        self.say_goodbye(farewells, http, None);
+        let all = async { while self.farewells.join_next().await.is_some() {} };
+        // What is not said by then stays unsaid: trackers forget us by themselves.
+        let _ = timeout(FAREWELL_TIME, all).await;
+    }
+}
+
+fn goodbyes(announced: &mut Announced) -> Vec<(Swarm, Request)> {
+    let swarm = announced.swarm;
+    let requests = announced.tiers.stop();
+    requests
+        .into_iter()
+        .map(|request| (swarm, request))
+        .collect()
+}
+
+async fn send_farewells(http: &Http, farewells: Vec<(Swarm, Request)>, port: u16) {
+    let all =
+        stream::iter(farewells).for_each_concurrent(FAREWELLS, |(swarm, request)| async move {
+            // Nothing depends on the answer.
+            let _ = http.get(url(&swarm, &request, port), FAREWELL_TIME).await;
+        });
+    let _ = timeout(FAREWELL_TIME, all).await;
+}
+
+/// One announce; whom it finds is passed on from here, so that a slow receiver holds up this request's
+/// slot and nothing else.
+async fn ask(
+    http: &Http,
+    swarm: Swarm,
+    request: &Request,
+    port: u16,
+    limit: Duration,
+    found: &mpsc::Sender<Found>,
+) -> Result<Answer, Failure> {
+    let body = http
+        .get(url(&swarm, request, port), limit)
+        .await
+        .map_err(|error| Failure {
+            text: error.to_string(),
+            retry: None,
+        })?;
+    let answer = reply::parse(&body.bytes).map_err(|error| Failure {
+        text: error.to_string(),
+        retry: match error {
+            ReplyError::Refused { retry, .. } => retry,
+            _ => None,
+        },
+    })?;
+    if !answer.peers.is_empty() || answer.external.is_some() {
+        let news = Found {
+            cid: swarm.cid,
+            tracker: request.name.clone(),
+            local: body.local,
+            peers: answer.peers.clone(),
+            external: answer.external,
+        };
+        // Nobody listens any more when everything stops.
+        let _ = found.send(news).await;
+    }
+    Ok(answer)
+}
+
+fn url(swarm: &Swarm, request: &Request, port: u16) -> url::Url {
+    Announce {
+        hash: &swarm.hash.0,
+        persona: &swarm.persona,
+        port,
+        event: request.event,
+        tracker_id: request.tracker_id.as_deref(),
+    }
+    .url(&request.url)
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

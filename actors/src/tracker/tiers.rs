@@ -1,0 +1,435 @@
+//! Which tracker of a swarm to ask next, and when (BEP 12, BEP 31). Pure: no clock, no generator of its own.
+//!
+//! Every tier is announced, as Transmission does. Within a tier one tracker is current: the first of a
+//! shuffled order; a failure makes the next one current, a success moves a tracker to the front.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, RngExt, seq::SliceRandom};
+
+use super::{
+    TrackerState, TrackerStatus,
+    announce::Event,
+    reply::{Answer, Retry},
+};
+
+/// Trackers of one channel that are served; a file may name thousands.
+pub(super) const MAX_TRACKERS: usize = 64;
+/// The longest URL that is served, in bytes.
+const MAX_URL: usize = 2_048;
+/// When a tracker does not say.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
+/// What must lie between two announces when a tracker does not say.
+const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(120);
+/// Regular announces are not more frequent than this, whatever a tracker allows.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(300);
+/// Extra announces keep at least this distance ...
+const EXTRA_DISTANCE: Duration = Duration::from_secs(60);
+/// ... and are at most this many ...
+const EXTRAS: usize = 10;
+/// ... in this time.
+const EXTRAS_WINDOW: Duration = Duration::from_secs(3_600);
+/// The pause after the first failure; of later ones see [`PAUSES_MIN`].
+const FIRST_PAUSE: Duration = Duration::from_secs(20);
+/// The pauses after the second and further failures in a row, in minutes; the last one stays.
+const PAUSES_MIN: [u64; 5] = [5, 15, 30, 60, 120];
+/// A random time up to this, in seconds, is added to those.
+const JITTER_S: u64 = 60;
+
+/// One announce to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Which tracker: an index that is good for one generation.
+    pub(super) tracker: usize,
+    /// Which set of trackers the index belongs to.
+    pub(super) generation: u64,
+    /// Its URL as the channel's file has it.
+    pub(super) name: String,
+    /// The same, understood.
+    pub(super) url: url::Url,
+    /// Why.
+    pub(super) event: Event,
+    /// What to repeat to it.
+    pub(super) tracker_id: Option<Vec<u8>>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In plain words.
+    pub(super) text: String,
+    /// When the tracker wants to be asked again, if it says so.
+    pub(super) retry: Option<Retry>,
+}
+
+#[derive(Clone)]
+struct Tracker {
+    name: String,
+    /// `None`: not served.
+    url: Option<url::Url>,
+    tier: usize,
+    state: TrackerState,
+    peers: usize,
+    error: Option<String>,
+    /// In a row.
+    failures: usize,
+    tracker_id: Option<Vec<u8>>,
+    min_interval: Duration,
+    last: Option<Instant>,
+    /// It answered us and was not told that we stopped.
+    known: bool,
+    /// It does not want to be asked again.
+    retired: bool,
+    /// When it may be asked again.
+    due: Instant,
+    extras: VecDeque<Instant>,
+}
+
+struct Tier {
+    /// Indexes of trackers, the preferred one first.
+    order: Vec<usize>,
+    /// The place in `order` of the tracker that is asked now.
+    current: usize,
+    in_flight: bool,
+}
+
+/// The trackers of one swarm.
+pub(super) struct Tiers {
+    trackers: Vec<Tracker>,
+    tiers: Vec<Tier>,
+    generation: u64,
+}
+
+impl Tiers {
+    /// Trackers that have not been asked yet. Doubled URLs count once.
+    pub(super) fn new(urls: &[Vec<String>], now: Instant, rng: &mut impl Rng) -> Self {
+        let mut trackers: Vec<Tracker> = Vec::new();
+        let mut tiers = Vec::new();
+        for (number, urls) in urls.iter().enumerate() {
+            let mut order = Vec::new();
+            for name in urls {
+                if trackers.len() == MAX_TRACKERS {
+                    break;
+                }
+                if trackers.iter().all(|tracker| tracker.name != *name) {
+                    order.push(trackers.len());
+                    trackers.push(Tracker::new(name, number, now));
+                }
+            }
+            order.shuffle(rng);
+            tiers.push(Tier {
+                order,
+                current: 0,
+                in_flight: false,
+            });
+        }
+        let mut this = Self {
+            trackers,
+            tiers,
+            generation: 0,
+        };
+        for tier in 0..this.tiers.len() {
+            // The first of the order may be one that is not served.
+            this.choose(tier, 0, now);
+        }
+        this
+    }
+
+    /// Changes the trackers; those that stay keep their state. What is returned tells the others that we stop.
+    pub(super) fn replace(
+        &mut self,
+        urls: &[Vec<String>],
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Vec<Request> {
+        let mut new = Self::new(urls, now, rng);
+        new.generation = self.generation + 1;
+        for tracker in &mut new.trackers {
+            if let Some(old) = self
+                .trackers
+                .iter_mut()
+                .find(|old| old.name == tracker.name)
+            {
+                let tier = tracker.tier;
+                *tracker = old.clone();
+                tracker.tier = tier;
+                old.known = false;
+            }
+        }
+        for tier in 0..new.tiers.len() {
+            new.choose(tier, 0, now);
+        }
+        let farewell = self.stop();
+        *self = new;
+        farewell
+    }
+
+    /// When something is to be announced next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.tiers
+            .iter()
+            .filter(|tier| !tier.in_flight)
+            .filter_map(|tier| self.current(tier))
+            .map(|tracker| tracker.due)
+            .min()
+    }
+
+    /// One announce that is due, which is under way from now until [`Tiers::done`].
+    pub(super) fn due(&mut self, now: Instant) -> Option<Request> {
+        let (number, index) = self.tiers.iter().enumerate().find_map(|(number, tier)| {
+            let tracker = self.current(tier)?;
+            (!tier.in_flight && tracker.due <= now).then(|| (number, tier.order[tier.current]))
+        })?;
+        self.tiers[number].in_flight = true;
+        let tracker = &mut self.trackers[index];
+        tracker.last = Some(now);
+        let event = if tracker.known {
+            Event::Regular
+        } else {
+            Event::Started
+        };
+        tracker.request(index, self.generation, event)
+    }
+
+    /// What became of a request. Results of an earlier generation are passed over.
+    pub(super) fn done(
+        &mut self,
+        request: &Request,
+        result: Result<&Answer, &Failure>,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
+        if request.generation != self.generation {
+            return;
+        }
+        let Some(tracker) = self.trackers.get_mut(request.tracker) else {
+            return;
+        };
+        let number = tracker.tier;
+        match result {
+            Ok(answer) => tracker.answered(answer, now),
+            Err(failure) => tracker.failed(failure, now, rng),
+        }
+        let tier = &mut self.tiers[number];
+        tier.in_flight = false;
+        let place = tier
+            .order
+            .iter()
+            .position(|&index| index == request.tracker);
+        match (result, place) {
+            (Ok(_), Some(place)) => {
+                tier.order[..=place].rotate_right(1);
+                tier.current = 0;
+            }
+            (Err(_), Some(place)) => self.choose(number, place + 1, now),
+            (_, None) => {}
+        }
+    }
+
+    /// Brings announces forward, as far as manners allow: to trackers that answered the last time.
+    pub(super) fn extra(&mut self, now: Instant) {
+        for tier in &self.tiers {
+            if tier.in_flight {
+                continue;
+            }
+            if let Some(&index) = tier.order.get(tier.current) {
+                self.trackers[index].extra(now);
+            }
+        }
+    }
+
+    /// Farewells to all trackers that know us. Nothing is under way any more.
+    pub(super) fn stop(&mut self) -> Vec<Request> {
+        for tier in &mut self.tiers {
+            tier.in_flight = false;
+        }
+        self.generation += 1;
+        let generation = self.generation;
+        self.trackers
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, tracker)| tracker.known)
+            .filter_map(|(index, tracker)| {
+                tracker.known = false;
+                tracker.request(index, generation, Event::Stopped)
+            })
+            .collect()
+    }
+
+    /// The state of each tracker, in the file's order.
+    pub(super) fn status(&self) -> Vec<TrackerStatus> {
+        self.trackers
+            .iter()
+            .enumerate()
+            .map(|(index, tracker)| {
+                let tier = &self.tiers[tracker.tier];
+                let current = tier.order.get(tier.current) == Some(&index);
+                TrackerStatus {
+                    url: tracker.name.clone(),
+                    tier: tracker.tier,
+                    state: tracker.state,
+                    peers: tracker.peers,
+                    next_announce: (current && tracker.usable() && !tier.in_flight)
+                        .then_some(tracker.due),
+                    error: tracker.error.clone(),
+                }
+            })
+            .collect()
+    }
+
+    fn current(&self, tier: &Tier) -> Option<&Tracker> {
+        let index = *tier.order.get(tier.current)?;
+        self.trackers.get(index).filter(|tracker| tracker.usable())
+    }
+
+    /// Makes current the first tracker from a place on, around the tier, that may be asked now; else the
+    /// one that may be asked first.
+    fn choose(&mut self, number: usize, from: usize, now: Instant) {
+        let tier = &mut self.tiers[number];
+        let places = tier.order.len();
+        let trackers = &self.trackers;
+        let best = (0..places)
+            .map(|step| (from + step) % places)
+            .filter(|&place| trackers[tier.order[place]].usable())
+            // Of equal ones the first stays.
+            .min_by_key(|&place| trackers[tier.order[place]].due.max(now));
+        if let Some(place) = best {
+            tier.current = place;
+        }
+    }
+}
+
+impl Tracker {
+    fn new(name: &str, tier: usize, now: Instant) -> Self {
+        let (url, error) = match served(name) {
+            Ok(url) => (Some(url), None),
+            Err(error) => (None, Some(error.to_owned())),
+        };
+        Self {
+            name: name.to_owned(),
+            state: if url.is_some() {
+                TrackerState::Waiting
+            } else {
+                TrackerState::Unsupported
+            },
+            url,
+            tier,
+            peers: 0,
+            error,
+            failures: 0,
+            tracker_id: None,
+            min_interval: DEFAULT_MIN_INTERVAL,
+            last: None,
+            known: false,
+            retired: false,
+            due: now,
+            extras: VecDeque::new(),
+        }
+    }
+
+    fn usable(&self) -> bool {
+        self.url.is_some() && !self.retired
+    }
+
+    fn request(&self, tracker: usize, generation: u64, event: Event) -> Option<Request> {
+        Some(Request {
+            tracker,
+            generation,
+            name: self.name.clone(),
+            url: self.url.clone()?,
+            event,
+            tracker_id: self.tracker_id.clone(),
+        })
+    }
+
+    fn answered(&mut self, answer: &Answer, now: Instant) {
+        self.state = TrackerState::Working;
+        // Whatever it asks to pass between two announces passes since the later of its two ends.
+        self.last = Some(now);
+        self.failures = 0;
+        self.known = true;
+        self.peers = answer.peers.len();
+        self.error = answer.warning.as_ref().map(|text| format!("warns: {text}"));
+        // A tracker that sends no id this time has not withdrawn the former one.
+        if answer.tracker_id.is_some() {
+            self.tracker_id.clone_from(&answer.tracker_id);
+        }
+        self.min_interval = answer.min_interval.unwrap_or(DEFAULT_MIN_INTERVAL);
+        let interval = answer
+            .interval
+            .unwrap_or(DEFAULT_INTERVAL)
+            .max(SHORTEST_INTERVAL)
+            .max(answer.min_interval.unwrap_or_default());
+        self.due = now + interval;
+    }
+
+    fn failed(&mut self, failure: &Failure, now: Instant, rng: &mut impl Rng) {
+        self.state = TrackerState::Failing;
+        self.failures += 1;
+        self.peers = 0;
+        self.error = Some(failure.text.clone());
+        let pause = match failure.retry {
+            Some(Retry::After(pause)) => pause.max(FIRST_PAUSE),
+            Some(Retry::Never) => {
+                self.retired = true;
+                return;
+            }
+            None => back_off(self.failures, rng),
+        };
+        self.due = now + pause;
+    }
+
+    fn extra(&mut self, now: Instant) {
+        while self
+            .extras
+            .front()
+            .is_some_and(|&sent| now.saturating_duration_since(sent) >= EXTRAS_WINDOW)
+        {
+            self.extras.pop_front();
+        }
+        let distance = self.min_interval.max(EXTRA_DISTANCE);
+        let rested = self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) >= distance);
+        if self.usable()
+            && self.state == TrackerState::Working
+            && self.due > now
+            && rested
+            && self.extras.len() < EXTRAS
+        {
+            self.extras.push_back(now);
+            self.due = now;
+        }
+    }
+}
+
+/// The pause after the n-th failure in a row.
+fn back_off(failures: usize, rng: &mut impl Rng) -> Duration {
+    match failures {
+        0 | 1 => FIRST_PAUSE,
+        more => {
+            let minutes = PAUSES_MIN[(more - 2).min(PAUSES_MIN.len() - 1)];
+            Duration::from_secs(minutes * 60 + rng.random_range(0..=JITTER_S))
+        }
+    }
+}
+
+/// The URL, if this program can announce to it; else why not.
+fn served(name: &str) -> Result<url::Url, &'static str> {
+    if name.len() > MAX_URL {
+        return Err("is longer than 2048 bytes: not used");
+    }
+    let url = url::Url::parse(name).map_err(|_| "is not a URL: not used")?;
+    match url.scheme() {
+        "http" | "https" if url.host().is_some() => Ok(url),
+        "udp" => Err("UDP trackers are not served by this version: not used"),
+        _ => Err("is neither an http nor an https URL: not used"),
+    }
+}
+
+#[cfg(test)]
+#[path = "tiers_tests.rs"]
+mod tests;
