@@ -368,4 +368,4 @@ fn write(keys: &Keys) -> Zeroizing<Vec<u8>> {
 
 #[cfg(test)]
 #[path = "file_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -235,4 +235,6 @@ fn exact(bytes: &Bytes, len: usize, what: &'static str) -> Result<(), MessageErr
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
