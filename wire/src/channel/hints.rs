@@ -197,5 +197,5 @@ fn text(value: Value) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "hints_tests.rs"]
+#[path = "tests/hints.rs"]
 mod tests;

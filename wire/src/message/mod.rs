@@ -235,6 +235,4 @@ fn exact(bytes: &Bytes, len: usize, what: &'static str) -> Result<(), MessageErr
 }
 
 #[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
 mod tests;

@@ -1,9 +1,4 @@
-#![allow(clippy::unwrap_used)]
-use super::{
-    tests::{bytes, peer},
-    *,
-};
-use crate::proto::*;
+use super::*;
 
 #[test]
 fn what_later_versions_add_is_passed_over() {
