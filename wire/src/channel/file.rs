@@ -367,5 +367,5 @@ fn write(keys: &Keys) -> Zeroizing<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
-mod tests;
+#[path = "tests/file.rs"]
+pub(super) mod tests;

@@ -195,3 +195,7 @@ fn text(value: Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "tests/hints.rs"]
+mod tests;

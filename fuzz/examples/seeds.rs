@@ -1,0 +1,91 @@
+//! Writes a first corpus: what the test vectors hold, for the targets that read such things, and some
+//! shapes of our own. `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
+
+use std::{fs, io, path::Path};
+
+use serde_json::Value;
+
+fn main() -> io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seeds = collect(&root.join("../tests/vectors"))?;
+    for (target, seeds) in &seeds {
+        let folder = root.join("corpus").join(target);
+        fs::create_dir_all(&folder)?;
+        for (n, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{n:03}")), seed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Each target with its seeds.
+fn collect(vectors: &Path) -> io::Result<Vec<(&'static str, Vec<Vec<u8>>)>> {
+    let files = fields(&vectors.join("channel_file.json"), "file")?;
+    let infos = fields(&vectors.join("channel_file.json"), "info")?;
+    let events = fields(&vectors.join("events.json"), "event")?;
+    let bodies = fields(&vectors.join("events.json"), "body")?;
+    let messages = fields(&vectors.join("messages.json"), "message")?;
+    let controls = fields(&vectors.join("messages.json"), "bytes")?;
+    let hints: Vec<Vec<u8>> = [
+        "ll8:http://aee",
+        "ll3:dhti1eee",
+        "l5:/ip4/e",
+        "8:http://a",
+        "6:Friend",
+    ]
+    .map(|hint| hint.as_bytes().to_vec())
+    .into();
+    let nested = [
+        "l".repeat(1_000),
+        "d1:a".repeat(1_000),
+        "99999999999999999999:".into(),
+        "i-0e".into(),
+    ]
+    .map(String::into_bytes);
+    let id = b"bitchat1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq".to_vec();
+    let lengths = |lengths: &[usize]| {
+        lengths
+            .iter()
+            .flat_map(|len| [vec![0; *len], vec![0xff; *len]])
+            .collect::<Vec<_>>()
+    };
+    Ok(vec![
+        ("bencode", [&files[..], &infos, &nested].concat()),
+        (
+            "channel_file",
+            [&files[..], &infos, &hints, &nested].concat(),
+        ),
+        ("channel_link", files),
+        ("event", [events, bodies].concat()),
+        ("message", messages),
+        ("control", controls),
+        ("identity", vec![id, vec![9; 32]]),
+        ("handshake_m1", lengths(&[0, 1_216, 1_256, 1_257, 1_258])),
+        ("handshake_m2", lengths(&[0, 1_336, 1_337, 1_338])),
+        ("handshake_m3", lengths(&[0, 216, 217, 218])),
+        ("renewal", lengths(&[0, 32, 1_216, 2_464])),
+        ("frame", lengths(&[0, 4, 80, 96, 1_000, 70_000])),
+    ])
+}
+
+/// The bytes behind every `key` in a file of vectors, however deep.
+fn fields(path: &Path, key: &str) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut open = vec![serde_json::from_str::<Value>(&fs::read_to_string(path)?)?];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(items) => {
+                found.extend(
+                    items
+                        .get(key)
+                        .and_then(Value::as_str)
+                        .and_then(|text| hex::decode(text).ok()),
+                );
+                open.extend(items.into_iter().map(|(_, item)| item));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,28 @@
+//! What each fuzz target does with its bytes: hand them to a decoder of `bitchat-wire`, and check what
+//! must hold of whatever it accepts. Run with `cargo fuzz run -s none TARGET` (stable Rust will do);
+//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` writes a first corpus.
+//!
+//! Bytes behind a signature or a seal would never get past it, so that those targets sign or seal
+//! what they are given as well.
+
+mod formats;
+mod link;
+
+pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
+pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
+
+/// Every target with its name.
+pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+    ("bencode", bencode),
+    ("channel_file", channel_file),
+    ("channel_link", channel_link),
+    ("event", event),
+    ("message", message),
+    ("control", control),
+    ("identity", identity),
+    ("handshake_m1", handshake_m1),
+    ("handshake_m2", handshake_m2),
+    ("handshake_m3", handshake_m3),
+    ("renewal", renewal),
+    ("frame", frame),
+];

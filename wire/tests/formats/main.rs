@@ -1,0 +1,33 @@
+//! `tests/vectors/{channel_file,events,messages}.json` are what the code makes of fixed keys, and the code takes and refuses
+//! what they say. `UPDATE=1 cargo test -p bitchat-wire --test formats` writes them anew.
+#![allow(clippy::unwrap_used)]
+
+use std::{env, fs, path::Path};
+
+use serde_json::Value;
+
+mod channel_file;
+mod events;
+mod messages;
+
+/// Compares fresh vectors with the committed ones.
+fn check(name: &str, fresh: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/vectors")
+        .join(name);
+    let fresh = format!("{fresh:#}\n");
+    if env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &fresh).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == fresh,
+        "{name} differs from what the code makes: if that is meant, run with UPDATE=1"
+    );
+}
+
+/// Bytes 0, 1, 2 and so on: easy to tell apart from their neighbours.
+fn counting<const N: usize>(from: u8) -> [u8; N] {
+    std::array::from_fn(|i| from.wrapping_add(i as u8))
+}
