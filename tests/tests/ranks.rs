@@ -66,7 +66,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name == "tests" || name == "tests.rs" || name == "testing.rs" {
+        if name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs") {
             continue;
         }
         if path.is_dir() {
