@@ -5,7 +5,8 @@ use std::{env, fs, path::Path};
 #[test]
 fn generated_code_matches_the_schema() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let schema = protox::compile(["bitchat.proto"], [root.join("proto")]).expect("the schema compiles");
+    let schema =
+        protox::compile(["bitchat.proto"], [root.join("proto")]).expect("the schema compiles");
     let out = tempfile::tempdir().expect("a temporary folder");
     prost_build::Config::new()
         .out_dir(out.path())
@@ -18,5 +19,8 @@ fn generated_code_matches_the_schema() {
         fs::write(&kept, &fresh).expect("write generated code");
     }
     let committed = fs::read_to_string(&kept).unwrap_or_default();
-    assert!(committed == fresh, "src/proto/generated.rs is stale: run with UPDATE=1");
+    assert!(
+        committed == fresh,
+        "src/proto/generated.rs is stale: run with UPDATE=1"
+    );
 }

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    ChannelError, ChannelEvent, ChannelConfig, MemberView, Mesh, PathView,
+    ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
     logs::Device,
     machine::{Effect, Input, Machine, Note, Now, Up},
     views::Snapshot,
@@ -51,7 +51,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What the user wants of a channel.
 pub(super) enum Command {
-    Say { body: Vec<u8>, key: Option<String>, reply: Reply<Result<EventId, ChannelError>> },
+    Say {
+        body: Vec<u8>,
+        key: Option<String>,
+        reply: Reply<Result<EventId, ChannelError>>,
+    },
     Snapshot(Reply<Snapshot>),
     Leave(Reply<Result<(), ChannelError>>),
 }
@@ -100,19 +104,45 @@ impl Shell {
     }
 
     async fn load(&mut self) -> Result<Machine, StoreError> {
-        let (store, cid) = (&self.config.store, self.config.cid());
+        let config = Arc::clone(&self.config);
+        let (store, cid) = (&config.store, config.cid());
         let heads = store.heads(cid).await?;
         self.names = store.names(cid).await?.into_iter().collect();
         for head in &heads {
             let last = head.next.saturating_sub(1);
-            let last = store.events(cid, head.certificate.device, last, head.next, 1).await?;
-            if last.first().is_some_and(|event| Body::of(event) == Body::Leave) {
+            let last = store
+                .events(cid, head.certificate.device, last, head.next, 1)
+                .await?;
+            if last
+                .first()
+                .is_some_and(|event| Body::of(event) == Body::Leave)
+            {
                 self.left.insert(head.certificate.identity);
             }
         }
         let (marks, proofs) = (store.deliveries(cid).await?, store.forks(cid).await?);
-        let (local, peer_id) = (Arc::clone(&self.config.local), self.config.transport.peer_id());
-        Ok(Machine::new(cid, local, peer_id, heads, &marks, proofs))
+        Ok(Machine::new(
+            cid,
+            Arc::clone(&config.local),
+            config.transport.peer_id(),
+            heads,
+            &marks,
+            proofs,
+        ))
+    }
+
+    /// Lets members link, and looks for them.
+    async fn open(config: Arc<ChannelConfig>, events: mpsc::Sender<LinkEvent>, room: Arc<Notify>) {
+        config.links.register(Registration {
+            cid: config.cid(),
+            keys: config.keys(),
+            local: Arc::clone(&config.local),
+            accept: config.accept(),
+            agent: config.agent.clone(),
+            events,
+            room,
+        });
+        config.discovery.want(config.wanted()).await;
     }
 
     /// Opens our log, or says our new name.
@@ -130,7 +160,14 @@ impl Shell {
 
     fn say_unasked(&mut self, machine: &mut Machine, body: Vec<u8>) {
         let token = self.token(Answer::Nobody);
-        self.step(machine, Input::Say { token, body, key: None });
+        self.step(
+            machine,
+            Input::Say {
+                token,
+                body,
+                key: None,
+            },
+        );
     }
 
     fn token(&mut self, answer: Answer) -> u64 {
@@ -188,7 +225,17 @@ impl Shell {
                 Effect::Hint(peer, addresses, local) => {
                     let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                     self.read(async move {
-                        discovery.hint(cid, Hint { peer: Some(peer), addresses, source: Source::Pex, local }).await;
+                        discovery
+                            .hint(
+                                cid,
+                                Hint {
+                                    peer: Some(peer),
+                                    addresses,
+                                    source: Source::Pex,
+                                    local,
+                                },
+                            )
+                            .await;
                         None
                     });
                 }
@@ -202,7 +249,8 @@ impl Shell {
             self.note_body(new.identity, &new.event);
         }
         let commit = self.config.store.append(self.config.cid(), events);
-        self.commits.push_back(Box::pin(async move { (number, commit.await) }));
+        self.commits
+            .push_back(Box::pin(async move { (number, commit.await) }));
     }
 
     fn note_body(&mut self, identity: IdentityId, event: &Event) {
@@ -228,13 +276,21 @@ impl Shell {
     }
 
     fn send_ids(&mut self, link: LinkId, device: Device, from: u64, to: u64) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else { return };
-        let Ok(id) = DeviceId::from_bytes(&device) else { return };
+        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
+            return;
+        };
+        let Ok(id) = DeviceId::from_bytes(&device) else {
+            return;
+        };
         let (store, cid) = (self.config.store.clone(), self.config.cid());
         self.read(async move {
             let ids = store.event_ids(cid, id, from, to).await.ok()?;
             let ids = ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
-            let message = message::encode(Kind::Ids(proto::Ids { device: Bytes::copy_from_slice(&device), from, ids }));
+            let message = message::encode(Kind::Ids(proto::Ids {
+                device: Bytes::copy_from_slice(&device),
+                from,
+                ids,
+            }));
             // Outside the credits: a full mailbox loses it, and the next suspicion asks again.
             handle.try_send(message.into());
             None
@@ -242,22 +298,47 @@ impl Shell {
     }
 
     fn compare(&mut self, link: LinkId, ids: proto::Ids) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else { return };
+        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
+            return;
+        };
         let (store, cid) = (self.config.store.clone(), self.config.cid());
         self.read(async move {
             let device = DeviceId::from_bytes(&ids.device).ok()?;
-            let ours = store.event_ids(cid, device, ids.from, ids.from.saturating_add(ids.ids.len() as u64)).await.ok()?;
-            let differs = ours.iter().zip(&ids.ids).position(|(ours, theirs)| ours.0[..] != theirs[..])? as u64;
+            let ours = store
+                .event_ids(
+                    cid,
+                    device,
+                    ids.from,
+                    ids.from.saturating_add(ids.ids.len() as u64),
+                )
+                .await
+                .ok()?;
+            let differs =
+                ours.iter()
+                    .zip(&ids.ids)
+                    .position(|(ours, theirs)| ours.0[..] != theirs[..])? as u64;
             if differs == 0 && ids.from > 0 {
                 // They part even earlier: the other side compares what lies before.
                 let from = ids.from.saturating_sub(MAX_IDS as u64);
                 let earlier = store.event_ids(cid, device, from, ids.from).await.ok()?;
-                let earlier = earlier.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
-                let message = message::encode(Kind::Ids(proto::Ids { device: ids.device, from, ids: earlier }));
+                let earlier = earlier
+                    .iter()
+                    .map(|id| Bytes::copy_from_slice(&id.0))
+                    .collect();
+                let message = message::encode(Kind::Ids(proto::Ids {
+                    device: ids.device,
+                    from,
+                    ids: earlier,
+                }));
                 handle.try_send(message.into());
             }
             let seq = ids.from + differs;
-            let event = store.events(cid, device, seq, seq + 1, 1).await.ok()?.into_iter().next()?;
+            let event = store
+                .events(cid, device, seq, seq + 1, 1)
+                .await
+                .ok()?
+                .into_iter()
+                .next()?;
             Some(Input::FirstDifference(link, event))
         });
     }
@@ -266,8 +347,14 @@ impl Shell {
         let (store, cid) = (self.config.store.clone(), self.config.cid());
         self.read(async move {
             let header = *theirs.header();
-            let ours = store.events(cid, header.device, header.seq, header.seq + 1, 1).await.ok()?.into_iter().next()?;
-            (ours.header().seq == header.seq && ours.forks(&theirs)).then(|| Input::Proven(Box::new((ours, theirs))))
+            let ours = store
+                .events(cid, header.device, header.seq, header.seq + 1, 1)
+                .await
+                .ok()?
+                .into_iter()
+                .next()?;
+            (ours.header().seq == header.seq && ours.forks(&theirs))
+                .then(|| Input::Proven(Box::new((ours, theirs))))
         });
     }
 
@@ -290,7 +377,11 @@ impl Shell {
         let event = match note {
             Note::Committed(position) => ChannelEvent::Committed { cid, position },
             Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => ChannelEvent::Member { cid, member, online },
+            Note::Member(member, online) => ChannelEvent::Member {
+                cid,
+                member,
+                online,
+            },
             Note::Forked(member) => ChannelEvent::Forked { cid, member },
             Note::Refused(why) => return tracing::warn!(why, "refused an event"),
         };
@@ -301,9 +392,22 @@ impl Shell {
     fn link_event(&mut self, machine: &mut Machine, event: LinkEvent) {
         match event {
             LinkEvent::Up(up) => {
-                let LinkUp { handle, peer, initiator, source, .. } = *up;
+                let LinkUp {
+                    handle,
+                    peer,
+                    initiator,
+                    source,
+                    ..
+                } = *up;
                 let (link, connection) = (handle.id(), handle.connection().clone());
-                self.links.insert(link, Link { handle, identity: peer.identity, source });
+                self.links.insert(
+                    link,
+                    Link {
+                        handle,
+                        identity: peer.identity,
+                        source,
+                    },
+                );
                 let up = Up {
                     link,
                     peer,
@@ -315,7 +419,9 @@ impl Shell {
                 };
                 self.step(machine, Input::Up(up));
             }
-            LinkEvent::Message { link, message } => self.step(machine, Input::Message(link, message)),
+            LinkEvent::Message { link, message } => {
+                self.step(machine, Input::Message(link, message))
+            }
             LinkEvent::Closed { link, reason } => {
                 tracing::debug!(?link, %reason, "link closed");
                 self.links.remove(&link);
@@ -325,7 +431,12 @@ impl Shell {
     }
 
     fn room(&mut self, machine: &mut Machine) {
-        let taken: Vec<_> = self.links.iter().map(|(id, link)| (*id, link.handle.take_credits())).filter(|(_, taken)| *taken > 0).collect();
+        let taken: Vec<_> = self
+            .links
+            .iter()
+            .map(|(id, link)| (*id, link.handle.take_credits()))
+            .filter(|(_, taken)| *taken > 0)
+            .collect();
         for (link, credits) in taken {
             self.step(machine, Input::Room(link, credits));
         }
@@ -340,14 +451,26 @@ impl Shell {
             Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
             Command::Leave(reply) => {
                 let token = self.token(Answer::Leave(reply));
-                self.step(machine, Input::Say { token, body: Body::leave(), key: None });
+                self.step(
+                    machine,
+                    Input::Say {
+                        token,
+                        body: Body::leave(),
+                        key: None,
+                    },
+                );
             }
         }
     }
 
     /// A commit was refused. All that was not committed is forgotten and the machine begins anew from
     /// what the store has; links stay.
-    async fn recover(&mut self, machine: &mut Machine, number: u64, error: StoreError) -> Result<(), StoreError> {
+    async fn recover(
+        &mut self,
+        machine: &mut Machine,
+        number: u64,
+        error: StoreError,
+    ) -> Result<(), StoreError> {
         let mut failed = vec![(number, error.clone())];
         while let Some((number, result)) = self.commits.next().await {
             if let Err(error) = result {
@@ -371,14 +494,22 @@ impl Shell {
 
     fn snapshot(&self, machine: &Machine) -> Snapshot {
         let me = self.config.local.certificate.identity;
-        let mut identities: Vec<IdentityId> = machine.logs.iter().map(|(_, log)| log.certificate.identity).collect();
+        let mut identities: Vec<IdentityId> = machine
+            .logs
+            .iter()
+            .map(|(_, log)| log.certificate.identity)
+            .collect();
         identities.extend(self.links.values().map(|link| link.identity));
         identities.push(me);
         identities.sort_unstable();
         identities.dedup();
         identities.retain(|id| *id == me || !self.left.contains(id) || machine.is_online(id));
-        let forked: HashSet<IdentityId> =
-            machine.logs.iter().filter(|(_, log)| log.closed_at.is_some()).map(|(_, log)| log.certificate.identity).collect();
+        let forked: HashSet<IdentityId> = machine
+            .logs
+            .iter()
+            .filter(|(_, log)| log.closed_at.is_some())
+            .map(|(_, log)| log.certificate.identity)
+            .collect();
         let mut members: Vec<MemberView> = identities
             .iter()
             .map(|id| MemberView {
@@ -390,7 +521,11 @@ impl Shell {
                 forked: forked.contains(id),
             })
             .collect();
-        members.sort_by(|a, b| b.me.cmp(&a.me).then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id)));
+        members.sort_by(|a, b| {
+            b.me.cmp(&a.me)
+                .then_with(|| a.name.cmp(&b.name))
+                .then_with(|| a.id.cmp(&b.id))
+        });
         let (online, all) = (members.iter().filter(|m| m.online).count(), members.len());
         let mesh = match online {
             _ if online == all && all > 1 => Mesh::Full,
@@ -410,7 +545,11 @@ impl Shell {
     }
 
     fn path(&self, id: &IdentityId) -> Option<PathView> {
-        let best = self.links.values().filter(|link| link.identity == *id).min_by_key(|link| link.handle.connection().rtt())?;
+        let best = self
+            .links
+            .values()
+            .filter(|link| link.identity == *id)
+            .min_by_key(|link| link.handle.connection().rtt())?;
         let connection = best.handle.connection();
         Some(PathView {
             kind: connection.path(),
@@ -452,21 +591,22 @@ impl Actor for Shell {
         let mut machine = self.load().await?;
         let (sender, mut events) = mpsc::channel(LINK_EVENTS);
         let room = Arc::new(Notify::new());
-        self.config.links.register(Registration {
-            cid: self.config.cid(),
-            keys: self.config.keys(),
-            local: Arc::clone(&self.config.local),
-            accept: self.config.accept(),
-            agent: self.config.agent.clone(),
-            events: sender,
-            room: Arc::clone(&room),
-        });
         self.introduce(&mut machine);
-        self.config.discovery.want(self.config.wanted()).await;
+        if !self.config.offline {
+            Self::open(Arc::clone(&self.config), sender, Arc::clone(&room)).await;
+        }
         loop {
-            let recovering = self.trouble.as_ref().map(|(_, until)| *until).filter(|until| *until > Instant::now());
+            let recovering = self
+                .trouble
+                .as_ref()
+                .map(|(_, until)| *until)
+                .filter(|until| *until > Instant::now());
             let open = recovering.is_none() && machine.in_flight() < COMMITS;
-            let wake = machine.next_wake(Instant::now()).into_iter().chain(recovering).min();
+            let wake = machine
+                .next_wake(Instant::now())
+                .into_iter()
+                .chain(recovering)
+                .min();
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => {
@@ -509,6 +649,11 @@ fn far() -> Instant {
 
 fn now() -> Now {
     // A clock before 1970 counts as 1970.
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { at: Instant::now(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Now {
+        at: Instant::now(),
+        wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+    }
 }

@@ -31,7 +31,13 @@ impl Marks {
     }
 
     /// A member says on its own link that it has `author`'s log below `next`. True when that is news.
-    pub(super) fn mark(&mut self, member: &Certificate, author: Device, next: u64, ours: bool) -> bool {
+    pub(super) fn mark(
+        &mut self,
+        member: &Certificate,
+        author: Device,
+        next: u64,
+        ours: bool,
+    ) -> bool {
         let entry = self.member(member.device, member.identity);
         if entry.has.len() >= MAX_DEVICES && !entry.has.contains_key(&author) {
             return false;
@@ -48,20 +54,32 @@ impl Marks {
     /// The marks of our log that changed since the last call, to be kept.
     pub(super) fn take_changed(&mut self, ours: &Device) -> Vec<Delivery> {
         let changed = std::mem::take(&mut self.changed);
-        let Ok(author) = DeviceId::from_bytes(ours) else { return Vec::new() };
+        let Ok(author) = DeviceId::from_bytes(ours) else {
+            return Vec::new();
+        };
         changed
             .iter()
             .filter_map(|device| self.members.get(device))
             .filter_map(|member| {
                 let next = *member.has.get(ours)?;
-                Some(Delivery { member: member.device, identity: member.identity, author, next })
+                Some(Delivery {
+                    member: member.device,
+                    identity: member.identity,
+                    author,
+                    next,
+                })
             })
             .collect()
     }
 
     /// How far any member has a log.
     pub(super) fn highest(&self, author: &Device) -> u64 {
-        self.members.values().filter_map(|member| member.has.get(author)).copied().max().unwrap_or(0)
+        self.members
+            .values()
+            .filter_map(|member| member.has.get(author))
+            .copied()
+            .max()
+            .unwrap_or(0)
     }
 
     /// For each log, how far each identity has it on its furthest device.
@@ -69,7 +87,11 @@ impl Marks {
         let mut all: HashMap<Device, BTreeMap<IdentityId, u64>> = HashMap::new();
         for member in self.members.values() {
             for (author, next) in &member.has {
-                let mark = all.entry(*author).or_default().entry(member.identity).or_insert(0);
+                let mark = all
+                    .entry(*author)
+                    .or_default()
+                    .entry(member.identity)
+                    .or_insert(0);
                 *mark = (*mark).max(*next);
             }
         }
@@ -77,6 +99,12 @@ impl Marks {
     }
 
     fn member(&mut self, device: DeviceId, identity: IdentityId) -> &mut Member {
-        self.members.entry(*device.as_bytes()).or_insert_with(|| Member { device, identity, has: HashMap::new() })
+        self.members
+            .entry(*device.as_bytes())
+            .or_insert_with(|| Member {
+                device,
+                identity,
+                has: HashMap::new(),
+            })
     }
 }

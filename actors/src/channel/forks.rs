@@ -18,13 +18,20 @@ use crate::link::LinkId;
 impl Machine {
     /// A link's log of `device` is not ours: the ids tell where they part.
     pub(super) fn suspect(&mut self, link: LinkId, device: Device) {
-        let Some(log) = self.logs.get_mut(&device) else { return };
+        let Some(log) = self.logs.get_mut(&device) else {
+            return;
+        };
         if log.suspect || log.closed_at.is_some() {
             return;
         }
         log.suspect = true;
         let to = log.committed;
-        self.effect(Effect::SendIds(link, device, to.saturating_sub(MAX_IDS as u64), to));
+        self.effect(Effect::SendIds(
+            link,
+            device,
+            to.saturating_sub(MAX_IDS as u64),
+            to,
+        ));
     }
 
     /// Our event where the logs part: the other side has its own, and so the proof.
@@ -32,7 +39,10 @@ impl Machine {
         if let Some(log) = self.logs.get_mut(event.header().device.as_bytes()) {
             log.suspect = true;
         }
-        let events = message::encode(Kind::Events(proto::Events { events: vec![signed(event)], backfill: false }));
+        let events = message::encode(Kind::Events(proto::Events {
+            events: vec![signed(event)],
+            backfill: false,
+        }));
         self.send(link, events.into());
     }
 
@@ -40,8 +50,13 @@ impl Machine {
     pub(super) fn proven(&mut self, pair: (Event, Event), now: Now) {
         let header = *pair.0.header();
         let device = *header.device.as_bytes();
-        let known = self.proofs.get(&device).is_some_and(|(a, _)| a.header().seq <= header.seq);
-        let Some(identity) = self.identity_of(&device) else { return };
+        let known = self
+            .proofs
+            .get(&device)
+            .is_some_and(|(a, _)| a.header().seq <= header.seq);
+        let Some(identity) = self.identity_of(&device) else {
+            return;
+        };
         if known || !pair.0.forks(&pair.1) {
             return;
         }
@@ -59,5 +74,9 @@ impl Machine {
 }
 
 pub(super) fn encode((a, b): &(Event, Event)) -> Bytes {
-    message::encode(Kind::Fork(proto::Fork { a: Some(signed(a)), b: Some(signed(b)) })).into()
+    message::encode(Kind::Fork(proto::Fork {
+        a: Some(signed(a)),
+        b: Some(signed(b)),
+    }))
+    .into()
 }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys, Policy},
     event::{Body, EventId},
-    identity::IdentityId,
 };
 use tokio::sync::broadcast;
 
@@ -46,6 +45,8 @@ pub struct ChannelConfig {
     pub transport: Transport,
     /// Hears what happens.
     pub events: broadcast::Sender<ChannelEvent>,
+    /// Neither look for members nor let any link.
+    pub offline: bool,
 }
 
 impl ChannelConfig {
@@ -67,7 +68,11 @@ impl ChannelConfig {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        Wanted { cid: self.cid(), keys: self.keys(), tiers: self.file.trackers().to_vec() }
+        Wanted {
+            cid: self.cid(),
+            keys: self.keys(),
+            tiers: self.file.trackers().to_vec(),
+        }
     }
 }
 
@@ -87,8 +92,14 @@ impl Channel {
         let short: String = config.cid().to_string().chars().take(8).collect();
         let span = tracing::info_span!("channel", id = short);
         let kept = Arc::clone(&config);
-        let addr = scope.permanent("channel", COMMANDS, span, move || Shell::new(Arc::clone(&kept)));
-        Self { addr, config, scope }
+        let addr = scope.permanent("channel", COMMANDS, span, move || {
+            Shell::new(Arc::clone(&kept))
+        });
+        Self {
+            addr,
+            config,
+            scope,
+        }
     }
 
     /// Its file.
@@ -109,7 +120,10 @@ impl Channel {
         {
             return Ok(made);
         }
-        self.addr.ask(|reply| Command::Say { body, key, reply }).await.map_err(|_| ChannelError::Gone)?
+        self.addr
+            .ask(|reply| Command::Say { body, key, reply })
+            .await
+            .map_err(|_| ChannelError::Gone)?
     }
 
     /// The members, oneself first.
@@ -119,23 +133,27 @@ impl Channel {
 
     /// The state of the channel at this moment.
     pub async fn snapshot(&self) -> Result<Snapshot, ChannelError> {
-        self.addr.ask(Command::Snapshot).await.map_err(|_| ChannelError::Gone)
+        self.addr
+            .ask(Command::Snapshot)
+            .await
+            .map_err(|_| ChannelError::Gone)
     }
 
     /// Events as users see them.
     pub async fn views(&self, entries: Vec<LogEntry>) -> Result<Vec<EventView>, ChannelError> {
         let snapshot = self.snapshot().await?;
-        Ok(entries.into_iter().map(|entry| snapshot.view(entry)).collect())
-    }
-
-    /// Whether an identity is known here.
-    pub async fn knows(&self, identity: &IdentityId) -> bool {
-        self.members().await.is_ok_and(|members| members.iter().any(|member| member.id == *identity))
+        Ok(entries
+            .into_iter()
+            .map(|entry| snapshot.view(entry))
+            .collect())
     }
 
     /// Tells the members that we leave, and closes the links.
     pub async fn leave(&self) -> Result<(), ChannelError> {
-        self.addr.ask(Command::Leave).await.map_err(|_| ChannelError::Gone)?
+        self.addr
+            .ask(Command::Leave)
+            .await
+            .map_err(|_| ChannelError::Gone)?
     }
 
     /// Stops the actor: links say goodbye, commits in flight end.

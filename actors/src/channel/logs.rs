@@ -169,7 +169,9 @@ impl Logs {
         }
         match self.logs.get_mut(device) {
             None => {
-                let Some(certificate) = event.certificate() else { return Verdict::Refused("it begins no log") };
+                let Some(certificate) = event.certificate() else {
+                    return Verdict::Refused("it begins no log");
+                };
                 if self.logs.len() >= MAX_DEVICES {
                     return Verdict::Refused("the channel has as many devices as it can");
                 }
@@ -230,7 +232,11 @@ impl Logs {
             log.committed = log.committed.min(seq);
             log.recent.retain(|(at, _)| *at < seq);
         }
-        let stale: Vec<_> = self.held.range((*device, 0)..=(*device, u64::MAX)).map(|(key, _)| *key).collect();
+        let stale: Vec<_> = self
+            .held
+            .range((*device, 0)..=(*device, u64::MAX))
+            .map(|(key, _)| *key)
+            .collect();
         for (_, held) in stale {
             self.take_held(device, held);
         }
@@ -239,18 +245,33 @@ impl Logs {
     /// What we have, as claimed to members.
     pub(super) fn claim(&self, device: &Device) -> Option<proto::Claim> {
         let log = self.logs.get(device)?;
-        let head = if log.committed == 0 { Bytes::new() } else { Bytes::copy_from_slice(&log.committed_head.0[..16]) };
-        Some(proto::Claim { device: Bytes::copy_from_slice(device), floor: 0, next: log.committed, head })
+        let head = if log.committed == 0 {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(&log.committed_head.0[..16])
+        };
+        Some(proto::Claim {
+            device: Bytes::copy_from_slice(device),
+            floor: 0,
+            next: log.committed,
+            head,
+        })
     }
 
     fn devices_of(&self, identity: &IdentityId) -> usize {
-        self.logs.values().filter(|log| log.certificate.identity == *identity).count()
+        self.logs
+            .values()
+            .filter(|log| log.certificate.identity == *identity)
+            .count()
     }
 
     fn hold(&mut self, device: &Device, event: Event) {
         let size = event.raw().len();
         let key = (*device, event.header().seq);
-        if self.held.len() < MAX_HELD && self.held_bytes + size <= MAX_HELD_BYTES && !self.held.contains_key(&key) {
+        if self.held.len() < MAX_HELD
+            && self.held_bytes + size <= MAX_HELD_BYTES
+            && !self.held.contains_key(&key)
+        {
             self.held_bytes += size;
             self.held.insert(key, event);
         }
@@ -264,7 +285,12 @@ impl Logs {
 
     /// Offers held events again whose Lamport time was too far ahead.
     pub(super) fn retry_held(&mut self, accepted: &mut Vec<Event>) {
-        let ready: Vec<_> = self.held.keys().filter(|(device, seq)| self.next(device) == *seq).copied().collect();
+        let ready: Vec<_> = self
+            .held
+            .keys()
+            .filter(|(device, seq)| self.next(device) == *seq)
+            .copied()
+            .collect();
         for (device, seq) in ready {
             if let Some(event) = self.take_held(&device, seq) {
                 self.offer(event, accepted);
@@ -300,6 +326,9 @@ impl Log {
     }
 
     fn recent(&self, seq: u64) -> Option<EventId> {
-        self.recent.iter().find(|(at, _)| *at == seq).map(|(_, id)| *id)
+        self.recent
+            .iter()
+            .find(|(at, _)| *at == seq)
+            .map(|(_, id)| *id)
     }
 }

@@ -181,7 +181,14 @@ struct Batch {
 }
 
 impl Machine {
-    pub(super) fn new(cid: ChannelId, local: Arc<LocalDevice>, our_peer_id: PeerId, heads: Vec<LogHead>, kept: &[Delivery], proofs: Vec<(Event, Event)>) -> Self {
+    pub(super) fn new(
+        cid: ChannelId,
+        local: Arc<LocalDevice>,
+        our_peer_id: PeerId,
+        heads: Vec<LogHead>,
+        kept: &[Delivery],
+        proofs: Vec<(Event, Event)>,
+    ) -> Self {
         let me = *local.certificate.device.as_bytes();
         let logs = Logs::load(heads);
         let ring = Ring::starting_at(logs.next(&me));
@@ -193,7 +200,10 @@ impl Machine {
             pull: Pull::default(),
             links: BTreeMap::new(),
             marks: Marks::load(kept),
-            proofs: proofs.into_iter().map(|pair| (*pair.0.header().device.as_bytes(), pair)).collect(),
+            proofs: proofs
+                .into_iter()
+                .map(|pair| (*pair.0.header().device.as_bytes(), pair))
+                .collect(),
             batches: BTreeMap::new(),
             next_batch: 0,
             keys: HashMap::new(),
@@ -236,7 +246,10 @@ impl Machine {
 
     /// When [`Input::Tick`] is due, if nothing else happens.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        self.flush_at.into_iter().chain(self.pull.next_wake(now)).min()
+        self.flush_at
+            .into_iter()
+            .chain(self.pull.next_wake(now))
+            .min()
     }
 
     /// Commits under way.
@@ -246,7 +259,12 @@ impl Machine {
 
     /// The store refused a commit: whatever was not committed is forgotten here, and comes again from
     /// whoever has it. Questions of the user are answered with the error. No commit may be in flight.
-    pub(super) fn reload(&mut self, heads: Vec<LogHead>, error: &ChannelError, now: Now) -> Vec<Effect> {
+    pub(super) fn reload(
+        &mut self,
+        heads: Vec<LogHead>,
+        error: &ChannelError,
+        now: Now,
+    ) -> Vec<Effect> {
         for batch in mem::take(&mut self.batches).into_values() {
             for (token, _) in batch.answers {
                 self.effects.push(Effect::Said(token, Err(error.clone())));
@@ -263,24 +281,48 @@ impl Machine {
 
     /// The store knew an idempotency key that we did not: its event is the answer.
     pub(super) fn key_was_used(&mut self, number: u64, id: EventId) {
-        let Some(batch) = self.batches.get_mut(&number) else { return };
-        let waiting = batch.key.take().and_then(|key| self.keys.remove(&key)).unwrap_or_default();
-        let tokens = mem::take(&mut batch.answers).into_iter().map(|(token, _)| token).chain(waiting);
-        self.effects.extend(tokens.map(|token| Effect::Said(token, Ok(id))));
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        let waiting = batch
+            .key
+            .take()
+            .and_then(|key| self.keys.remove(&key))
+            .unwrap_or_default();
+        let tokens = mem::take(&mut batch.answers)
+            .into_iter()
+            .map(|(token, _)| token)
+            .chain(waiting);
+        self.effects
+            .extend(tokens.map(|token| Effect::Said(token, Ok(id))));
     }
 
     // ---- what the user says ----------------------------------------------------------------------
 
     fn say(&mut self, token: u64, body: &[u8], key: Option<String>, now: Now) {
         if self.logs.end(&self.me).is_some() {
-            return self.effects.push(Effect::Said(token, Err(ChannelError::Closed)));
+            return self
+                .effects
+                .push(Effect::Said(token, Err(ChannelError::Closed)));
         }
         if let Some(waiting) = key.as_ref().and_then(|key| self.keys.get_mut(key)) {
             // The same is being committed already: one event, two answers.
             return waiting.push(token);
         }
-        let (seq, prev) = self.logs.get(&self.me).map_or((0, EventId::ZERO), |log| (log.next, log.head));
-        let authored = Event::author(&self.cid, &self.local.key, 0, seq, prev, self.logs.next_lamport(), now.wall_ms, body);
+        let (seq, prev) = self
+            .logs
+            .get(&self.me)
+            .map_or((0, EventId::ZERO), |log| (log.next, log.head));
+        let authored = Event::author(
+            &self.cid,
+            &self.local.key,
+            0,
+            seq,
+            prev,
+            self.logs.next_lamport(),
+            now.wall_ms,
+            body,
+        );
         match authored {
             Ok(event) => {
                 self.logs.append_own(&event);
@@ -288,9 +330,19 @@ impl Machine {
                     self.keys.insert(key.clone(), Vec::new());
                 }
                 let answers = vec![(token, event.id())];
-                self.commit(Batch { events: vec![event], answers, key, live_from: None }, now);
+                self.commit(
+                    Batch {
+                        events: vec![event],
+                        answers,
+                        key,
+                        live_from: None,
+                    },
+                    now,
+                );
             }
-            Err(_) => self.effects.push(Effect::Said(token, Err(ChannelError::BadText(body.len())))),
+            Err(_) => self
+                .effects
+                .push(Effect::Said(token, Err(ChannelError::BadText(body.len())))),
         }
     }
 
@@ -298,7 +350,15 @@ impl Machine {
 
     pub(super) fn accept(&mut self, events: Vec<Event>, live_from: Option<LinkId>, now: Now) {
         if !events.is_empty() {
-            self.commit(Batch { events, answers: Vec::new(), key: None, live_from }, now);
+            self.commit(
+                Batch {
+                    events,
+                    answers: Vec::new(),
+                    key: None,
+                    live_from,
+                },
+                now,
+            );
         }
     }
 
@@ -313,7 +373,9 @@ impl Machine {
                 arrival_ms: now.wall_ms,
                 key: batch.key.clone(),
                 // An event is accepted only into a log that we know.
-                identity: self.identity_of(event.header().device.as_bytes()).unwrap_or(self.local.certificate.identity),
+                identity: self
+                    .identity_of(event.header().device.as_bytes())
+                    .unwrap_or(self.local.certificate.identity),
             })
             .collect();
         self.batches.insert(number, batch);
@@ -321,7 +383,9 @@ impl Machine {
     }
 
     fn committed(&mut self, number: u64, positions: &[u64], now: Now) {
-        let Some(batch) = self.batches.remove(&number) else { return };
+        let Some(batch) = self.batches.remove(&number) else {
+            return;
+        };
         let mut devices = HashSet::new();
         for event in &batch.events {
             self.logs.committed(event);
@@ -331,10 +395,19 @@ impl Machine {
                 self.ring.add(event);
             }
         }
-        self.effects.extend(positions.iter().map(|position| Effect::Note(Note::Committed(*position))));
+        self.effects.extend(
+            positions
+                .iter()
+                .map(|position| Effect::Note(Note::Committed(*position))),
+        );
         for (token, id) in batch.answers {
             self.effects.push(Effect::Said(token, Ok(id)));
-            for token in batch.key.iter().filter_map(|key| self.keys.get(key)).flatten() {
+            for token in batch
+                .key
+                .iter()
+                .filter_map(|key| self.keys.get(key))
+                .flatten()
+            {
                 self.effects.push(Effect::Said(*token, Ok(id)));
             }
         }
@@ -354,8 +427,12 @@ impl Machine {
     fn acknowledge(&mut self, devices: &HashSet<Device>, now: Now) {
         for device in devices {
             if let Some(claim) = self.logs.claim(device) {
-                let authors = self.links.iter().filter(|(_, linked)| linked.device == *device);
-                self.effects.extend(authors.map(|(link, _)| Effect::Ack(*link, vec![claim.clone()])));
+                let authors = self
+                    .links
+                    .iter()
+                    .filter(|(_, linked)| linked.device == *device);
+                self.effects
+                    .extend(authors.map(|(link, _)| Effect::Ack(*link, vec![claim.clone()])));
             }
             self.changed.insert(*device);
         }
@@ -370,7 +447,11 @@ impl Machine {
         self.flush_at = None;
         let changed = mem::take(&mut self.changed);
         for (link, linked) in &self.links {
-            let news: Vec<_> = changed.iter().filter(|device| **device != linked.device).filter_map(|device| self.logs.claim(device)).collect();
+            let news: Vec<_> = changed
+                .iter()
+                .filter(|device| **device != linked.device)
+                .filter_map(|device| self.logs.claim(device))
+                .collect();
             if !news.is_empty() {
                 self.effects.push(Effect::Ack(*link, news));
             }
@@ -394,7 +475,9 @@ impl Machine {
 
     /// Sends a message that must not be lost on the way to a link, if there is a credit for it.
     pub(super) fn send(&mut self, link: LinkId, message: Bytes) -> bool {
-        let Some(linked) = self.links.get_mut(&link) else { return false };
+        let Some(linked) = self.links.get_mut(&link) else {
+            return false;
+        };
         if linked.credits == 0 {
             return false;
         }

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     link::LinkId,
-    transport::{from_multiaddr, is_local, to_multiaddr},
+    tracker::network::is_local,
+    transport::{from_multiaddr, to_multiaddr},
 };
 
 impl Machine {
@@ -50,10 +51,17 @@ impl Machine {
     }
 
     pub(super) fn down(&mut self, link: LinkId, now: Now) {
-        let Some(gone) = self.links.remove(&link) else { return };
+        let Some(gone) = self.links.remove(&link) else {
+            return;
+        };
         self.pull.down(link);
         // A spare takes over where its own cursor stands: nothing is lost, doubles are known by number.
-        let newest = self.links.iter().filter(|(_, linked)| linked.device == gone.device).map(|(link, _)| *link).next_back();
+        let newest = self
+            .links
+            .iter()
+            .filter(|(_, linked)| linked.device == gone.device)
+            .map(|(link, _)| *link)
+            .next_back();
         if let Some(link) = newest {
             if let Some(linked) = self.links.get_mut(&link) {
                 linked.spare = false;
@@ -70,13 +78,28 @@ impl Machine {
     /// runs, the higher PeerId picks the newest and says so, and the other never closes first; a new run
     /// of the device replaces the old one.
     fn settle_doubles(&mut self, new: LinkId, device: &Device) {
-        let Some(added) = self.links.get(&new) else { return };
-        let (peer_id, connection, new_is_clients) = (added.peer_id, added.connection, added.client_initiated);
-        let others: Vec<LinkId> = self.links.iter().filter(|(link, linked)| **link != new && linked.device == *device).map(|(link, _)| *link).collect();
+        let Some(added) = self.links.get(&new) else {
+            return;
+        };
+        let (peer_id, connection, new_is_clients) =
+            (added.peer_id, added.connection, added.client_initiated);
+        let others: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(link, linked)| **link != new && linked.device == *device)
+            .map(|(link, _)| *link)
+            .collect();
         for other in others {
-            let Some(old) = self.links.get(&other) else { continue };
-            let new_survives = old.connection != connection || new_is_clients || !old.client_initiated;
-            let (survivor, loser) = if new_survives { (new, other) } else { (other, new) };
+            let Some(old) = self.links.get(&other) else {
+                continue;
+            };
+            let new_survives =
+                old.connection != connection || new_is_clients || !old.client_initiated;
+            let (survivor, loser) = if new_survives {
+                (new, other)
+            } else {
+                (other, new)
+            };
             let we_pick = old.peer_id != peer_id || self.our_peer_id > peer_id;
             if let Some(linked) = self.links.get_mut(&loser) {
                 linked.spare = true;
@@ -92,7 +115,12 @@ impl Machine {
 
     /// Claims all that we have, once.
     fn have(&mut self, link: LinkId) {
-        let mut claims: Vec<proto::Claim> = self.logs.iter().map(|(device, _)| *device).filter_map(|device| self.logs.claim(&device)).collect();
+        let mut claims: Vec<proto::Claim> = self
+            .logs
+            .iter()
+            .map(|(device, _)| *device)
+            .filter_map(|device| self.logs.claim(&device))
+            .collect();
         loop {
             let rest = claims.split_off(claims.len().min(MAX_CLAIMS));
             let more = !rest.is_empty();
@@ -119,17 +147,42 @@ impl Machine {
 
     /// Tells a link what it does not know yet of the others; what finds no credit is told at a later change.
     fn tell_link(&mut self, link: LinkId) {
-        let Some(linked) = self.links.get(&link) else { return };
-        let others: Vec<&Linked> = self.links.values().filter(|other| other.device != linked.device && !other.spare).collect();
-        let news: Vec<proto::Peer> = others.iter().filter(|other| !linked.told.contains(&other.device)).take(MAX_LINKED).map(|other| describe(other)).collect();
+        let Some(linked) = self.links.get(&link) else {
+            return;
+        };
+        let others: Vec<&Linked> = self
+            .links
+            .values()
+            .filter(|other| other.device != linked.device && !other.spare)
+            .collect();
+        let news: Vec<proto::Peer> = others
+            .iter()
+            .filter(|other| !linked.told.contains(&other.device))
+            .take(MAX_LINKED)
+            .map(|other| describe(other))
+            .collect();
         let present: HashSet<Device> = others.iter().map(|other| other.device).collect();
-        let gone: Vec<Device> = linked.told.difference(&present).take(MAX_UNLINKED).copied().collect();
+        let gone: Vec<Device> = linked
+            .told
+            .difference(&present)
+            .take(MAX_UNLINKED)
+            .copied()
+            .collect();
         if news.is_empty() && gone.is_empty() {
             return;
         }
-        let added: Vec<Device> = news.iter().filter_map(|peer| peer.device.as_ref().try_into().ok()).collect();
-        let unlinked = gone.iter().map(|device| Bytes::copy_from_slice(device)).collect();
-        let peers = message::encode(Kind::Peers(proto::Peers { linked: news, unlinked }));
+        let added: Vec<Device> = news
+            .iter()
+            .filter_map(|peer| peer.device.as_ref().try_into().ok())
+            .collect();
+        let unlinked = gone
+            .iter()
+            .map(|device| Bytes::copy_from_slice(device))
+            .collect();
+        let peers = message::encode(Kind::Peers(proto::Peers {
+            linked: news,
+            unlinked,
+        }));
         if self.send(link, peers.into())
             && let Some(linked) = self.links.get_mut(&link)
         {
@@ -142,15 +195,23 @@ impl Machine {
 
     /// A member says to whom it is linked.
     pub(super) fn on_peers(&mut self, link: LinkId, peers: proto::Peers) {
-        let Some(linked) = self.links.get_mut(&link) else { return };
+        let Some(linked) = self.links.get_mut(&link) else {
+            return;
+        };
         let local = is_local(linked.remote.ip());
         let mut hints = Vec::new();
         for peer in peers.linked {
-            let Ok(device) = Device::try_from(peer.device.as_ref()) else { continue };
+            let Ok(device) = Device::try_from(peer.device.as_ref()) else {
+                continue;
+            };
             if linked.linked_to.len() < MAX_DEVICES {
                 linked.linked_to.insert(device);
             }
-            let addresses: Vec<SocketAddr> = peer.addresses.iter().filter_map(|bytes| from_multiaddr(bytes)).collect();
+            let addresses: Vec<SocketAddr> = peer
+                .addresses
+                .iter()
+                .filter_map(|bytes| from_multiaddr(bytes))
+                .collect();
             if let Ok(peer_id) = PeerId::from_bytes(&peer.peer_id)
                 && !addresses.is_empty()
             {
@@ -163,7 +224,8 @@ impl Machine {
             }
         }
         for (device, peer_id, addresses) in hints {
-            let known = device == self.me || self.links.values().any(|linked| linked.device == device);
+            let known =
+                device == self.me || self.links.values().any(|linked| linked.device == device);
             if !known {
                 self.effect(Effect::Hint(peer_id, addresses, local));
             }
@@ -171,7 +233,9 @@ impl Machine {
     }
 
     pub(super) fn is_online(&self, identity: &IdentityId) -> bool {
-        self.links.values().any(|linked| linked.peer.identity == *identity)
+        self.links
+            .values()
+            .any(|linked| linked.peer.identity == *identity)
     }
 }
 

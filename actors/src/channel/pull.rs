@@ -68,15 +68,28 @@ impl Pull {
     }
 
     /// A link claims to have all of `device`'s log below `next`.
-    pub(super) fn claim(&mut self, link: LinkId, device: Device, next: u64, initial: bool, logs: &Logs, now: Instant) {
-        let Some(source) = self.links.get_mut(&link) else { return };
+    pub(super) fn claim(
+        &mut self,
+        link: LinkId,
+        device: Device,
+        next: u64,
+        initial: bool,
+        logs: &Logs,
+        now: Instant,
+    ) {
+        let Some(source) = self.links.get_mut(&link) else {
+            return;
+        };
         if source.claims.len() >= MAX_DEVICES && !source.claims.contains_key(&device) {
             return;
         }
         let claimed = source.claims.entry(device).or_insert(0);
         *claimed = (*claimed).max(next);
         if next > logs.next(&device) {
-            let lack = self.lacks.entry(device).or_insert(Lack { urgent_to: 0, progress: now });
+            let lack = self.lacks.entry(device).or_insert(Lack {
+                urgent_to: 0,
+                progress: now,
+            });
             if initial {
                 lack.urgent_to = lack.urgent_to.max(next);
             }
@@ -85,12 +98,19 @@ impl Pull {
 
     /// What a link claims to have of a log.
     pub(super) fn claimed(&self, link: LinkId, device: &Device) -> u64 {
-        self.links.get(&link).and_then(|source| source.claims.get(device)).copied().unwrap_or(0)
+        self.links
+            .get(&link)
+            .and_then(|source| source.claims.get(device))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// All below `seq` is missing though `seq` came: nothing to wait for.
     pub(super) fn gap(&mut self, device: Device, seq: u64, now: Instant) {
-        let lack = self.lacks.entry(device).or_insert(Lack { urgent_to: 0, progress: now });
+        let lack = self.lacks.entry(device).or_insert(Lack {
+            urgent_to: 0,
+            progress: now,
+        });
         lack.urgent_to = lack.urgent_to.max(seq);
     }
 
@@ -99,7 +119,14 @@ impl Pull {
         if let Some(lack) = self.lacks.get_mut(device) {
             lack.progress = now;
             let next = logs.next(device);
-            if next >= lack.urgent_to && !self.links.values().any(|source| source.claims.get(device).is_some_and(|&claimed| claimed > next)) {
+            if next >= lack.urgent_to
+                && !self.links.values().any(|source| {
+                    source
+                        .claims
+                        .get(device)
+                        .is_some_and(|&claimed| claimed > next)
+                })
+            {
                 self.lacks.remove(device);
             }
         }
@@ -110,7 +137,10 @@ impl Pull {
         for source in self.links.values() {
             for (device, &claimed) in &source.claims {
                 if claimed > logs.next(device) {
-                    let lack = self.lacks.entry(*device).or_insert(Lack { urgent_to: 0, progress: now });
+                    let lack = self.lacks.entry(*device).or_insert(Lack {
+                        urgent_to: 0,
+                        progress: now,
+                    });
                     lack.urgent_to = lack.urgent_to.max(claimed);
                 }
             }
@@ -123,7 +153,12 @@ impl Pull {
             && let Some(asked) = source.asked.pop_front()
             && empty
         {
-            source.claims.insert(asked.device, asked.from.min(source.claims.get(&asked.device).copied().unwrap_or(0)));
+            source.claims.insert(
+                asked.device,
+                asked
+                    .from
+                    .min(source.claims.get(&asked.device).copied().unwrap_or(0)),
+            );
         }
     }
 
@@ -135,9 +170,18 @@ impl Pull {
         for device in lacking {
             while let Some((link, from, to)) = self.choose(&device, logs, now) {
                 if let Some(source) = self.links.get_mut(&link) {
-                    source.asked.push_back(Asked { device, from, to, since: now });
+                    source.asked.push_back(Asked {
+                        device,
+                        from,
+                        to,
+                        since: now,
+                    });
                 }
-                plan.entry(link).or_default().push(proto::Range { device: Bytes::copy_from_slice(&device), from, to });
+                plan.entry(link).or_default().push(proto::Range {
+                    device: Bytes::copy_from_slice(&device),
+                    from,
+                    to,
+                });
             }
         }
         plan.into_iter().collect()
@@ -146,14 +190,28 @@ impl Pull {
     /// The next range of a log, and whom to ask for it.
     fn choose(&mut self, device: &Device, logs: &Logs, now: Instant) -> Option<(LinkId, u64, u64)> {
         let next = logs.next(device);
-        let best = self.links.values().filter_map(|source| source.claims.get(device)).copied().max().unwrap_or(0);
-        let end = best.min(logs.end(device).unwrap_or(u64::MAX)).min(next.saturating_add(AHEAD));
-        let Some(lack) = self.lacks.get(device) else { return None };
+        let best = self
+            .links
+            .values()
+            .filter_map(|source| source.claims.get(device))
+            .copied()
+            .max()
+            .unwrap_or(0);
+        let end = best
+            .min(logs.end(device).unwrap_or(u64::MAX))
+            .min(next.saturating_add(AHEAD));
+        let Some(lack) = self.lacks.get(device) else {
+            return None;
+        };
         if best <= next {
             self.lacks.remove(device);
             return None;
         }
-        let end = if now >= lack.progress + GRACE { end } else { end.min(lack.urgent_to) };
+        let end = if now >= lack.progress + GRACE {
+            end
+        } else {
+            end.min(lack.urgent_to)
+        };
         let from = self.first_open(device, next, end, logs)?;
         let (&link, source) = self
             .links
@@ -161,7 +219,10 @@ impl Pull {
             .filter(|(_, source)| {
                 source.asked.len() < IN_FLIGHT
                     && source.sulks_until.is_none_or(|until| now >= until)
-                    && source.claims.get(device).is_some_and(|&claimed| claimed > from)
+                    && source
+                        .claims
+                        .get(device)
+                        .is_some_and(|&claimed| claimed > from)
             })
             .min_by_key(|(_, source)| source.asked.len())?;
         let claimed = source.claims.get(device).copied().unwrap_or(0);
@@ -189,7 +250,10 @@ impl Pull {
     }
 
     fn asked_for(&self, device: &Device, seq: u64) -> Option<&Asked> {
-        self.links.values().flat_map(|source| &source.asked).find(|asked| asked.device == *device && asked.from <= seq && seq < asked.to)
+        self.links
+            .values()
+            .flat_map(|source| &source.asked)
+            .find(|asked| asked.device == *device && asked.from <= seq && seq < asked.to)
     }
 
     fn covered(&self, device: &Device, seq: u64) -> bool {
@@ -198,7 +262,11 @@ impl Pull {
 
     fn give_up(&mut self, now: Instant) {
         for source in self.links.values_mut() {
-            if source.asked.front().is_some_and(|asked| now >= asked.since + PATIENCE) {
+            if source
+                .asked
+                .front()
+                .is_some_and(|asked| now >= asked.since + PATIENCE)
+            {
                 source.asked.clear();
                 source.sulks_until = Some(now + SULK);
             }
@@ -207,9 +275,21 @@ impl Pull {
 
     /// When [`Pull::plan`] may have something new to say, if nothing else happens.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let answers = self.links.values().filter_map(|source| source.asked.front()).map(|asked| asked.since + PATIENCE);
-        let lacks = self.lacks.values().map(|lack| lack.progress + GRACE).filter(|at| *at > now);
-        let sulks = self.links.values().filter_map(|source| source.sulks_until).filter(|at| *at > now);
+        let answers = self
+            .links
+            .values()
+            .filter_map(|source| source.asked.front())
+            .map(|asked| asked.since + PATIENCE);
+        let lacks = self
+            .lacks
+            .values()
+            .map(|lack| lack.progress + GRACE)
+            .filter(|at| *at > now);
+        let sulks = self
+            .links
+            .values()
+            .filter_map(|source| source.sulks_until)
+            .filter(|at| *at > now);
         let sulks = sulks.filter(|_| !self.lacks.is_empty());
         answers.chain(lacks).chain(sulks).min()
     }

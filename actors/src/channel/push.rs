@@ -33,7 +33,10 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn starting_at(end: u64) -> Self {
-        Self { end, ..Self::default() }
+        Self {
+            end,
+            ..Self::default()
+        }
     }
 
     /// The number behind the last event.
@@ -51,7 +54,9 @@ impl Ring {
         self.bytes += event.raw().len();
         self.events.push_back(signed(event));
         while self.events.len() > RING || self.bytes > RING_BYTES {
-            let Some(oldest) = self.events.pop_front() else { break };
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.event.len();
         }
     }
@@ -63,7 +68,9 @@ impl Ring {
             return Ok(None);
         }
         let start = self.end - self.events.len() as u64;
-        let Some(skip) = cursor.checked_sub(start) else { return Err(self.end) };
+        let Some(skip) = cursor.checked_sub(start) else {
+            return Err(self.end);
+        };
         if let Some((from, to, message)) = &self.cache
             && *from == cursor
             && (*to == self.end || self.events.len() as u64 - skip > MAX_EVENTS as u64)
@@ -72,7 +79,12 @@ impl Ring {
         }
         let mut events = Vec::new();
         let mut bytes = 0;
-        for event in self.events.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(MAX_EVENTS) {
+        for event in self
+            .events
+            .iter()
+            .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+            .take(MAX_EVENTS)
+        {
             if !events.is_empty() && bytes + event.event.len() > BATCH_BYTES {
                 break;
             }
@@ -80,12 +92,19 @@ impl Ring {
             events.push(event.clone());
         }
         let to = cursor + events.len() as u64;
-        let message: Bytes = message::encode(Kind::Events(proto::Events { events, backfill: false })).into();
+        let message: Bytes = message::encode(Kind::Events(proto::Events {
+            events,
+            backfill: false,
+        }))
+        .into();
         self.cache = Some((cursor, to, message.clone()));
         Ok(Some((message, to)))
     }
 }
 
 pub(super) fn signed(event: &Event) -> proto::SignedEvent {
-    proto::SignedEvent { event: event.raw().clone(), signature: Bytes::copy_from_slice(event.signature()) }
+    proto::SignedEvent {
+        event: event.raw().clone(),
+        signature: Bytes::copy_from_slice(event.signature()),
+    }
 }

@@ -33,12 +33,21 @@ impl Machine {
     }
 
     fn on_claim(&mut self, link: LinkId, claim: &proto::Claim, initial: bool, now: Now) {
-        let Ok(device) = Device::try_from(claim.device.as_ref()) else { return };
-        self.pull.claim(link, device, claim.next, initial, &self.logs, now.at);
-        let Some(linked) = self.links.get(&link) else { return };
+        let Ok(device) = Device::try_from(claim.device.as_ref()) else {
+            return;
+        };
+        self.pull
+            .claim(link, device, claim.next, initial, &self.logs, now.at);
+        let Some(linked) = self.links.get(&link) else {
+            return;
+        };
         let ours = device == self.me;
         // Nobody has more of our log than we wrote.
-        let next = if ours { claim.next.min(self.ring.end()) } else { claim.next };
+        let next = if ours {
+            claim.next.min(self.ring.end())
+        } else {
+            claim.next
+        };
         if self.marks.mark(&linked.peer.clone(), device, next, ours) && ours {
             let member = linked.peer.identity;
             self.effect(Effect::Note(Note::Delivered(member, next)));
@@ -64,7 +73,8 @@ impl Machine {
             let header = *event.header();
             let device = *header.device.as_bytes();
             // Who sends an event has it.
-            self.pull.claim(link, device, header.seq + 1, false, &self.logs, now.at);
+            self.pull
+                .claim(link, device, header.seq + 1, false, &self.logs, now.at);
             let suspect = self.logs.get(&device).is_some_and(|log| log.suspect);
             let copy = event.clone();
             match self.logs.offer(event, &mut accepted) {
@@ -73,7 +83,9 @@ impl Machine {
                 Verdict::Differs => self.effect(Effect::CompareEvent(Box::new(copy))),
                 Verdict::OtherPast => self.suspect(link, device),
                 // Its author sends in order: what is missing before it will not come by itself.
-                Verdict::Early if !backfill && sender == Some(device) => self.pull.gap(device, header.seq, now.at),
+                Verdict::Early if !backfill && sender == Some(device) => {
+                    self.pull.gap(device, header.seq, now.at)
+                }
                 Verdict::Refused(why) => {
                     tracing::debug!(why, seq = header.seq, "refused an event");
                     self.effect(Effect::Note(Note::Refused(why)));
@@ -102,7 +114,9 @@ impl Machine {
     /// Pushes our events to a link as far as its credits go.
     pub(super) fn pump(&mut self, link: LinkId) {
         loop {
-            let Some(linked) = self.links.get(&link) else { return };
+            let Some(linked) = self.links.get(&link) else {
+                return;
+            };
             if linked.spare || linked.credits <= RESERVED_CREDITS {
                 return;
             }
@@ -139,19 +153,33 @@ impl Machine {
 
     /// Passes live events on to members that are not linked to their author and do not claim them.
     pub(super) fn forward(&mut self, events: &[Event], from: LinkId) {
-        let targets: Vec<LinkId> = self.links.iter().filter(|(link, linked)| **link != from && !linked.spare && linked.credits > RESERVED_CREDITS).map(|(link, _)| *link).collect();
+        let targets: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(link, linked)| {
+                **link != from && !linked.spare && linked.credits > RESERVED_CREDITS
+            })
+            .map(|(link, _)| *link)
+            .collect();
         for link in targets {
-            let Some(linked) = self.links.get(&link) else { continue };
+            let Some(linked) = self.links.get(&link) else {
+                continue;
+            };
             let lacking: Vec<_> = events
                 .iter()
                 .filter(|event| {
                     let author = event.header().device.as_bytes();
-                    linked.device != *author && !linked.linked_to.contains(author) && self.pull.claimed(link, author) <= event.header().seq
+                    linked.device != *author
+                        && !linked.linked_to.contains(author)
+                        && self.pull.claimed(link, author) <= event.header().seq
                 })
                 .map(signed)
                 .collect();
             if !lacking.is_empty() {
-                let message = message::encode(Kind::Events(proto::Events { events: lacking, backfill: false }));
+                let message = message::encode(Kind::Events(proto::Events {
+                    events: lacking,
+                    backfill: false,
+                }));
                 self.send(link, message.into());
             }
         }

@@ -46,7 +46,9 @@ impl Snapshot {
             device: header.device,
             seq: header.seq,
             lamport: header.lamport,
-            time_ms: header.wall_ms.min(entry.arrival_ms.saturating_add(CLOCK_LEEWAY_MS)),
+            time_ms: header
+                .wall_ms
+                .min(entry.arrival_ms.saturating_add(CLOCK_LEEWAY_MS)),
             kind,
             state: self.delivery(header.device.as_bytes(), header.seq, &entry.author),
         }
@@ -55,9 +57,18 @@ impl Snapshot {
     fn delivery(&self, device: &Device, seq: u64, author: &IdentityId) -> DeliveryState {
         let has = |member: &MemberView| {
             // We have what we show.
-            member.me || self.marks.get(device).and_then(|marks| marks.get(&member.id)).is_some_and(|&next| next > seq)
+            member.me
+                || self
+                    .marks
+                    .get(device)
+                    .and_then(|marks| marks.get(&member.id))
+                    .is_some_and(|&next| next > seq)
         };
-        let others: Vec<&MemberView> = self.members.iter().filter(|member| member.id != *author).collect();
+        let others: Vec<&MemberView> = self
+            .members
+            .iter()
+            .filter(|member| member.id != *author)
+            .collect();
         let delivered = others.iter().filter(|member| has(member)).count();
         let ours = *device == self.my_device && *author == self.me;
         let progress = if delivered > 0 {
@@ -67,6 +78,10 @@ impl Snapshot {
         } else {
             Progress::Waiting
         };
-        DeliveryState { progress, delivered, of: others.len() }
+        DeliveryState {
+            progress,
+            delivered,
+            of: others.len(),
+        }
     }
 }

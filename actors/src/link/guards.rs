@@ -32,20 +32,30 @@ pub(super) struct Place {
 impl Pending {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = network(address);
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
         let here = counts.get(&address).copied().unwrap_or(0);
         if all >= PENDING || here >= PENDING_PER_ADDRESS {
             return None;
         }
         counts.insert(address, here + 1);
-        Some(Place { pending: Arc::clone(self), address })
+        Some(Place {
+            pending: Arc::clone(self),
+            address,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.pending.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .pending
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -98,8 +108,13 @@ mod tests {
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         let held: Vec<_> = (0..4).map(|_| pending.enter(one).unwrap()).collect();
         assert!(pending.enter(one).is_none());
-        let others: Vec<_> = (0..60u8).map(|n| pending.enter(IpAddr::from([10, 1, 0, n])).unwrap()).collect();
-        assert!(pending.enter("10.2.0.1".parse().unwrap()).is_none(), "64 in all");
+        let others: Vec<_> = (0..60u8)
+            .map(|n| pending.enter(IpAddr::from([10, 1, 0, n])).unwrap())
+            .collect();
+        assert!(
+            pending.enter("10.2.0.1".parse().unwrap()).is_none(),
+            "64 in all"
+        );
         drop(held);
         assert!(pending.enter(one).is_some());
         drop(others);
@@ -108,9 +123,18 @@ mod tests {
 
     #[test]
     fn a_64_of_ipv6_is_one_address() {
-        assert_eq!(network("2001:db8::1".parse().unwrap()), network("2001:db8::ffff:1".parse().unwrap()));
-        assert_ne!(network("2001:db8::1".parse().unwrap()), network("2001:db8:0:1::1".parse().unwrap()));
-        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), network("10.0.0.1".parse().unwrap()));
+        assert_eq!(
+            network("2001:db8::1".parse().unwrap()),
+            network("2001:db8::ffff:1".parse().unwrap())
+        );
+        assert_ne!(
+            network("2001:db8::1".parse().unwrap()),
+            network("2001:db8:0:1::1".parse().unwrap())
+        );
+        assert_eq!(
+            network("::ffff:10.0.0.1".parse().unwrap()),
+            network("10.0.0.1".parse().unwrap())
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bitchat_wire::link::{
-    Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder, TlsSide, link_tag, m1_tag,
+    Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder, TlsSide,
+    link_tag, m1_tag,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -31,13 +32,24 @@ pub(super) enum Failure {
 }
 
 /// Runs the initiator's side.
-pub(super) async fn initiate(connection: &Connection, stream: &mut Stream, reg: &Registration) -> Result<Established, Failure> {
-    let (machine, m1) = Initiator::start(&reg.keys, connection.binding(), connection.side(), &mut rand::rng());
+pub(super) async fn initiate(
+    connection: &Connection,
+    stream: &mut Stream,
+    reg: &Registration,
+) -> Result<Established, Failure> {
+    let (machine, m1) = Initiator::start(
+        &reg.keys,
+        connection.binding(),
+        connection.side(),
+        &mut rand::rng(),
+    );
     stream.send.write_all(&m1).await?;
     stream.send.flush().await?;
     let mut m2 = Box::new([0; M2_LEN]);
     stream.recv.read_exact(m2.as_mut_slice()).await?;
-    let (m3, established) = machine.finish(m2.as_slice(), local(reg), |peer| reg.accept.allows(&peer.identity))?;
+    let (m3, established) = machine.finish(m2.as_slice(), local(reg), |peer| {
+        reg.accept.allows(&peer.identity)
+    })?;
     stream.send.write_all(&m3).await?;
     stream.send.flush().await?;
     Ok(established)
@@ -59,8 +71,16 @@ pub(super) async fn respond(
         };
         let tag = m1_tag(m1.as_slice()).ok_or(Failure::NoChannel)?;
         // An equality that leaks timing says at most which prefix of a MAC over this very connection fits.
-        let reg = find(&|reg| link_tag(&reg.keys, &binding, initiator) == tag).ok_or(Failure::NoChannel)?;
-        let (machine, m2) = Responder::start(&reg.keys, binding, initiator, m1.as_slice(), local(&reg), &mut rand::rng())?;
+        let reg = find(&|reg| link_tag(&reg.keys, &binding, initiator) == tag)
+            .ok_or(Failure::NoChannel)?;
+        let (machine, m2) = Responder::start(
+            &reg.keys,
+            binding,
+            initiator,
+            m1.as_slice(),
+            local(&reg),
+            &mut rand::rng(),
+        )?;
         (reg, machine, m2)
     };
     stream.send.write_all(m2.as_slice()).await?;
@@ -72,5 +92,8 @@ pub(super) async fn respond(
 }
 
 fn local(reg: &Registration) -> Local<'_> {
-    Local { device: &reg.local.key, certificate: &reg.local.certificate }
+    Local {
+        device: &reg.local.key,
+        certificate: &reg.local.certificate,
+    }
 }

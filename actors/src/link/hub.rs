@@ -78,14 +78,22 @@ impl Links {
         });
         let kept = Arc::clone(&shared);
         let span = tracing::info_span!("links");
-        let hub = scope.permanent("links", HUB_MAILBOX, span, move || Hub { shared: Arc::clone(&kept) });
+        let hub = scope.permanent("links", HUB_MAILBOX, span, move || Hub {
+            shared: Arc::clone(&kept),
+        });
         Self { hub, shared }
     }
 
     /// Lets a channel be linked. An earlier registration of it ends, with its links.
     pub fn register(&self, reg: Registration) {
-        let registered = Registered { stop: CancellationToken::new(), reg };
-        let earlier = self.shared.channels().insert(registered.reg.cid, registered);
+        let registered = Registered {
+            stop: CancellationToken::new(),
+            reg,
+        };
+        let earlier = self
+            .shared
+            .channels()
+            .insert(registered.reg.cid, registered);
         if let Some(earlier) = earlier {
             earlier.stop.cancel();
         }
@@ -117,21 +125,41 @@ impl Shared {
     }
 
     fn find(&self, fits: impl Fn(&Registration) -> bool) -> Option<Registration> {
-        self.channels().values().map(|registered| &registered.reg).find(|reg| fits(reg)).cloned()
+        self.channels()
+            .values()
+            .map(|registered| &registered.reg)
+            .find(|reg| fits(reg))
+            .cloned()
     }
 
     fn stop_of(&self, cid: ChannelId) -> Option<CancellationToken> {
-        self.channels().get(&cid).map(|registered| registered.stop.clone())
+        self.channels()
+            .get(&cid)
+            .map(|registered| registered.stop.clone())
     }
 
     /// Marks a channel's link on a connection as active until the guard drops; `None` when it is already.
-    fn activate(self: &Arc<Self>, cid: ChannelId, connection: ConnectionId) -> Option<Guard<impl FnOnce() + use<>>> {
+    fn activate(
+        self: &Arc<Self>,
+        cid: ChannelId,
+        connection: ConnectionId,
+    ) -> Option<Guard<impl FnOnce() + use<>>> {
         let key = (cid, connection);
-        let active = |shared: &Self| shared.active.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        let active = |shared: &Self| {
+            shared
+                .active
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key)
+        };
         active(self).then(|| {
             let shared = Arc::clone(self);
             Guard::new(move || {
-                shared.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                shared
+                    .active
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&key);
             })
         })
     }
@@ -156,7 +184,10 @@ impl Actor for Hub {
                 None => return Ok(()),
                 Some(Msg::Initiate(reached)) => {
                     let span = tracing::info_span!("link", peer = %short(&reached.connection));
-                    scope.graceful(span, initiate(Arc::clone(&self.shared), reached, scope.clone()));
+                    scope.graceful(
+                        span,
+                        initiate(Arc::clone(&self.shared), reached, scope.clone()),
+                    );
                 }
                 Some(Msg::Incoming(connection, stream)) => {
                     let Some(place) = self.shared.pending.enter(connection.remote().ip()) else {
@@ -173,11 +204,23 @@ impl Actor for Hub {
 }
 
 async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
-    let Reached { cid, connection, address, source, .. } = reached;
-    let Some(reg) = shared.find(|reg| reg.cid == cid) else { return };
-    let Some(_active) = shared.activate(cid, connection.id()) else { return };
+    let Reached {
+        cid,
+        connection,
+        address,
+        source,
+        ..
+    } = reached;
+    let Some(reg) = shared.find(|reg| reg.cid == cid) else {
+        return;
+    };
+    let Some(_active) = shared.activate(cid, connection.id()) else {
+        return;
+    };
     let attempt = async {
-        let mut stream = connection.open(bitchat_wire::stream::StreamKind::Link).await?;
+        let mut stream = connection
+            .open(bitchat_wire::stream::StreamKind::Link)
+            .await?;
         let established = handshake::initiate(&connection, &mut stream, &reg).await?;
         Ok::<_, Failure>((stream, established))
     };
@@ -188,16 +231,38 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
     };
     match result {
         Ok((stream, established)) => {
-            run(&shared, &connection, reg, stream, established, Origin { initiator: true, source: Some(source), address }, &scope).await;
+            run(
+                &shared,
+                &connection,
+                reg,
+                stream,
+                established,
+                Origin {
+                    initiator: true,
+                    source: Some(source),
+                    address,
+                },
+                &scope,
+            )
+            .await;
         }
         Err(failure) => {
             tracing::debug!(%address, %failure, "no member there");
-            shared.discovery.outcome(cid, Outcome::Stranger { address }).await;
+            shared
+                .discovery
+                .outcome(cid, Outcome::Stranger { address })
+                .await;
         }
     }
 }
 
-async fn respond(shared: Arc<Shared>, connection: Connection, mut stream: Stream, place: super::guards::Place, scope: Scope) {
+async fn respond(
+    shared: Arc<Shared>,
+    connection: Connection,
+    mut stream: Stream,
+    place: super::guards::Place,
+    scope: Scope,
+) {
     let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits));
     let result = tokio::select! {
         biased;
@@ -210,7 +275,20 @@ async fn respond(shared: Arc<Shared>, connection: Connection, mut stream: Stream
             let address = connection.remote();
             // A handshake of ours on the same connection may be under way: the channel decides which survives.
             let _active = shared.activate(reg.cid, connection.id());
-            run(&shared, &connection, reg, stream, established, Origin { initiator: false, source: None, address }, &scope).await;
+            run(
+                &shared,
+                &connection,
+                reg,
+                stream,
+                established,
+                Origin {
+                    initiator: false,
+                    source: None,
+                    address,
+                },
+                &scope,
+            )
+            .await;
         }
         Err(failure) => {
             stream.send.reset();
@@ -218,7 +296,10 @@ async fn respond(shared: Arc<Shared>, connection: Connection, mut stream: Stream
             tracing::debug!(%failure, "refused a link");
             if shared.failures.count(connection.id()) {
                 connection.close();
-                shared.transport.bar(connection.peer(), connection.remote(), BAR).await;
+                shared
+                    .transport
+                    .bar(connection.peer(), connection.remote(), BAR)
+                    .await;
             }
         }
     }
@@ -230,10 +311,20 @@ struct Origin {
     address: SocketAddr,
 }
 
-async fn run(shared: &Arc<Shared>, connection: &Connection, reg: Registration, stream: Stream, established: Established, origin: Origin, scope: &Scope) {
+async fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    reg: Registration,
+    stream: Stream,
+    established: Established,
+    origin: Origin,
+    scope: &Scope,
+) {
     let (identity, peer, address) = (established.peer.identity, connection.peer(), origin.address);
     let (cid, dialled) = (reg.cid, origin.source.is_some());
-    let Some(stop) = shared.stop_of(cid) else { return };
+    let Some(stop) = shared.stop_of(cid) else {
+        return;
+    };
     let id = LinkId(shared.next_id.fetch_add(1, Ordering::Relaxed));
     let start = Start {
         id,
@@ -247,10 +338,30 @@ async fn run(shared: &Arc<Shared>, connection: &Connection, reg: Registration, s
         stop,
         shutdown: scope.stop_signal().clone(),
     };
-    let linked = || shared.discovery.outcome(cid, Outcome::Linked { identity, peer, address, dialled });
+    let linked = || {
+        shared.discovery.outcome(
+            cid,
+            Outcome::Linked {
+                identity,
+                peer,
+                address,
+                dialled,
+            },
+        )
+    };
     let up = session::run(start, linked).await;
     if up && !scope.stop_signal().is_cancelled() {
-        shared.discovery.outcome(cid, Outcome::Lost { identity, peer, address }).await;
+        shared
+            .discovery
+            .outcome(
+                cid,
+                Outcome::Lost {
+                    identity,
+                    peer,
+                    address,
+                },
+            )
+            .await;
     }
 }
 

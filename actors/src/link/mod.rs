@@ -18,6 +18,8 @@ mod session;
 mod writer;
 
 pub use acks::Acks;
-pub use api::{Accept, CloseReason, Inbound, LinkEvent, LinkHandle, LinkId, LinkUp, LocalDevice, Registration};
+pub use api::{
+    Accept, CloseReason, Inbound, LinkEvent, LinkHandle, LinkId, LinkUp, LocalDevice, Registration,
+};
 pub use hub::Links;
 pub use writer::LINK_MAILBOX;

@@ -39,7 +39,12 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn new(stream: RecvHalf, opener: Opener) -> Self {
-        Self { stream, opener, buffer: BytesMut::with_capacity(4 * 1024), ciphertext: Vec::new() }
+        Self {
+            stream,
+            opener,
+            buffer: BytesMut::with_capacity(4 * 1024),
+            ciphertext: Vec::new(),
+        }
     }
 
     /// The next message. Cancel-safe: what was read of it stays in the buffer, which a checked length bounds.
@@ -74,7 +79,9 @@ pub(super) async fn hello(frames: &mut Frames) -> Result<String, CloseReason> {
     match message::decode(message).map_err(protocol)? {
         Some(Kind::Hello(hello)) if hello.versions.contains(&VERSION) => Ok(hello.agent),
         Some(Kind::Hello(_)) => Err(CloseReason::Protocol("no common version".into())),
-        _ => Err(CloseReason::Protocol("the first message was not hello".into())),
+        _ => Err(CloseReason::Protocol(
+            "the first message was not hello".into(),
+        )),
     }
 }
 
@@ -89,22 +96,40 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(renewal: Renewal, local: Arc<LocalDevice>, usage: Arc<Usage>, control: mpsc::Sender<Control>) -> Self {
-        Self { renewal, local, usage, control, since: Instant::now(), begged: false }
+    pub(super) fn new(
+        renewal: Renewal,
+        local: Arc<LocalDevice>,
+        usage: Arc<Usage>,
+        control: mpsc::Sender<Control>,
+    ) -> Self {
+        Self {
+            renewal,
+            local,
+            usage,
+            control,
+            since: Instant::now(),
+            begged: false,
+        }
     }
 
     /// When the keys' age must be looked at next.
     fn next_look(&self) -> Instant {
         let soon = self.since + RENEW_AFTER.time;
         // Renewal is due but not done: look again from time to time, to close the link at last.
-        if Instant::now() >= soon { Instant::now() + Duration::from_secs(60) } else { soon }
+        if Instant::now() >= soon {
+            Instant::now() + Duration::from_secs(60)
+        } else {
+            soon
+        }
     }
 
     async fn look(&mut self, opener: &Opener) -> Result<(), CloseReason> {
         match due(self.since.elapsed(), self.usage.get(), opener.usage()) {
             Due::No => Ok(()),
             Due::Renew => self.renew().await,
-            Due::Close => Err(CloseReason::Broken("the keys are used up and were not renewed".into())),
+            Due::Close => Err(CloseReason::Broken(
+                "the keys are used up and were not renewed".into(),
+            )),
         }
     }
 
@@ -116,7 +141,8 @@ impl Keys {
             }
             Role::Responder if !self.begged && !self.renewal.pending() => {
                 self.begged = true;
-                self.send(Control::Send(rekey(Step::Please(proto::RekeyPlease {})))).await
+                self.send(Control::Send(rekey(Step::Please(proto::RekeyPlease {}))))
+                    .await
             }
             _ => Ok(()),
         }
@@ -126,23 +152,37 @@ impl Keys {
         match step {
             Step::Please(_) => {
                 if self.renewal.role() == Role::Responder {
-                    return Err(CloseReason::Protocol("renewal asked of the responder".into()));
+                    return Err(CloseReason::Protocol(
+                        "renewal asked of the responder".into(),
+                    ));
                 }
-                if self.since.elapsed() >= PLEASE_PAUSE { self.renew().await } else { Ok(()) }
+                if self.since.elapsed() >= PLEASE_PAUSE {
+                    self.renew().await
+                } else {
+                    Ok(())
+                }
             }
             Step::Init(init) => {
-                let resp = self.renewal.on_init(&init, &self.local.key, &mut rand::rng()).map_err(protocol)?;
+                let resp = self
+                    .renewal
+                    .on_init(&init, &self.local.key, &mut rand::rng())
+                    .map_err(protocol)?;
                 self.send(Control::Send(rekey(Step::Resp(resp)))).await
             }
             Step::Resp(resp) => {
-                let (done, next) = self.renewal.on_resp(&resp, &self.local.key).map_err(protocol)?;
-                self.send(Control::SendThenSwitch(rekey(Step::Done(done)), next)).await
+                let (done, next) = self
+                    .renewal
+                    .on_resp(&resp, &self.local.key)
+                    .map_err(protocol)?;
+                self.send(Control::SendThenSwitch(rekey(Step::Done(done)), next))
+                    .await
             }
             Step::Done(done) => {
                 let (theirs, go, ours) = self.renewal.on_done(&done).map_err(protocol)?;
                 opener.switch(theirs);
                 self.renewed();
-                self.send(Control::SendThenSwitch(rekey(Step::Go(go)), ours)).await
+                self.send(Control::SendThenSwitch(rekey(Step::Go(go)), ours))
+                    .await
             }
             Step::Go(_) => {
                 opener.switch(self.renewal.on_go().map_err(protocol)?);
@@ -159,101 +199,110 @@ impl Keys {
     }
 
     async fn send(&self, control: Control) -> Result<(), CloseReason> {
-        self.control.send(control).await.map_err(|_| CloseReason::Dropped)
+        self.control
+            .send(control)
+            .await
+            .map_err(|_| CloseReason::Dropped)
     }
 }
 
-/// Reads until the link ends. `events` and `wants` may wait: pressure reaches the peer through flow control.
-#[expect(clippy::too_many_arguments, reason = "the reader's ends of the link's queues")]
-pub(super) async fn run(
-    frames: &mut Frames,
-    keys: &mut Keys,
-    cid: ChannelId,
-    link: LinkId,
-    events: mpsc::Sender<LinkEvent>,
-    wants: mpsc::Sender<proto::Range>,
-    renew: Arc<Notify>,
-) -> CloseReason {
-    loop {
+/// A link's reader.
+pub(super) struct Reader {
+    pub(super) frames: Frames,
+    pub(super) keys: Keys,
+    pub(super) cid: ChannelId,
+    pub(super) link: LinkId,
+    /// May wait: pressure reaches the peer through flow control.
+    pub(super) events: mpsc::Sender<LinkEvent>,
+    pub(super) wants: mpsc::Sender<proto::Range>,
+    pub(super) renew: Arc<Notify>,
+}
+
+impl Reader {
+    /// Reads until the link ends, and says why it did.
+    pub(super) async fn run(mut self) -> CloseReason {
+        loop {
+            if let Err(reason) = self.turn().await {
+                return reason;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), CloseReason> {
         let message = tokio::select! {
             biased;
-            () = renew.notified() => {
-                if let Err(reason) = keys.renew().await {
-                    return reason;
-                }
-                continue;
-            }
-            () = sleep_until(keys.next_look()) => {
-                if let Err(reason) = keys.look(&frames.opener).await {
-                    return reason;
-                }
-                continue;
-            }
-            message = frames.next() => match message {
-                Ok(message) => message::decode(message),
-                Err(reason) => return reason,
-            },
+            () = self.renew.notified() => return self.keys.renew().await,
+            () = sleep_until(self.keys.next_look()) => return self.keys.look(&self.frames.opener).await,
+            message = self.frames.next() => message::decode(message?).map_err(protocol)?,
         };
-        let handled = match message {
-            Ok(Some(kind)) => handle(kind, frames, keys, cid, link, &events, &wants).await,
-            Ok(None) => Ok(()), // a kind of a later version
-            Err(error) => Err(protocol(error)),
-        };
-        let handled = match handled {
-            Ok(()) => keys.look(&frames.opener).await,
-            Err(reason) => Err(reason),
-        };
-        if let Err(reason) = handled {
-            return reason;
+        // `None` is a kind of a later version.
+        if let Some(kind) = message {
+            self.handle(kind).await?;
         }
+        self.keys.look(&self.frames.opener).await
     }
-}
 
-#[expect(clippy::too_many_arguments, reason = "the reader's ends of the link's queues")]
-async fn handle(
-    kind: Kind,
-    frames: &mut Frames,
-    keys: &mut Keys,
-    cid: ChannelId,
-    link: LinkId,
-    events: &mpsc::Sender<LinkEvent>,
-    wants: &mpsc::Sender<proto::Range>,
-) -> Result<(), CloseReason> {
-    let message = match kind {
-        Kind::Rekey(proto::Rekey { step: Some(step) }) => return keys.step(step, &mut frames.opener).await,
-        Kind::Ping(proto::Ping { nonce }) => {
-            return keys.send(Control::Send(Kind::Pong(proto::Pong { nonce }))).await;
-        }
-        Kind::Want(want) => {
-            for range in want.ranges {
-                if wants.try_send(range).is_err() {
-                    return Err(CloseReason::Protocol("too many ranges wanted at once".into()));
+    async fn handle(&mut self, kind: Kind) -> Result<(), CloseReason> {
+        let message = match kind {
+            Kind::Rekey(proto::Rekey { step: Some(step) }) => {
+                return self.keys.step(step, &mut self.frames.opener).await;
+            }
+            Kind::Ping(proto::Ping { nonce }) => {
+                return self
+                    .keys
+                    .send(Control::Send(Kind::Pong(proto::Pong { nonce })))
+                    .await;
+            }
+            Kind::Want(want) => {
+                let asked = want
+                    .ranges
+                    .into_iter()
+                    .try_for_each(|range| self.wants.try_send(range));
+                return asked
+                    .map_err(|_| CloseReason::Protocol("too many ranges wanted at once".into()));
+            }
+            Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
+            Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
+            Kind::Events(batch) => Inbound::Events {
+                events: batch
+                    .events
+                    .into_iter()
+                    .map(|event| verify(&self.cid, event))
+                    .collect::<Result<_, _>>()?,
+                backfill: batch.backfill,
+            },
+            Kind::Have(have) => Inbound::Claims {
+                claims: have.claims,
+                initial: true,
+            },
+            Kind::Ack(ack) => Inbound::Claims {
+                claims: ack.claims,
+                initial: false,
+            },
+            Kind::Peers(peers) => Inbound::Peers(peers),
+            Kind::Ids(ids) => Inbound::Ids(ids),
+            Kind::Fork(proto::Fork {
+                a: Some(a),
+                b: Some(b),
+            }) => {
+                let pair = (verify(&self.cid, a)?, verify(&self.cid, b)?);
+                if !pair.0.forks(&pair.1) {
+                    return Err(CloseReason::Protocol("a fork that is none".into()));
                 }
+                Inbound::Fork(Box::new(pair))
             }
-            return Ok(());
-        }
-        Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
-        Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
-        Kind::Events(batch) => Inbound::Events {
-            events: batch.events.into_iter().map(|event| verify(&cid, event)).collect::<Result<_, _>>()?,
-            backfill: batch.backfill,
-        },
-        Kind::Have(have) => Inbound::Claims { claims: have.claims, initial: true },
-        Kind::Ack(ack) => Inbound::Claims { claims: ack.claims, initial: false },
-        Kind::Peers(peers) => Inbound::Peers(peers),
-        Kind::Ids(ids) => Inbound::Ids(ids),
-        Kind::Fork(proto::Fork { a: Some(a), b: Some(b) }) => {
-            let pair = (verify(&cid, a)?, verify(&cid, b)?);
-            if !pair.0.forks(&pair.1) {
-                return Err(CloseReason::Protocol("a fork that is none".into()));
-            }
-            Inbound::Fork(Box::new(pair))
-        }
-        Kind::Typing(_) => Inbound::Typing,
-        // Pongs, and kinds that this version does not use yet.
-        _ => return Ok(()),
-    };
-    events.send(LinkEvent::Message { link, message }).await.map_err(|_| CloseReason::Dropped)
+            Kind::Typing(_) => Inbound::Typing,
+            // Pongs, and kinds that this version does not use yet.
+            _ => return Ok(()),
+        };
+        self.events
+            .send(LinkEvent::Message {
+                link: self.link,
+                message,
+            })
+            .await
+            .map_err(|_| CloseReason::Dropped)
+    }
 }
 
 /// Signatures are checked here, on the reader's task, so that links verify in parallel.

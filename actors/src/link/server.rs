@@ -19,7 +19,12 @@ pub(super) const WANT_QUEUE: usize = 64;
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// Ends when the reader or the writer does.
-pub(super) async fn run(store: Store, cid: ChannelId, mut wants: mpsc::Receiver<proto::Range>, backfill: mpsc::Sender<Bytes>) -> CloseReason {
+pub(super) async fn run(
+    store: Store,
+    cid: ChannelId,
+    mut wants: mpsc::Receiver<proto::Range>,
+    backfill: mpsc::Sender<Bytes>,
+) -> CloseReason {
     while let Some(range) = wants.recv().await {
         let to = range.to.min(range.from.saturating_add(MAX_EVENTS as u64));
         let events = match DeviceId::from_bytes(&range.device) {
@@ -31,7 +36,10 @@ pub(super) async fn run(store: Store, cid: ChannelId, mut wants: mpsc::Receiver<
             Vec::new()
         });
         let events = events.iter().map(signed).collect();
-        let answer = message::encode(Kind::Events(proto::Events { events, backfill: true }));
+        let answer = message::encode(Kind::Events(proto::Events {
+            events,
+            backfill: true,
+        }));
         if backfill.send(answer.into()).await.is_err() {
             break;
         }
@@ -40,5 +48,8 @@ pub(super) async fn run(store: Store, cid: ChannelId, mut wants: mpsc::Receiver<
 }
 
 pub(crate) fn signed(event: &bitchat_wire::event::Event) -> proto::SignedEvent {
-    proto::SignedEvent { event: event.raw().clone(), signature: Bytes::copy_from_slice(event.signature()) }
+    proto::SignedEvent {
+        event: event.raw().clone(),
+        signature: Bytes::copy_from_slice(event.signature()),
+    }
 }

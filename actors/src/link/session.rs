@@ -46,8 +46,25 @@ pub(super) struct Start {
 
 /// Runs the link to its end. `linked` is called once it is up; returns whether it ever was.
 pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnce() -> F) -> bool {
-    let Start { id, reg, connection, stream, established, initiator, source, store, stop, shutdown } = start;
-    let Established { peer, sealer, opener, renewal, .. } = established;
+    let Start {
+        id,
+        reg,
+        connection,
+        stream,
+        established,
+        initiator,
+        source,
+        store,
+        stop,
+        shutdown,
+    } = start;
+    let Established {
+        peer,
+        sealer,
+        opener,
+        renewal,
+        ..
+    } = established;
     // Room for the last word is reserved now: a full mailbox cannot swallow it later.
     let permit = tokio::select! {
         biased;
@@ -91,7 +108,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
     let agent = reg.agent.clone();
     tasks.spawn(async move { writer.run(agent).await }.instrument(span.clone()));
     let mut frames = reader::Frames::new(stream.recv, opener);
-    let mut keys = reader::Keys::new(renewal, Arc::clone(&reg.local), usage, control.clone());
+    let keys = reader::Keys::new(renewal, Arc::clone(&reg.local), usage, control);
 
     // The first frame must be `hello`; only then does anybody hear of the link.
     let hello = tokio::select! {
@@ -107,7 +124,13 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
             return false;
         }
     };
-    let up = LinkUp { handle: handle.clone(), peer, initiator, source, agent };
+    let up = LinkUp {
+        handle: handle.clone(),
+        peer,
+        initiator,
+        source,
+        agent,
+    };
     if reg.events.send(LinkEvent::Up(Box::new(up))).await.is_err() {
         return false;
     }
@@ -121,10 +144,17 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
     tracing::debug!(path = ?connection.path(), remote = %connection.remote(), "linked");
     linked().await;
 
-    let (events, cid, renew) = (reg.events.clone(), reg.cid, Arc::clone(&handle.renew));
-    let reading = async move { reader::run(&mut frames, &mut keys, cid, id, events, wants, control, renew).await };
-    tasks.spawn(reading.instrument(span.clone()));
-    tasks.spawn(server::run(store, cid, want_queue, backfill).instrument(span));
+    let reader = reader::Reader {
+        frames,
+        keys,
+        cid: reg.cid,
+        link: id,
+        events: reg.events.clone(),
+        wants,
+        renew: Arc::clone(&handle.renew),
+    };
+    tasks.spawn(reader.run().instrument(span.clone()));
+    tasks.spawn(server::run(store, reg.cid, want_queue, backfill).instrument(span));
 
     tokio::select! {
         biased;

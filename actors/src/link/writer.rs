@@ -44,7 +44,10 @@ pub(super) struct Usage {
 
 impl Usage {
     pub(super) fn get(&self) -> (u64, u64) {
-        (self.frames.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        (
+            self.frames.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -78,7 +81,11 @@ impl Writer {
 
     async fn work(&mut self, agent: String) -> Result<proto::bye::Reason, String> {
         let mut buffer = Vec::with_capacity(4 * 1024);
-        let hello = proto::Hello { versions: vec![super::reader::VERSION], agent, listen_port: 0 };
+        let hello = proto::Hello {
+            versions: vec![super::reader::VERSION],
+            agent,
+            listen_port: 0,
+        };
         self.seal(&message::encode(Kind::Hello(hello)), &mut buffer)?;
         self.flush(&mut buffer).await?;
         loop {
@@ -130,7 +137,10 @@ impl Writer {
     }
 
     fn seal(&mut self, message: &[u8], buffer: &mut Vec<u8>) -> Result<(), String> {
-        let sealed = self.sealer.seal(message, buffer).map_err(|error| error.to_string());
+        let sealed = self
+            .sealer
+            .seal(message, buffer)
+            .map_err(|error| error.to_string());
         self.count();
         sealed
     }

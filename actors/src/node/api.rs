@@ -3,19 +3,16 @@
 use std::{net::IpAddr, net::SocketAddr, path::PathBuf};
 
 use bitchat_wire::{
-    channel::{ChannelFile, ChannelFileError, ChannelId, Policy, RendezvousHash},
-    event::EventId,
+    channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
     identity::{IdentityId, IdentityKey},
 };
 use libp2p_identity::PeerId;
-use tokio::sync::broadcast;
 
 pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
-    channel::{ChannelError, EventView, MemberView, Mesh},
+    channel::{ChannelError, Mesh},
     discovery::DiscoveryStatus,
-    kit::{Death, Metrics},
-    store::{PageQuery, StoreError},
+    store::StoreError,
 };
 
 /// Why a node did not start.
@@ -61,6 +58,9 @@ pub enum NodeError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The node sends nothing.
+    #[error("this node is offline: a proxy is set that this version cannot use yet")]
+    Offline,
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -80,6 +80,9 @@ pub struct NodeBuilder {
     pub port: Option<u16>,
     /// The announced client's name and version, shown to members for diagnosis.
     pub agent: String,
+    /// Send nothing at all: a proxy is set that this version cannot use yet, and going around it would
+    /// give the user away. The node starts, keeps what is said, and neither dials, announces nor answers.
+    pub offline: bool,
 }
 
 /// A new channel, as a user asks for it.
@@ -154,116 +157,4 @@ pub struct NodeStatus {
     pub channels: Vec<ChannelSummary>,
     /// Actors that kept dying, newest last.
     pub deaths: Vec<String>,
-}
-
-/// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.
-#[derive(Clone)]
-pub struct Node {
-    _p: (),
-}
-
-#[expect(unused_variables, reason = "skeleton")]
-impl NodeBuilder {
-    /// Embedded defaults for a database and an identity.
-    pub fn new(database: PathBuf, identity: IdentityKey) -> Self {
-        todo!()
-    }
-    /// Starts the node.
-    pub async fn start(self) -> Result<Node, StartError> {
-        todo!()
-    }
-}
-
-#[expect(unused_variables, reason = "skeleton")]
-impl Node {
-    /// Who we are.
-    pub fn id(&self) -> IdentityId {
-        todo!()
-    }
-    /// The UDP port.
-    pub fn port(&self) -> u16 {
-        todo!()
-    }
-    /// The metrics of this node.
-    pub fn metrics(&self) -> &Metrics {
-        todo!()
-    }
-    /// The node in a few figures.
-    pub async fn status(&self) -> NodeStatus {
-        todo!()
-    }
-    /// Finds a channel by its name or a prefix of its id.
-    pub async fn find(&self, name_or_prefix: &str) -> Result<ChannelId, NodeError> {
-        todo!()
-    }
-    /// Makes a channel and joins it.
-    pub async fn create_channel(&self, request: ChannelRequest) -> Result<ChannelFile, NodeError> {
-        todo!()
-    }
-    /// Joins a channel; joining again changes nothing but takes over the file's hints.
-    pub async fn join(&self, file: ChannelFile) -> Result<ChannelId, NodeError> {
-        todo!()
-    }
-    /// Tells the members, forgets the channel and all that was said in it.
-    pub async fn leave(&self, cid: ChannelId) -> Result<(), NodeError> {
-        todo!()
-    }
-    /// The channels, by name.
-    pub async fn channels(&self) -> Result<Vec<ChannelSummary>, NodeError> {
-        todo!()
-    }
-    /// All about one.
-    pub async fn channel(&self, cid: ChannelId) -> Result<ChannelDetails, NodeError> {
-        todo!()
-    }
-    /// Its file, to be given to others.
-    pub async fn file(&self, cid: ChannelId) -> Result<ChannelFile, NodeError> {
-        todo!()
-    }
-    /// Tries an address told by hand, and keeps trying it as discovery does.
-    pub async fn connect(&self, cid: ChannelId, address: SocketAddr) -> Result<(), NodeError> {
-        todo!()
-    }
-    /// Says a line. Returns once it is on our disk. With a `key`, saying it again returns the first one's id.
-    pub async fn send(
-        &self,
-        cid: ChannelId,
-        text: String,
-        key: Option<String>,
-    ) -> Result<EventId, NodeError> {
-        todo!()
-    }
-    /// A page of the log, oldest first.
-    pub async fn log(&self, cid: ChannelId, query: PageQuery) -> Result<Vec<EventView>, NodeError> {
-        todo!()
-    }
-    /// What arrived after `position`, in the order of arrival, at most `limit`; of one channel or of all.
-    pub async fn since(
-        &self,
-        cid: Option<ChannelId>,
-        position: u64,
-        limit: usize,
-    ) -> Result<Vec<EventView>, NodeError> {
-        todo!()
-    }
-    /// The newest position.
-    pub async fn last_position(&self) -> Result<u64, NodeError> {
-        todo!()
-    }
-    /// The members, oneself first.
-    pub async fn members(&self, cid: ChannelId) -> Result<Vec<MemberView>, NodeError> {
-        todo!()
-    }
-    /// What happens from now on.
-    pub fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
-        todo!()
-    }
-    /// Reports of actors that keep dying, from now on.
-    pub fn deaths(&self) -> Vec<Death> {
-        todo!()
-    }
-    /// Stops in order: channels say goodbye, trackers are told, connections close, the store last. Under 3 s.
-    pub async fn stop(&self) {
-        todo!()
-    }
 }

@@ -1,0 +1,388 @@
+//! Starting and stopping, layer by layer.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitchat_wire::{
+    channel::ChannelId,
+    identity::{DeviceKey, IdentityKey},
+    stream::StreamKind,
+};
+use tokio::sync::{broadcast, mpsc};
+use zeroize::Zeroizing;
+
+use super::{NodeBuilder, NodeEvent, StartError, status::Observers};
+use crate::{
+    channel::{Channel, ChannelConfig},
+    discovery::{Discovery, Reached},
+    kit::{Death, Metrics, Scope},
+    link::{Links, LocalDevice},
+    store::{Store, StoreError},
+    tracker::Trackers,
+    transport::{EVENTS, Transport, TransportConfig, TransportEvent},
+};
+
+/// Happenings that a listener may lag behind; then it re-reads the store.
+const HAPPENINGS: usize = 1_024;
+/// What trackers found, waiting for discovery: an answer each.
+const FOUND: usize = 64;
+/// Connections that discovery made, waiting for links.
+const REACHED: usize = 64;
+/// How long each layer may take to stop.
+const LAYER_STOP: Duration = Duration::from_millis(800);
+/// Trackers may take longer: they are told `stopped`.
+const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
+
+/// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.
+#[derive(Clone)]
+pub struct Node {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// The layers, in the order in which they start.
+struct Layers {
+    store: Scope,
+    transport: Scope,
+    trackers: Scope,
+    discovery: Scope,
+    links: Scope,
+    channels: Scope,
+}
+
+pub(super) struct Inner {
+    pub(super) metrics: Metrics,
+    pub(super) store: Store,
+    pub(super) transport: Transport,
+    pub(super) discovery: Discovery,
+    pub(super) links: Links,
+    pub(super) identity: IdentityKey,
+    pub(super) name: String,
+    pub(super) agent: String,
+    pub(super) offline: bool,
+    pub(super) local: Arc<LocalDevice>,
+    pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
+    pub(super) events: broadcast::Sender<NodeEvent>,
+    pub(super) observers: Arc<Observers>,
+    pub(super) deaths: Arc<Mutex<Vec<Death>>>,
+    pub(super) started: Instant,
+    layers: Layers,
+}
+
+impl NodeBuilder {
+    /// Embedded defaults for a database and an identity.
+    pub fn new(database: PathBuf, identity: IdentityKey) -> Self {
+        Self {
+            database,
+            identity,
+            name: String::new(),
+            bind: Vec::new(),
+            port: None,
+            agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
+            offline: false,
+        }
+    }
+
+    /// Starts the node.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let metrics = Metrics::default();
+        let (base, reports) = Scope::new(metrics.clone());
+        let layers = Layers {
+            store: base.layer(),
+            transport: base.layer(),
+            trackers: base.layer(),
+            discovery: base.layer(),
+            links: base.layer(),
+            channels: base.layer(),
+        };
+        let store = Store::open(&self.database, &layers.store).await?;
+        match self.start_on(store, metrics, reports, layers).await {
+            Ok(node) => Ok(node),
+            Err((error, layers)) => {
+                layers.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        self,
+        store: Store,
+        metrics: Metrics,
+        reports: mpsc::Receiver<Death>,
+        layers: Layers,
+    ) -> Result<Node, (StartError, Layers)> {
+        let prepared = async {
+            let local = local_device(&store, &self.identity).await?;
+            Ok::<_, StoreError>((local, reset_key(&store).await?, kept_port(&store).await?))
+        };
+        let (local, reset_key, kept_port) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((error.into(), layers)),
+        };
+        let port = self.port.unwrap_or(kept_port);
+        let config = TransportConfig {
+            bind: if self.offline {
+                vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
+            } else {
+                self.bind.clone()
+            },
+            port,
+            port_is_wish: self.port.is_none(),
+            reset_key,
+        };
+        let (transport_events, happenings) = mpsc::channel(EVENTS);
+        let transport = match Transport::start(config, &layers.transport, transport_events).await {
+            Ok(transport) => transport,
+            Err(error) => return Err((StartError::Listen { port, error }, layers)),
+        };
+        if let Err(error) = store
+            .set_value("port", &transport.port().to_be_bytes())
+            .await
+        {
+            return Err((error.into(), layers));
+        }
+        let (found, findings) = mpsc::channel(FOUND);
+        let trackers = Trackers::start(transport.port(), &layers.trackers, found);
+        let (reached, connections) = mpsc::channel(REACHED);
+        let discovery = Discovery::start(
+            transport.clone(),
+            trackers,
+            findings,
+            store.clone(),
+            &layers.discovery,
+            reached,
+        );
+        let links = Links::start(
+            transport.clone(),
+            discovery.clone(),
+            store.clone(),
+            &layers.links,
+        );
+        let (events, _) = broadcast::channel(HAPPENINGS);
+        let inner = Inner {
+            metrics,
+            store,
+            transport,
+            discovery,
+            links,
+            identity: self.identity,
+            name: self.name,
+            agent: self.agent,
+            offline: self.offline,
+            local: Arc::new(local),
+            channels: Mutex::default(),
+            events,
+            observers: Arc::default(),
+            deaths: Arc::default(),
+            started: Instant::now(),
+            layers,
+        };
+        let node = Node {
+            inner: Arc::new(inner),
+        };
+        node.pump(happenings, connections, reports);
+        match node.open_channels().await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop().await;
+                // The layers are stopped already; stopping them again does nothing.
+                let (base, _) = Scope::new(Metrics::default());
+                Err((error.into(), Layers::empty(&base)))
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Carries what lower layers tell to the layers above them.
+    fn pump(
+        &self,
+        mut happenings: mpsc::Receiver<TransportEvent>,
+        mut connections: mpsc::Receiver<Reached>,
+        mut reports: mpsc::Receiver<Death>,
+    ) {
+        let inner = &self.inner;
+        let (links, observers) = (inner.links.clone(), Arc::clone(&inner.observers));
+        inner
+            .layers
+            .links
+            .transient(tracing::info_span!("streams"), async move {
+                while let Some(event) = happenings.recv().await {
+                    match event {
+                        TransportEvent::Stream {
+                            connection,
+                            kind: StreamKind::Link,
+                            stream,
+                        } => links.incoming(connection, stream).await,
+                        TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Closed { peer, .. } => observers.remove(&peer),
+                        // Dropping a stream of a kind that nobody serves yet resets it.
+                        TransportEvent::Stream { .. } | TransportEvent::Connected(_) => {}
+                    }
+                }
+            });
+        let links = inner.links.clone();
+        inner
+            .layers
+            .links
+            .transient(tracing::info_span!("reached"), async move {
+                while let Some(reached) = connections.recv().await {
+                    links.initiate(reached).await;
+                }
+            });
+        let deaths = Arc::clone(&inner.deaths);
+        inner
+            .layers
+            .links
+            .transient(tracing::info_span!("deaths"), async move {
+                while let Some(death) = reports.recv().await {
+                    tracing::error!(
+                        actor = death.actor,
+                        times = death.times,
+                        reason = death.reason,
+                        "an actor keeps failing"
+                    );
+                    let mut deaths = deaths.lock().unwrap_or_else(PoisonError::into_inner);
+                    deaths.push(death);
+                    let excess = deaths.len().saturating_sub(super::status::DEATHS);
+                    deaths.drain(..excess);
+                }
+            });
+    }
+
+    pub(super) fn start_channel(&self, file: bitchat_wire::channel::ChannelFile) -> Channel {
+        let inner = &self.inner;
+        let config = ChannelConfig {
+            file,
+            local: Arc::clone(&inner.local),
+            name: inner.name.clone(),
+            agent: inner.agent.clone(),
+            store: inner.store.clone(),
+            links: inner.links.clone(),
+            discovery: inner.discovery.clone(),
+            transport: inner.transport.clone(),
+            events: inner.events.clone(),
+            offline: inner.offline,
+        };
+        Channel::start(config, &inner.layers.channels)
+    }
+
+    /// Stops in order: channels say goodbye, trackers are told, connections close, the store last. Under 3 s.
+    pub async fn stop(&self) {
+        let channels: Vec<Channel> = self
+            .channel_map()
+            .drain()
+            .map(|(_, channel)| channel)
+            .collect();
+        let goodbyes = async {
+            futures_util::future::join_all(channels.iter().map(Channel::stop)).await;
+            self.inner.layers.channels.stop(LAYER_STOP).await;
+            self.inner.layers.links.stop(LAYER_STOP).await;
+        };
+        let trackers = async {
+            self.inner.layers.discovery.stop(LAYER_STOP).await;
+            self.inner.layers.trackers.stop(TRACKERS_STOP).await;
+        };
+        tokio::join!(goodbyes, trackers);
+        self.inner.layers.stop().await;
+    }
+
+    pub(super) fn channel_map(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Channel>> {
+        self.inner
+            .channels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Layers {
+    fn empty(base: &Scope) -> Self {
+        Self {
+            store: base.layer(),
+            transport: base.layer(),
+            trackers: base.layer(),
+            discovery: base.layer(),
+            links: base.layer(),
+            channels: base.layer(),
+        }
+    }
+
+    /// From the top to the bottom. Layers that stopped already cost nothing.
+    async fn stop(&self) {
+        for layer in [
+            &self.channels,
+            &self.links,
+            &self.discovery,
+            &self.trackers,
+            &self.transport,
+            &self.store,
+        ] {
+            if !layer.stop(LAYER_STOP).await {
+                tracing::warn!("a layer did not stop in time");
+            }
+        }
+    }
+}
+
+/// This home's device: its key lives in the database, so that whoever restores another copy of the database
+/// without its key, or the key without its logs, cannot happen.
+async fn local_device(store: &Store, identity: &IdentityKey) -> Result<LocalDevice, StoreError> {
+    let seed = match stored::<32>(store, "device_key").await? {
+        Some(seed) => seed,
+        None => {
+            let seed = DeviceKey::generate(&mut rand::rng()).seed();
+            let created = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs();
+            store
+                .set_value("device_created", &created.to_be_bytes())
+                .await?;
+            store.set_value("device_key", seed.as_slice()).await?;
+            seed
+        }
+    };
+    let created = stored::<8>(store, "device_created")
+        .await?
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let key = DeviceKey::from_seed(&seed);
+    let certificate = identity.certify(&key.id(), created);
+    Ok(LocalDevice { key, certificate })
+}
+
+async fn reset_key(store: &Store) -> Result<Zeroizing<[u8; 64]>, StoreError> {
+    if let Some(key) = stored::<64>(store, "reset_key").await? {
+        return Ok(key);
+    }
+    let mut key = Zeroizing::new([0; 64]);
+    rand::Rng::fill_bytes(&mut rand::rng(), key.as_mut_slice());
+    store.set_value("reset_key", key.as_slice()).await?;
+    Ok(key)
+}
+
+async fn kept_port(store: &Store) -> Result<u16, StoreError> {
+    Ok(stored::<2>(store, "port")
+        .await?
+        .map_or(0, |bytes| u16::from_be_bytes(*bytes)))
+}
+
+async fn stored<const N: usize>(
+    store: &Store,
+    name: &str,
+) -> Result<Option<Zeroizing<[u8; N]>>, StoreError> {
+    let Some(bytes) = store.value(name).await? else {
+        return Ok(None);
+    };
+    match <[u8; N]>::try_from(bytes.as_slice()) {
+        Ok(value) => Ok(Some(Zeroizing::new(value))),
+        Err(_) => Err(StoreError::Database(format!(
+            "the value {name:?} has {} bytes instead of {N}",
+            bytes.len()
+        ))),
+    }
+}
