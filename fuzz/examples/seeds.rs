@@ -18,8 +18,11 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// A target's name, and its seeds.
+type Seeds = (&'static str, Vec<Vec<u8>>);
+
 /// Each target with its seeds.
-fn collect(vectors: &Path) -> io::Result<Vec<(&'static str, Vec<Vec<u8>>)>> {
+fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
     let files = fields(&vectors.join("channel_file.json"), "file")?;
     let infos = fields(&vectors.join("channel_file.json"), "info")?;
     let events = fields(&vectors.join("events.json"), "event")?;

@@ -174,10 +174,10 @@ pub fn message(data: &[u8]) {
 
 /// A message of a connection's control stream, and the bytes that open a stream.
 pub fn control(data: &[u8]) {
-    if let Some(prefix) = data.first_chunk() {
-        if let Ok(len) = wire_control::check_len(*prefix) {
-            assert!(len <= wire_control::MAX_CONTROL);
-        }
+    if let Some(prefix) = data.first_chunk()
+        && let Ok(len) = wire_control::check_len(*prefix)
+    {
+        assert!(len <= wire_control::MAX_CONTROL);
     }
     if let Some(header) = data.first_chunk()
         && let Some(kind) = StreamKind::parse(*header)

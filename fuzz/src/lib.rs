@@ -11,8 +11,11 @@ mod link;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 
+/// What a target does with its bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name.
-pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
