@@ -23,8 +23,12 @@ fn doomed(port: u16) -> (tokio::runtime::Runtime, Node) {
 }
 
 /// Kills a node with no packet sent, and starts one anew on its port with the same reset key.
-async fn crash_and_restart(runtime: tokio::runtime::Runtime, node: Node) -> Node {
-    let port = node.transport.port();
+/// What the node's owner held dies with it.
+async fn crash_and_restart(
+    runtime: tokio::runtime::Runtime,
+    node: (Node, (StreamKind, Stream)),
+) -> Node {
+    let port = node.0.transport.port();
     runtime.shutdown_background();
     drop(node);
     let (scope, _) = Scope::new(Metrics::default());
@@ -66,11 +70,11 @@ async fn a_peer_that_restarts_is_noticed_by_the_next_packet() {
             connection
         };
         let mut stream = connection.open(StreamKind::Link).await.unwrap();
-        victim.stream().await;
+        let theirs = victim.stream().await;
         // Once connection ids with reset tokens are exchanged.
         tokio::time::sleep(Duration::from_millis(300)).await;
 
-        let reborn = crash_and_restart(runtime, victim).await;
+        let reborn = crash_and_restart(runtime, (victim, theirs)).await;
         assert!(!connection.is_closed(), "it died without a word");
         let begin = Instant::now();
         stream.send.write_all(b"are you there?").await.unwrap();
