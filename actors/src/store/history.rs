@@ -192,13 +192,11 @@ pub(super) fn since(
     limit: usize,
 ) -> Result<Vec<LogEntry>, Fail> {
     let (after, limit) = (int(position), capped(limit));
+    let sql = since_sql(cid.is_some());
     let Some(cid) = cid else {
-        let sql = format!("{ENTRY} WHERE position > ?1 ORDER BY position LIMIT ?2");
         return entries(conn, &sql, params![after, limit]);
     };
     let channel = channel_row(conn, cid)?;
-    let sql =
-        format!("{ENTRY} WHERE event.channel = ?3 AND position > ?1 ORDER BY position LIMIT ?2");
     entries(conn, &sql, params![after, limit, channel])
 }
 

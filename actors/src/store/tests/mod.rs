@@ -3,6 +3,7 @@
 
 mod crash;
 mod faults;
+mod forks;
 mod life;
 mod logs;
 mod model;
