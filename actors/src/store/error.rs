@@ -84,7 +84,8 @@ impl From<rusqlite::Error> for Fail {
 }
 
 impl Fail {
-    /// Whether the connection can no longer be trusted, and must be opened anew.
+    /// Whether the connection can no longer be trusted, and must be opened anew. A damaged page is no
+    /// such case: a new connection finds it as damaged, and all that is elsewhere can be had meanwhile.
     pub(super) fn is_fatal(&self) -> bool {
         let Self::Sqlite(error) = self else {
             return false;
@@ -96,7 +97,6 @@ impl Fail {
             error.sqlite_error_code(),
             Some(
                 ErrorCode::SystemIoFailure
-                    | ErrorCode::DatabaseCorrupt
                     | ErrorCode::CannotOpen
                     | ErrorCode::NotADatabase
                     | ErrorCode::ReadOnly

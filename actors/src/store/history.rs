@@ -27,9 +27,17 @@ const MAX_ENTRY_BYTES: usize = 16 << 20;
 /// Ids in one answer: what one message on a link carries.
 const MAX_IDS: u64 = 256;
 
-/// The columns of an entry.
+/// The columns of an entry. The cross joins tell SQLite to go through the events in the order of an index
+/// and to look up the rest, not to go through the logs and sort.
 const ENTRY: &str = "SELECT position, cid, event.raw, event.signature, log.identity, arrival_ms
-     FROM event JOIN log ON log.id = event.log JOIN channel ON channel.id = event.channel";
+     FROM event CROSS JOIN log ON log.id = event.log
+         CROSS JOIN channel ON channel.id = event.channel";
+
+/// One look-up a log, however many profiles it holds.
+pub(super) const NAMES: &str = "SELECT raw, signature, identity
+     FROM log CROSS JOIN event ON event.log = log.id
+     WHERE log.channel = ?1 AND event.kind = 3 AND event.seq =
+         (SELECT max(seq) FROM event AS other WHERE other.log = log.id AND other.kind = 3)";
 
 pub(super) fn heads(conn: &Connection, cid: &ChannelId) -> Result<Vec<LogHead>, Fail> {
     let channel = channel_row(conn, cid)?;
@@ -132,30 +140,35 @@ pub(super) fn page(
     query: PageQuery,
 ) -> Result<Vec<LogEntry>, Fail> {
     let channel = channel_row(conn, cid)?;
-    // The literal kind lets SQLite take the index of what was said.
-    let said = if query.conversation_only {
-        "AND kind = 2"
-    } else {
-        ""
-    };
-    let newest_first = "ORDER BY lamport DESC, event.device DESC, seq DESC LIMIT ";
-    let limit = query.limit.min(MAX_ENTRIES);
+    let limit = capped(query.limit);
+    let sql = page_sql(query.conversation_only, query.before.is_some());
     let mut page = match query.before {
-        None => {
-            let sql = format!("{ENTRY} WHERE event.channel = ?1 {said} {newest_first} {limit}");
-            entries(conn, &sql, params![channel])?
-        }
+        None => entries(conn, &sql, params![channel, limit])?,
         Some(id) => {
             let (lamport, device, seq) = place(conn, channel, id)?;
-            let sql = format!(
-                "{ENTRY} WHERE event.channel = ?1 {said}
-                 AND (event.lamport, event.device, seq) < (?2, ?3, ?4) {newest_first} {limit}"
-            );
-            entries(conn, &sql, params![channel, lamport, device, seq])?
+            entries(conn, &sql, params![channel, limit, lamport, device, seq])?
         }
     };
     page.reverse();
     Ok(page)
+}
+
+pub(super) fn page_sql(conversation_only: bool, before: bool) -> String {
+    // The literal kind lets SQLite take the index of what was said.
+    let said = if conversation_only {
+        "AND event.kind = 2"
+    } else {
+        ""
+    };
+    let bound = if before {
+        "AND (event.lamport, event.device, event.seq) < (?3, ?4, ?5)"
+    } else {
+        ""
+    };
+    format!(
+        "{ENTRY} WHERE event.channel = ?1 {said} {bound}
+         ORDER BY event.lamport DESC, event.device DESC, event.seq DESC LIMIT ?2"
+    )
 }
 
 /// Where an event stands in the channel's order; also one that has left its log since it was shown.
@@ -178,21 +191,26 @@ pub(super) fn since(
     position: u64,
     limit: usize,
 ) -> Result<Vec<LogEntry>, Fail> {
-    let limit = limit.min(MAX_ENTRIES);
-    let after = int(position);
-    match cid {
-        None => {
-            let sql = format!("{ENTRY} WHERE position > ?1 ORDER BY position LIMIT {limit}");
-            entries(conn, &sql, params![after])
-        }
-        Some(cid) => {
-            let channel = channel_row(conn, cid)?;
-            let sql = format!(
-                "{ENTRY} WHERE event.channel = ?1 AND position > ?2 ORDER BY position LIMIT {limit}"
-            );
-            entries(conn, &sql, params![channel, after])
-        }
-    }
+    let (after, limit) = (int(position), capped(limit));
+    let sql = since_sql(cid.is_some());
+    let Some(cid) = cid else {
+        return entries(conn, &sql, params![after, limit]);
+    };
+    let channel = channel_row(conn, cid)?;
+    entries(conn, &sql, params![after, limit, channel])
+}
+
+pub(super) fn since_sql(of_channel: bool) -> String {
+    let channel = if of_channel {
+        "AND event.channel = ?3"
+    } else {
+        ""
+    };
+    format!("{ENTRY} WHERE position > ?1 {channel} ORDER BY position LIMIT ?2")
+}
+
+fn capped(limit: usize) -> i64 {
+    int(limit.min(MAX_ENTRIES) as u64)
 }
 
 pub(super) fn last_position(conn: &Connection) -> Result<u64, Fail> {
@@ -220,12 +238,7 @@ pub(super) fn forks(conn: &Connection, cid: &ChannelId) -> Result<Vec<(Event, Ev
 
 pub(super) fn names(conn: &Connection, cid: &ChannelId) -> Result<Vec<(IdentityId, String)>, Fail> {
     let channel = channel_row(conn, cid)?;
-    // One look-up a log, however many profiles it holds.
-    let mut statement = conn.prepare_cached(
-        "SELECT raw, signature, identity FROM log JOIN event ON event.log = log.id
-         WHERE log.channel = ?1 AND kind = 3 AND event.seq =
-             (SELECT max(seq) FROM event AS other WHERE other.log = log.id AND other.kind = 3)",
-    )?;
+    let mut statement = conn.prepare_cached(NAMES)?;
     let mut rows = statement.query([channel])?;
     let mut names: BTreeMap<IdentityId, (EventHeader, String)> = BTreeMap::new();
     while let Some(row) = rows.next()? {

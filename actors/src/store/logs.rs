@@ -95,16 +95,16 @@ fn check(head: &Head, new: &NewEvent) -> Result<(), Fail> {
 /// Makes the row of a log from the certificate in its first event.
 fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> {
     let header = new.event.header();
+    let closed_at = fork_of(work, channel, header.device)?;
+    if let Some(at) = closed_at.filter(|at| header.seq >= *at) {
+        return Err(StoreError::Closed { at }.into());
+    }
     if header.seq > 0 {
         return Err(StoreError::Gap { seq: header.seq }.into());
     }
     let certificate = new.event.certificate().ok_or(StoreError::Invalid(
         "the first event of a log holds no certificate",
     ))?;
-    let closed_at = fork_of(work, channel, header.device)?;
-    if let Some(at) = closed_at.filter(|at| header.seq >= *at) {
-        return Err(StoreError::Closed { at }.into());
-    }
     work.conn
         .prepare_cached(
             "INSERT INTO log (channel, device, identity, created, certificate, head)
