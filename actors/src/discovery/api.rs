@@ -1,20 +1,24 @@
 //! What others ask of discovery, and what it tells them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::{
     channel::{ChannelId, EpochKeys},
     identity::IdentityId,
 };
 use libp2p_identity::PeerId;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
+use super::actor::{DiscoveryActor, Msg, Parts};
 use crate::{
-    kit::Scope,
+    kit::{Addr, Scope},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
     transport::{Connection, Transport},
 };
+
+/// Commands that wait for the actor, which handles each in well under a millisecond.
+const MAILBOX: usize = 256;
 
 /// Where an address came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,9 +55,9 @@ pub struct Reached {
     pub connection: Connection,
     /// At which address.
     pub address: SocketAddr,
-    /// Which source found it, and how long ago.
+    /// Which source found it.
     pub source: Source,
-    /// From the first word of the address to the connection.
+    /// From the first word of the address, or the loss of the link there, to the connection.
     pub took: Duration,
 }
 
@@ -114,10 +118,9 @@ pub struct DiscoveryStatus {
 /// A handle to discovery. Cheap to clone.
 #[derive(Clone)]
 pub struct Discovery {
-    _p: (),
+    addr: Addr<Msg>,
 }
 
-#[expect(unused_variables, reason = "skeleton")]
 impl Discovery {
     /// Starts the actor in `scope`; `found` is what the tracker actor finds.
     pub fn start(
@@ -128,30 +131,54 @@ impl Discovery {
         scope: &Scope,
         reached: mpsc::Sender<Reached>,
     ) -> Self {
-        todo!()
+        let parts = Parts {
+            transport,
+            trackers,
+            found: Arc::new(Mutex::new(found)),
+            store,
+            reached,
+            wanted: Arc::default(),
+        };
+        let span = tracing::info_span!("discovery");
+        let addr = scope.permanent("discovery", MAILBOX, span, move || {
+            DiscoveryActor::new(parts.clone())
+        });
+        Self { addr }
     }
-    /// Looks for members of a channel from now on.
+
+    /// Looks for members of a channel from now on; replaces what was said of its keys and trackers before.
     pub async fn want(&self, wanted: Wanted) {
-        todo!()
+        // When the actor has stopped, nobody looks for anybody: here and below nothing is lost.
+        let _ = self.addr.send(Msg::Want(Box::new(wanted))).await;
     }
-    /// No longer.
+
+    /// No longer. Returns when its trackers were told, after 2 s at most.
     pub async fn forget(&self, cid: ChannelId) {
-        todo!()
+        let _ = self.addr.ask(|done| Msg::Forget(cid, done)).await;
     }
+
     /// Somebody named addresses.
     pub async fn hint(&self, cid: ChannelId, hint: Hint) {
-        todo!()
+        let _ = self.addr.send(Msg::Hint(cid, hint)).await;
     }
-    /// What became of an attempt, or of a link.
+
+    /// What became of an attempt, or of a link. Every link is said to be [`Outcome::Linked`] once and
+    /// [`Outcome::Lost`] once; a [`Reached`] of which nothing is said for 20 s counts as failed.
     pub async fn outcome(&self, cid: ChannelId, outcome: Outcome) {
-        todo!()
+        let _ = self.addr.send(Msg::Outcome(cid, outcome)).await;
     }
+
     /// Announces now where that is allowed.
     pub async fn announce_now(&self, cid: ChannelId) {
-        todo!()
+        let _ = self.addr.send(Msg::AnnounceNow(cid)).await;
     }
-    /// The state of a channel's sources.
+
+    /// The state of a channel's sources; `None` for a channel that is not wanted.
     pub async fn status(&self, cid: ChannelId) -> Option<DiscoveryStatus> {
-        todo!()
+        self.addr
+            .ask(|answer| Msg::Status(cid, answer))
+            .await
+            .ok()
+            .flatten()
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bitchat_wire::channel::{ChannelId, EpochKeys};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     actor::{Memory, Msg, TrackerActor},
@@ -133,6 +133,14 @@ impl Trackers {
     /// Sends `stopped` (within 2 s, once) and forgets the channel. Returns when that is done.
     pub async fn unwatch(&self, cid: ChannelId) {
         let _ = self.addr.ask(|done| Msg::Unwatch(cid, done)).await;
+    }
+
+    /// As [`Trackers::unwatch`], but returns when the command is in order behind those before it; the end
+    /// is told by what is returned.
+    pub(crate) async fn begin_unwatch(&self, cid: ChannelId) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let _ = self.addr.send(Msg::Unwatch(cid, done)).await;
+        told
     }
 
     /// Announces now if the min intervals allow: a wanted member is not linked, or a user asks. At most

@@ -139,16 +139,23 @@ impl Http {
         };
         client
             .get(url.clone())
-            .headers(headers())
+            .headers(headers(url)?)
             .send()
             .await
             .map_err(|error| explain(&error, refusal))
     }
 }
 
-/// The headers behind `Host`, in this order.
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(3);
+/// All headers, in this order. `Host` is named here only because it would be sent last otherwise.
+fn headers(url: &Url) -> Result<HeaderMap, HttpError> {
+    let host = url.host_str().unwrap_or_default();
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let host = HeaderValue::from_str(&host).map_err(|_| HttpError::BadRedirect)?;
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(header::HOST, host);
     for (name, value) in [
         (header::USER_AGENT, announce::USER_AGENT),
         (header::ACCEPT, announce::ACCEPT),
@@ -156,7 +163,7 @@ fn headers() -> HeaderMap {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
+    Ok(headers)
 }
 
 /// Where a redirect leads.

@@ -1,0 +1,307 @@
+//! The shell around the state: clock, dials, and the questions to trackers and store.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex as Guarded, PoisonError},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitchat_wire::channel::ChannelId;
+use libp2p_identity::PeerId;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    DiscoveryStatus, Hint, Outcome, Reached, Wanted,
+    state::{Effect, Event, State},
+};
+use crate::{
+    kit::{Actor, Inbox, Reply, Scope},
+    store::{KnownPeer, Store},
+    tracker::{Found, Trackers, Watch},
+    transport::{Connection, DialError, Transport},
+};
+
+/// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
+const WAITING: usize = 64;
+/// Questions to store and trackers under way. Beyond it an address is not remembered this time.
+const ERRANDS: usize = 64;
+
+/// A command.
+pub(super) enum Msg {
+    /// Look for members.
+    Want(Box<Wanted>),
+    /// No longer; answered when the trackers know.
+    Forget(ChannelId, Reply<()>),
+    /// Addresses.
+    Hint(ChannelId, Hint),
+    /// What became of a connection.
+    Outcome(ChannelId, Outcome),
+    /// Ask trackers.
+    AnnounceNow(ChannelId),
+    /// Tell the state.
+    Status(ChannelId, Reply<Option<DiscoveryStatus>>),
+}
+
+/// What the actor is made of at each start.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) transport: Transport,
+    pub(super) trackers: Trackers,
+    pub(super) found: Arc<Mutex<mpsc::Receiver<Found>>>,
+    pub(super) store: Store,
+    pub(super) reached: mpsc::Sender<Reached>,
+    /// What outlives a restart.
+    pub(super) wanted: Arc<Guarded<HashMap<ChannelId, Wanted>>>,
+}
+
+impl Parts {
+    fn wanted(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Wanted>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Dialled = (SocketAddr, Result<Connection, DialError>);
+
+/// The actor.
+pub(super) struct DiscoveryActor {
+    parts: Parts,
+    state: State,
+    dials: JoinSet<Dialled>,
+    handles: HashMap<SocketAddr, AbortHandle>,
+    /// Each ends with news for the state, or without.
+    errands: JoinSet<Option<Event>>,
+    waiting: VecDeque<Reached>,
+}
+
+impl Actor for DiscoveryActor {
+    type Msg = Msg;
+    type Error = String;
+
+    async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
+        let found = Arc::clone(&self.parts.found);
+        // The former life's guard is gone with it.
+        let mut found = found.lock().await;
+        let reached = self.parts.reached.clone();
+        let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
+        for wanted in known {
+            self.want(wanted, scope).await;
+        }
+        loop {
+            let next = self.state.next(now());
+            let sleep = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = scope.stop_signal().cancelled() => return Ok(()),
+                room = reached.reserve(), if !self.waiting.is_empty() => match (room, self.waiting.pop_front()) {
+                    (Ok(room), Some(next)) => room.send(next),
+                    // Whoever wanted connections is gone: so is our purpose.
+                    (Err(_), _) => return Ok(()),
+                    (Ok(_), None) => {}
+                },
+                Some(end) = self.dials.join_next() => self.dialled(end, scope).await?,
+                Some(news) = self.errands.join_next() => {
+                    if let Some(event) = news.map_err(|error| format!("an errand failed: {error}"))? {
+                        self.apply(event, None, scope).await;
+                    }
+                }
+                message = inbox.recv() => match message {
+                    Some(message) => self.handle(message, scope).await,
+                    None => return Ok(()),
+                },
+                Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
+                    self.apply(Event::Found { cid, tracker, local, peers }, None, scope).await;
+                }
+                () = sleep => self.apply(Event::Tick, None, scope).await,
+            }
+        }
+    }
+}
+
+impl DiscoveryActor {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            state: State::new(parts.transport.peer_id()),
+            parts,
+            dials: JoinSet::new(),
+            handles: HashMap::new(),
+            errands: JoinSet::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    async fn handle(&mut self, message: Msg, scope: &Scope) {
+        match message {
+            Msg::Want(wanted) => {
+                self.parts.wanted().insert(wanted.cid, (*wanted).clone());
+                self.want(*wanted, scope).await;
+            }
+            Msg::Forget(cid, done) => {
+                self.parts.wanted().remove(&cid);
+                self.apply(Event::Forget(cid), None, scope).await;
+                self.waiting.retain(|reached| reached.cid != cid);
+                // The command goes out here, so that a channel wanted again at once is not forgotten after.
+                let told = self.parts.trackers.begin_unwatch(cid).await;
+                self.errands.spawn(async move {
+                    // Dropped when the trackers have stopped; and whoever asked may have gone.
+                    let _ = told.await;
+                    let _ = done.send(());
+                    None
+                });
+            }
+            Msg::Hint(cid, hint) => self.apply(Event::Hint(cid, hint), None, scope).await,
+            Msg::Outcome(cid, outcome) => {
+                self.apply(Event::Outcome(cid, outcome), None, scope).await
+            }
+            Msg::AnnounceNow(cid) => self.parts.trackers.announce_now(cid).await,
+            Msg::Status(cid, answer) => {
+                let counts = self.state.counts(cid);
+                let trackers = self.parts.trackers.clone();
+                self.errands.spawn(async move {
+                    let status = match counts {
+                        Some((candidates, dialling)) => Some(DiscoveryStatus {
+                            trackers: trackers.status(cid).await,
+                            candidates,
+                            dialling,
+                        }),
+                        None => None,
+                    };
+                    let _ = answer.send(status);
+                    None
+                });
+            }
+        }
+    }
+
+    async fn want(&mut self, wanted: Wanted, scope: &Scope) {
+        let Wanted { cid, keys, tiers } = wanted;
+        self.apply(Event::Want(cid), None, scope).await;
+        let store = self.parts.store.clone();
+        self.errands.spawn(async move {
+            match store.known_peers(cid).await {
+                Ok(peers) => {
+                    let addresses = peers.into_iter().map(|peer| peer.address).collect();
+                    Some(Event::Cached(cid, addresses))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the peer cache");
+                    None
+                }
+            }
+        });
+        self.parts.trackers.watch(Watch { cid, tiers, keys }).await;
+    }
+
+    async fn dialled(
+        &mut self,
+        end: Result<Dialled, tokio::task::JoinError>,
+        scope: &Scope,
+    ) -> Result<(), String> {
+        let (address, result) = match end {
+            Ok(end) => end,
+            Err(error) if error.is_cancelled() => return Ok(()),
+            Err(error) => return Err(format!("a dial failed: {error}")),
+        };
+        self.handles.remove(&address);
+        let (connection, result) = match result {
+            Ok(connection) => {
+                let peer = connection.peer();
+                (Some(connection), Ok(peer))
+            }
+            Err(error) => {
+                tracing::debug!(%address, %error, "dial failed");
+                (None, Err(error))
+            }
+        };
+        self.apply(Event::Dialled(address, result), connection, scope)
+            .await;
+        Ok(())
+    }
+
+    /// Tells the state what happened, and does what it says.
+    async fn apply(&mut self, event: Event, connection: Option<Connection>, scope: &Scope) {
+        let effects = self.state.handle(event, now(), &mut rand::rng());
+        for effect in effects {
+            match effect {
+                Effect::Dial(address, expected) => self.dial(address, expected),
+                Effect::GiveUp(address) => {
+                    if let Some(handle) = self.handles.remove(&address) {
+                        handle.abort();
+                    }
+                }
+                Effect::Reached {
+                    cid,
+                    address,
+                    source,
+                    took,
+                } => {
+                    let Some(connection) = connection.clone() else {
+                        continue;
+                    };
+                    tracing::debug!(%address, ?source, ?took, "reached");
+                    if self.waiting.len() >= WAITING {
+                        self.waiting.pop_front();
+                        scope.metrics().kit.dropped("reached");
+                    }
+                    self.waiting.push_back(Reached {
+                        cid,
+                        connection,
+                        address,
+                        source,
+                        took,
+                    });
+                }
+                Effect::Announce(cid) => self.parts.trackers.announce_now(cid).await,
+                Effect::Remember(cid, identity, address) => {
+                    if self.errands.len() >= ERRANDS {
+                        scope.metrics().kit.dropped("peer cache");
+                        continue;
+                    }
+                    let store = self.parts.store.clone();
+                    let last_ok_ms = unix_ms();
+                    self.errands.spawn(async move {
+                        let peer = KnownPeer {
+                            identity,
+                            address,
+                            last_ok_ms,
+                        };
+                        if let Err(error) = store.remember_peer(cid, peer).await {
+                            tracing::warn!(%error, "cannot remember a peer");
+                        }
+                        None
+                    });
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>) {
+        tracing::debug!(%address, "dialling");
+        let transport = self.parts.transport.clone();
+        let handle = self.dials.spawn(async move {
+            let result = transport.dial(address, expected).await;
+            (address, result)
+        });
+        self.handles.insert(address, handle);
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}

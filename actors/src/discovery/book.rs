@@ -1,0 +1,307 @@
+//! The addresses of one channel: where from, how they fared, when to try them again. Pure.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::identity::IdentityId;
+use libp2p_identity::PeerId;
+
+use super::Source;
+
+/// Addresses kept of one channel. A mesh has at most a hundred members, each with a few addresses.
+pub(super) const MAX_CANDIDATES: usize = 256;
+/// Addresses of strangers that are remembered, to be left alone.
+const MAX_STRANGERS: usize = 256;
+/// How long a stranger's address is left alone.
+pub(super) const STRANGER_TIME: Duration = Duration::from_secs(30 * 60);
+/// The pause after the first failure; it doubles.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// The longest pause while a lost member is looked for.
+pub(super) const LOST_PAUSE: Duration = Duration::from_secs(4);
+/// How long a lost member is looked for like that.
+pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
+/// After this many failures in a row an address is dropped, unless somebody names it again.
+pub(super) const MAX_FAILURES: u32 = 8;
+
+/// What is done with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be dialled then.
+    Waiting(Instant),
+    /// Being dialled.
+    Dialling,
+    /// A connection was handed up; what becomes of it must be said by then.
+    Reached(Instant),
+    /// A member is linked there.
+    Linked(PeerId),
+}
+
+/// One address.
+pub(super) struct Candidate {
+    pub(super) source: Source,
+    /// Who is there, if a member said so.
+    pub(super) expected: Option<PeerId>,
+    /// Some source named the address without saying who is there.
+    pub(super) open: bool,
+    pub(super) phase: Phase,
+    /// Since when we want to get there.
+    pub(super) since: Instant,
+    /// In a row.
+    pub(super) failures: u32,
+    pub(super) successes: u32,
+    /// Somebody named it since the last failure.
+    named: bool,
+    /// Its member was lost: until then it is tried often.
+    pub(super) lost_until: Option<Instant>,
+}
+
+/// Preference: lower is better.
+type Rank = (bool, bool, u32, u8);
+
+impl Candidate {
+    fn new(source: Source, expected: Option<PeerId>, now: Instant, at: Instant) -> Self {
+        Self {
+            source,
+            expected,
+            open: expected.is_none(),
+            phase: Phase::Waiting(at),
+            since: now,
+            failures: 0,
+            successes: 0,
+            named: false,
+            lost_until: None,
+        }
+    }
+
+    /// Members that were lost first, then what has worked before, then what failed least, then by source.
+    pub(super) fn rank(&self, now: Instant) -> Rank {
+        let source = match self.source {
+            Source::Hand => 0,
+            Source::Cache => 1,
+            Source::Pex => 2,
+            Source::Tracker(_) => 3,
+            Source::Incoming => 4,
+        };
+        (
+            !self.is_lost(now),
+            self.successes == 0,
+            self.failures,
+            source,
+        )
+    }
+
+    fn is_lost(&self, now: Instant) -> bool {
+        self.lost_until.is_some_and(|until| now < until)
+    }
+
+    /// When it is to be dialled.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Waiting(at) => Some(at),
+            _ => None,
+        }
+    }
+}
+
+/// One channel's addresses and links.
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) candidates: HashMap<SocketAddr, Candidate>,
+    strangers: HashMap<SocketAddr, Instant>,
+    /// Links that are up, by peer: whose, and how many.
+    pub(super) linked: HashMap<PeerId, (IdentityId, usize)>,
+    /// Members that were lost, and until when they are looked for urgently.
+    pub(super) lost: HashMap<IdentityId, Instant>,
+}
+
+impl Book {
+    /// Takes up an address, to be dialled at `at`. One that is known keeps its pauses: naming it again
+    /// must not make us knock more often.
+    pub(super) fn name(
+        &mut self,
+        address: SocketAddr,
+        source: Source,
+        expected: Option<PeerId>,
+        now: Instant,
+        at: Instant,
+    ) {
+        if matches!(source, Source::Hand) {
+            self.strangers.remove(&address);
+        } else if self
+            .strangers
+            .get(&address)
+            .is_some_and(|&until| now < until)
+        {
+            return;
+        }
+        if let Some(known) = self.candidates.get_mut(&address) {
+            known.named = true;
+            known.open |= expected.is_none();
+            if expected.is_some() {
+                known.expected = expected;
+            }
+            // A user who names an address wants it tried now.
+            if let (Source::Hand, Phase::Waiting(due)) = (&source, &mut known.phase) {
+                *due = (*due).min(at);
+                known.source = source;
+                known.failures = 0;
+            }
+            return;
+        }
+        let new = Candidate::new(source, expected, now, at);
+        if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(&new, now) {
+            return;
+        }
+        self.candidates.insert(address, new);
+    }
+
+    /// Drops the worst address that nothing is under way with, if it is worse than a new one.
+    fn make_room(&mut self, new: &Candidate, now: Instant) -> bool {
+        let worst = self
+            .candidates
+            .iter()
+            .filter(|(_, candidate)| candidate.due().is_some())
+            .max_by_key(|(address, candidate)| (candidate.rank(now), **address))
+            .map(|(address, candidate)| (*address, candidate.rank(now)));
+        match worst {
+            Some((address, rank)) if rank > new.rank(now) => {
+                self.candidates.remove(&address);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A dial, or what came of it, failed: a pause follows. `jitter` is in 0..=1.
+    pub(super) fn failed(&mut self, address: SocketAddr, now: Instant, jitter: f64) {
+        let Some(candidate) = self.candidates.get_mut(&address) else {
+            return;
+        };
+        candidate.failures = candidate.failures.saturating_add(1);
+        let lost = candidate.is_lost(now);
+        let longest = if lost { LOST_PAUSE } else { LONGEST_PAUSE };
+        let last_try = candidate.failures >= MAX_FAILURES && !lost;
+        let pause = if last_try {
+            // The last word is spoken at the end of this pause, in `expire`.
+            LONGEST_PAUSE
+        } else {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << (candidate.failures - 1).min(10));
+            // Half of it is random, so that a mesh does not knock in step.
+            doubled
+                .min(longest)
+                .mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+        };
+        candidate.named = false;
+        candidate.phase = Phase::Waiting(now + pause);
+    }
+
+    /// Whether an address that is due has failed too often and nobody has named it since; then it is gone.
+    pub(super) fn expire(&mut self, address: SocketAddr, now: Instant) -> bool {
+        let gone = self.candidates.get(&address).is_some_and(|candidate| {
+            candidate.failures >= MAX_FAILURES && !candidate.named && !candidate.is_lost(now)
+        });
+        if gone {
+            self.candidates.remove(&address);
+        }
+        gone
+    }
+
+    /// Leaves a stranger alone for a while.
+    pub(super) fn shun(&mut self, address: SocketAddr, now: Instant) {
+        self.candidates.remove(&address);
+        if self.strangers.len() >= MAX_STRANGERS {
+            self.strangers.retain(|_, until| now < *until);
+        }
+        if self.strangers.len() >= MAX_STRANGERS
+            && let Some(oldest) = self.strangers.iter().min_by_key(|(_, until)| **until)
+        {
+            let oldest = *oldest.0;
+            self.strangers.remove(&oldest);
+        }
+        self.strangers.insert(address, now + STRANGER_TIME);
+    }
+
+    /// A member is linked at an address.
+    pub(super) fn linked(
+        &mut self,
+        identity: IdentityId,
+        peer: PeerId,
+        address: SocketAddr,
+        dialled: bool,
+        now: Instant,
+    ) {
+        self.lost.remove(&identity);
+        self.strangers.remove(&address);
+        self.linked.entry(peer).or_insert((identity, 0)).1 += 1;
+        let source = if dialled {
+            Source::Cache
+        } else {
+            Source::Incoming
+        };
+        self.name(address, source, None, now, now);
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.phase = Phase::Linked(peer);
+            candidate.failures = 0;
+            candidate.lost_until = None;
+            // That a peer came from there does not prove that it can be reached there.
+            candidate.successes = candidate.successes.saturating_add(u32::from(dialled));
+        }
+    }
+
+    /// A link ended. Unless another one to the same peer or person is up, its addresses are tried at once.
+    pub(super) fn unlinked(
+        &mut self,
+        identity: IdentityId,
+        peer: PeerId,
+        address: SocketAddr,
+        now: Instant,
+    ) {
+        if let Some((_, links)) = self.linked.get_mut(&peer) {
+            *links -= 1;
+            if *links > 0 {
+                return;
+            }
+            self.linked.remove(&peer);
+        }
+        self.name(address, Source::Incoming, None, now, now);
+        let until = now + LOST_TIME;
+        let alone = self.linked.values().all(|(other, _)| *other != identity);
+        for candidate in self
+            .candidates
+            .iter_mut()
+            .filter(|(other, candidate)| {
+                candidate.phase == Phase::Linked(peer)
+                    || (**other == address && candidate.due().is_some())
+            })
+            .map(|(_, candidate)| candidate)
+        {
+            candidate.phase = Phase::Waiting(now);
+            candidate.since = now;
+            candidate.failures = 0;
+            // It may come back as another peer: peer ids last for one run.
+            candidate.expected = None;
+            candidate.lost_until = alone.then_some(until);
+        }
+        if alone && self.lost.len() < MAX_CANDIDATES {
+            self.lost.insert(identity, until);
+        }
+    }
+
+    /// Whether more members are wanted than are linked, as far as anyone knows.
+    pub(super) fn is_lonely(&mut self, now: Instant) -> bool {
+        self.lost.retain(|_, until| now < *until);
+        self.linked.is_empty() || !self.lost.is_empty()
+    }
+
+    /// The peer that is expected there, if it is linked already: nothing is to be done then.
+    pub(super) fn is_covered(&self, candidate: &Candidate) -> Option<PeerId> {
+        candidate
+            .expected
+            .filter(|peer| self.linked.contains_key(peer))
+    }
+}

@@ -1,0 +1,452 @@
+//! Decides whom to dial. Pure: clock and random generator are passed in.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::{channel::ChannelId, identity::IdentityId};
+use libp2p_identity::PeerId;
+use rand::{Rng, RngExt};
+
+use super::{
+    Hint, Outcome, Source,
+    book::{Book, Candidate, Phase},
+};
+use crate::{
+    tracker::network::{is_believable, is_plausible},
+    transport::DialError,
+};
+
+/// Dials under way, of all channels. More handshakes at once starve each other while a large mesh forms;
+/// fewer let stale addresses, which take the whole time-out, hold up the good ones. QUIC shows only at
+/// the end whether anybody answered, so the two cannot be counted apart.
+pub(super) const MAX_DIALS: usize = 16;
+/// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
+const OUTCOME_TIME: Duration = Duration::from_secs(20);
+/// How long the higher of two peers that know each other waits for the lower one's dial.
+const HIGHER_WAITS: Duration = Duration::from_secs(1);
+/// How often trackers are asked while members are missing; they have limits of their own.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How long an address that led to ourselves is not dialled.
+const OWN_TIME: Duration = Duration::from_secs(3_600);
+/// Such addresses that are remembered.
+const MAX_OWN: usize = 64;
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A channel wants members.
+    Want(ChannelId),
+    /// It does not any more.
+    Forget(ChannelId),
+    /// A tracker named addresses; `local`: it is on a local network itself.
+    Found {
+        cid: ChannelId,
+        tracker: String,
+        local: bool,
+        peers: Vec<SocketAddr>,
+    },
+    /// An earlier run reached members there, the latest success first.
+    Cached(ChannelId, Vec<SocketAddr>),
+    /// Somebody else named addresses.
+    Hint(ChannelId, Hint),
+    /// What became of a connection or link.
+    Outcome(ChannelId, Outcome),
+    /// A dial ended.
+    Dialled(SocketAddr, Result<PeerId, DialError>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Dial; the end is told by [`Event::Dialled`].
+    Dial(SocketAddr, Option<PeerId>),
+    /// Give up a dial; nothing is told.
+    GiveUp(SocketAddr),
+    /// Hand the connection of the dial that just ended to a channel.
+    Reached {
+        cid: ChannelId,
+        address: SocketAddr,
+        source: Source,
+        took: Duration,
+    },
+    /// Ask a channel's trackers.
+    Announce(ChannelId),
+    /// Keep an address for the next run.
+    Remember(ChannelId, IdentityId, SocketAddr),
+}
+
+struct Dial {
+    expected: Option<PeerId>,
+    /// For whom.
+    channels: Vec<ChannelId>,
+}
+
+struct Channel {
+    book: Book,
+    /// When its trackers were asked last.
+    asked: Instant,
+}
+
+/// All of it.
+pub(super) struct State {
+    own: PeerId,
+    own_addresses: HashMap<SocketAddr, Instant>,
+    channels: HashMap<ChannelId, Channel>,
+    dials: HashMap<SocketAddr, Dial>,
+}
+
+impl State {
+    /// Nothing is wanted yet. `own` is our PeerId.
+    pub(super) fn new(own: PeerId) -> Self {
+        Self {
+            own,
+            own_addresses: HashMap::new(),
+            channels: HashMap::new(),
+            dials: HashMap::new(),
+        }
+    }
+
+    /// Takes in what happened and says what to do.
+    pub(super) fn handle(&mut self, event: Event, now: Instant, rng: &mut impl Rng) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Want(cid) => {
+                self.channels.entry(cid).or_insert_with(|| Channel {
+                    book: Book::default(),
+                    asked: now,
+                });
+            }
+            Event::Forget(cid) => self.forget(cid, &mut effects),
+            Event::Found {
+                cid,
+                tracker,
+                local,
+                peers,
+            } => {
+                for address in peers {
+                    if is_believable(address, local) {
+                        self.name(
+                            cid,
+                            address,
+                            Source::Tracker(tracker.clone()),
+                            None,
+                            now,
+                            now,
+                        );
+                    }
+                }
+            }
+            Event::Cached(cid, addresses) => {
+                for address in addresses {
+                    self.name(cid, address, Source::Cache, None, now, now);
+                }
+            }
+            Event::Hint(cid, hint) => self.hint(cid, &hint, now),
+            Event::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, &mut effects),
+            Event::Dialled(address, result) => {
+                self.dialled(address, &result, now, rng, &mut effects)
+            }
+            Event::Tick => {}
+        }
+        self.overdue(now, rng);
+        self.launch(now, &mut effects);
+        self.ask(now, &mut effects);
+        effects
+    }
+
+    /// When to call with [`Event::Tick`], if nothing happens before.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Instant> {
+        let room = self.dials.len() < MAX_DIALS;
+        let dials = &self.dials;
+        self.channels
+            .values_mut()
+            .flat_map(|channel| {
+                let asks = channel
+                    .book
+                    .is_lonely(now)
+                    .then_some(channel.asked + ASK_AGAIN);
+                let moments = channel
+                    .book
+                    .candidates
+                    .iter()
+                    .filter_map(|(address, candidate)| {
+                        match candidate.phase {
+                            // With no room, or while the same address is dialled, the end of a dial wakes us.
+                            Phase::Waiting(at) => {
+                                (room && !dials.contains_key(address)).then_some(at)
+                            }
+                            Phase::Reached(until) => Some(until),
+                            Phase::Dialling | Phase::Linked(_) => None,
+                        }
+                    });
+                asks.into_iter().chain(moments)
+            })
+            .min()
+    }
+
+    /// Addresses that are not linked, and how many of them are dialled; `None` for a channel not wanted.
+    pub(super) fn counts(&self, cid: ChannelId) -> Option<(usize, usize)> {
+        let candidates = &self.channels.get(&cid)?.book.candidates;
+        let of = |which: fn(Phase) -> bool| candidates.values().filter(|c| which(c.phase)).count();
+        Some((
+            of(|phase| !matches!(phase, Phase::Linked(_))),
+            of(|phase| phase == Phase::Dialling),
+        ))
+    }
+
+    fn forget(&mut self, cid: ChannelId, effects: &mut Vec<Effect>) {
+        self.channels.remove(&cid);
+        self.dials.retain(|address, dial| {
+            dial.channels.retain(|other| *other != cid);
+            if dial.channels.is_empty() {
+                effects.push(Effect::GiveUp(*address));
+            }
+            !dial.channels.is_empty()
+        });
+    }
+
+    fn name(
+        &mut self,
+        cid: ChannelId,
+        address: SocketAddr,
+        source: Source,
+        expected: Option<PeerId>,
+        now: Instant,
+        at: Instant,
+    ) {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let own = self
+            .own_addresses
+            .get(&address)
+            .is_some_and(|&until| now < until);
+        if own || !is_plausible(address) {
+            return;
+        }
+        if let Some(channel) = self.channels.get_mut(&cid) {
+            channel.book.name(address, source, expected, now, at);
+        }
+    }
+
+    fn hint(&mut self, cid: ChannelId, hint: &Hint, now: Instant) {
+        if hint.peer == Some(self.own) {
+            return;
+        }
+        // Of two that hear of each other the lower one dials, so that they do not meet twice.
+        let waits = hint.peer.is_some_and(|peer| self.own > peer);
+        let at = if waits { now + HIGHER_WAITS } else { now };
+        // What the user says is not questioned.
+        let local = hint.local || matches!(hint.source, Source::Hand);
+        for &address in &hint.addresses {
+            if is_believable(address, local) {
+                self.name(cid, address, hint.source.clone(), hint.peer, now, at);
+            }
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        cid: ChannelId,
+        outcome: &Outcome,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&cid) else {
+            return;
+        };
+        let book = &mut channel.book;
+        match *outcome {
+            Outcome::Linked {
+                identity,
+                peer,
+                address,
+                dialled,
+            } => {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                book.linked(identity, peer, address, dialled, now);
+                if is_plausible(address) {
+                    effects.push(Effect::Remember(cid, identity, address));
+                }
+            }
+            Outcome::Stranger { address } => {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let linked = book
+                    .candidates
+                    .get(&address)
+                    .is_some_and(|candidate| matches!(candidate.phase, Phase::Linked(_)));
+                if !linked {
+                    book.shun(address, now);
+                }
+            }
+            Outcome::Lost {
+                identity,
+                peer,
+                address,
+            } => {
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                book.unlinked(identity, peer, address, now);
+            }
+        }
+    }
+
+    fn dialled(
+        &mut self,
+        address: SocketAddr,
+        result: &Result<PeerId, DialError>,
+        now: Instant,
+        rng: &mut impl Rng,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(dial) = self.dials.remove(&address) else {
+            return;
+        };
+        if matches!(result, Err(DialError::Ourselves)) {
+            self.ourselves(address, now);
+            return;
+        }
+        for cid in dial.channels {
+            let Some(book) = self.channels.get_mut(&cid).map(|channel| &mut channel.book) else {
+                continue;
+            };
+            let Some(candidate) = book
+                .candidates
+                .get_mut(&address)
+                .filter(|candidate| candidate.phase == Phase::Dialling)
+            else {
+                continue;
+            };
+            match result {
+                Ok(peer) if book.linked.contains_key(peer) => {
+                    candidate.phase = Phase::Linked(*peer);
+                }
+                Ok(peer) if candidate.expected.is_none_or(|expected| expected == *peer) => {
+                    candidate.phase = Phase::Reached(now + OUTCOME_TIME);
+                    effects.push(Effect::Reached {
+                        cid,
+                        address,
+                        source: candidate.source.clone(),
+                        took: now.saturating_duration_since(candidate.since),
+                    });
+                }
+                // Another peer is there. A member's word is used up; others' may hold.
+                Ok(_) | Err(DialError::OtherPeer) if candidate.open => {
+                    candidate.expected = None;
+                    book.failed(address, now, rng.random());
+                }
+                Ok(_) | Err(DialError::OtherPeer | DialError::NoSocket) => {
+                    book.candidates.remove(&address);
+                }
+                Err(_) => book.failed(address, now, rng.random()),
+            }
+        }
+    }
+
+    /// Some source named us to ourselves.
+    fn ourselves(&mut self, address: SocketAddr, now: Instant) {
+        self.own_addresses.retain(|_, until| now < *until);
+        if self.own_addresses.len() < MAX_OWN {
+            self.own_addresses.insert(address, now + OWN_TIME);
+        }
+        for channel in self.channels.values_mut() {
+            channel.book.candidates.remove(&address);
+        }
+    }
+
+    /// Nobody said what became of a connection: that counts as a failure.
+    fn overdue(&mut self, now: Instant, rng: &mut impl Rng) {
+        for channel in self.channels.values_mut() {
+            let late: Vec<SocketAddr> = channel
+                .book
+                .candidates
+                .iter()
+                .filter(|(_, candidate)| matches!(candidate.phase, Phase::Reached(until) if until <= now))
+                .map(|(address, _)| *address)
+                .collect();
+            for address in late {
+                channel.book.failed(address, now, rng.random());
+            }
+        }
+    }
+
+    /// Dials what is due, the best first, as far as the budget goes.
+    fn launch(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mut due: Vec<_> = self
+            .channels
+            .iter()
+            .flat_map(|(cid, channel)| {
+                let candidates = channel.book.candidates.iter();
+                candidates.map(move |(address, candidate)| (cid, address, candidate))
+            })
+            .filter(|(_, _, candidate)| candidate.due().is_some_and(|at| at <= now))
+            .map(|(cid, address, candidate)| (candidate.rank(now), candidate.due(), *cid, *address))
+            .collect();
+        due.sort_unstable();
+        for (_, _, cid, address) in due {
+            let Some(channel) = self.channels.get_mut(&cid) else {
+                continue;
+            };
+            if channel.book.expire(address, now) {
+                continue;
+            }
+            let Some(candidate) = channel.book.candidates.get(&address) else {
+                continue;
+            };
+            let phase = if let Some(peer) = channel.book.is_covered(candidate) {
+                Phase::Linked(peer)
+            } else if begin(&mut self.dials, cid, address, candidate, effects) {
+                Phase::Dialling
+            } else {
+                continue;
+            };
+            if let Some(candidate) = channel.book.candidates.get_mut(&address) {
+                candidate.phase = phase;
+            }
+        }
+    }
+
+    /// Asks trackers for members that are missing.
+    fn ask(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (cid, channel) in &mut self.channels {
+            if channel.asked + ASK_AGAIN <= now && channel.book.is_lonely(now) {
+                channel.asked = now;
+                effects.push(Effect::Announce(*cid));
+            }
+        }
+    }
+}
+
+/// Dials, or joins a dial of the same address for another channel; false if that must wait.
+fn begin(
+    dials: &mut HashMap<SocketAddr, Dial>,
+    cid: ChannelId,
+    address: SocketAddr,
+    candidate: &Candidate,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    if let Some(dial) = dials.get_mut(&address) {
+        // A dial that accepts only one peer serves those who want that one or do not mind.
+        let fits = dial.expected.is_none()
+            || candidate
+                .expected
+                .is_none_or(|expected| dial.expected == Some(expected));
+        if fits {
+            dial.channels.push(cid);
+        }
+        return fits;
+    }
+    if dials.len() >= MAX_DIALS {
+        return false;
+    }
+    effects.push(Effect::Dial(address, candidate.expected));
+    let (expected, channels) = (candidate.expected, vec![cid]);
+    dials.insert(address, Dial { expected, channels });
+    true
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
