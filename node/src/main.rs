@@ -1,2 +1,5 @@
-//! bin
-fn main() {}
+//! The `bitchat` binary: see the library of the same name.
+
+fn main() -> std::process::ExitCode {
+    bitchat::cli::main()
+}

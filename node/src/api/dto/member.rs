@@ -1,0 +1,85 @@
+//! Members, and how they are reached.
+
+use bitchat_actors::{
+    channel::{MemberView, PathView},
+    discovery::Source,
+    transport::PathKind,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Members.
+#[derive(Serialize, ToSchema)]
+pub struct Members {
+    /// Oneself first.
+    pub members: Vec<Member>,
+}
+
+/// A member.
+#[derive(Serialize, ToSchema)]
+pub struct Member {
+    /// Bit Chat ID.
+    pub id: String,
+    /// As the member signed it; empty when unknown.
+    pub name: String,
+    /// Whether this is us.
+    pub me: bool,
+    /// Whether a link is up (oneself: yes).
+    pub online: bool,
+    /// How the member is reached; null for oneself and who is offline.
+    pub path: Option<Path>,
+    /// A device of this member signed two different events with one number.
+    pub forked: bool,
+}
+
+impl Member {
+    /// From the node's own words.
+    pub fn new(m: MemberView) -> Self {
+        Self {
+            id: m.id.to_string(),
+            name: m.name,
+            me: m.me,
+            online: m.online,
+            path: m.path.as_ref().map(Path::new),
+            forked: m.forked,
+        }
+    }
+}
+
+/// How a member is reached.
+#[derive(Serialize, ToSchema)]
+pub struct Path {
+    /// `quic`, `tcp`, `proxy` or `relay`.
+    pub kind: &'static str,
+    /// The member's address.
+    pub addr: String,
+    /// The relay or proxy it goes through; null when it goes directly.
+    pub via: Option<String>,
+    /// Who found the address: `cache`, `pex`, `hand`, `incoming` or a tracker's URL.
+    pub source: Option<String>,
+    /// Round trip, in milliseconds.
+    pub rtt_ms: f64,
+}
+
+impl Path {
+    fn new(p: &PathView) -> Self {
+        Self {
+            kind: match p.kind {
+                PathKind::Quic => "quic",
+                _ => "unknown",
+            },
+            addr: p.address.to_string(),
+            via: None,
+            source: p.source.as_ref().map(|source| match source {
+                Source::Cache => "cache".to_owned(),
+                Source::Tracker(url) => url.clone(),
+                Source::Pex => "pex".to_owned(),
+                Source::Hand => "hand".to_owned(),
+                Source::Incoming => "incoming".to_owned(),
+                _ => "unknown".to_owned(),
+            }),
+            // Microseconds are as fine as a round trip is known.
+            rtt_ms: (p.rtt_ms * 1_000.0).round() / 1_000.0,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The shapes of what the API says, which the command line prints with `--json`. Ids are in full, times
+//! RFC 3339 in UTC.
+
+mod channel;
+mod member;
+mod message;
+
+use bitchat_actors::node::NodeStatus;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use self::{channel::*, member::*, message::*};
+
+/// Any error.
+#[derive(Serialize, ToSchema)]
+pub struct Problem {
+    /// What went wrong.
+    pub error: ProblemBody,
+}
+
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// The node in a few figures.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    /// The Bit Chat ID of its owner.
+    pub id: String,
+    /// The owner's name.
+    pub name: String,
+    /// The program's version.
+    pub version: &'static str,
+    /// This run's PeerId.
+    pub peer_id: String,
+    /// The UDP port.
+    pub port: u16,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Open connections.
+    pub connections: usize,
+    /// The node's address as others see it.
+    pub observed: Vec<Observed>,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// The channels.
+    pub channels: Vec<Channel>,
+    /// Parts of the node that kept failing, newest last.
+    pub troubles: Vec<String>,
+}
+
+/// An address as others see it.
+#[derive(Serialize, ToSchema)]
+pub struct Observed {
+    /// The address.
+    pub addr: String,
+    /// How many say so.
+    pub by: usize,
+}
+
+impl Status {
+    /// From the node's own words.
+    pub fn new(s: NodeStatus, port: u16) -> Self {
+        Self {
+            id: s.id.to_string(),
+            name: s.name,
+            version: env!("CARGO_PKG_VERSION"),
+            peer_id: s.peer_id.to_string(),
+            port,
+            listening: s.listening.iter().map(ToString::to_string).collect(),
+            connections: s.connections,
+            observed: s
+                .observed
+                .iter()
+                .map(|(addr, by)| Observed {
+                    addr: addr.to_string(),
+                    by: *by,
+                })
+                .collect(),
+            uptime_s: s.uptime_s,
+            channels: s.channels.iter().map(Channel::new).collect(),
+            troubles: s.deaths,
+        }
+    }
+}

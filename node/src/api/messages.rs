@@ -1,0 +1,87 @@
+//! The log of a channel: read a page, say a line.
+
+use axum::{Json, extract::State, http::StatusCode};
+use bitchat_actors::store::PageQuery;
+use bitchat_wire::event::EventId;
+use serde::Deserialize;
+
+use super::{
+    Api, dto,
+    reply::{Body, Error, Named, Query},
+};
+
+/// The size of a page when none is asked for.
+const PAGE: usize = 100;
+/// The largest page.
+pub const MAX_PAGE: usize = 1_000;
+/// The longest idempotency key, in bytes.
+const MAX_KEY: usize = 128;
+
+/// Which page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    limit: Option<usize>,
+    before: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// A page of the log, oldest first.
+#[utoipa::path(get, path = "/v1/channels/{ch}/messages", tag = "messages",
+    params(("ch" = String, Path, description = "Name, or prefix of the id"),
+        ("limit" = Option<usize>, Query, description = "At most this many of the newest (100; no more than 1,000)"),
+        ("before" = Option<String>, Query, description = "Only what comes before this event id"),
+        ("all" = Option<bool>, Query, description = "Also profiles and other events that are not talk")),
+    responses((status = 200, body = dto::Messages), (status = 404, body = dto::Problem)))]
+pub async fn page(
+    State(api): State<Api>,
+    Named(ch): Named,
+    Query(page): Query<Page>,
+) -> Result<Json<dto::Messages>, Error> {
+    let before = page.before.as_deref().map(event_id).transpose()?;
+    let cid = api.node.find(&ch).await?;
+    let query = PageQuery {
+        before,
+        limit: page.limit.unwrap_or(PAGE).min(MAX_PAGE),
+        conversation_only: !page.all,
+    };
+    let events = api.node.log(cid, query).await?;
+    Ok(Json(dto::Messages {
+        messages: events.into_iter().map(dto::Message::new).collect(),
+    }))
+}
+
+/// Says a line. Answered once it is on this node's disk.
+#[utoipa::path(post, path = "/v1/channels/{ch}/messages", tag = "messages", request_body = dto::NewMessage,
+    params(("ch" = String, Path, description = "Name, or prefix of the id")),
+    responses((status = 201, body = dto::Sent), (status = 404, body = dto::Problem), (status = 507, body = dto::Problem)))]
+pub async fn send(
+    State(api): State<Api>,
+    Named(ch): Named,
+    Body(message): Body<dto::NewMessage>,
+) -> Result<(StatusCode, Json<dto::Sent>), Error> {
+    if let Some(key) = &message.key
+        && (key.is_empty() || key.len() > MAX_KEY)
+    {
+        return Err(Error::bad_request(format!(
+            "a key has 1 to {MAX_KEY} bytes, this one has {}",
+            key.len()
+        )));
+    }
+    let cid = api.node.find(&ch).await?;
+    let id = api.node.send(cid, message.text, message.key).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(dto::Sent {
+            event_id: hex::encode(id.0),
+        }),
+    ))
+}
+
+fn event_id(text: &str) -> Result<EventId, Error> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| Error::bad_request("an event id has 64 hexadecimal digits"))?;
+    Ok(EventId(bytes))
+}

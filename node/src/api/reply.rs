@@ -1,0 +1,120 @@
+//! Errors as the API sends them: a status and `{"error":{"code","message"}}`.
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Request, rejection},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bitchat_actors::node::NodeError;
+use serde::de::DeserializeOwned;
+
+use crate::error::Failure;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub struct Error(pub StatusCode, pub Failure);
+
+impl Error {
+    /// 404.
+    pub fn not_found(message: &str) -> Self {
+        Self(StatusCode::NOT_FOUND, Failure::new("not_found", message))
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self(
+            StatusCode::BAD_REQUEST,
+            Failure::new("bad_request", message),
+        )
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1.to_json())).into_response()
+    }
+}
+
+impl From<NodeError> for Error {
+    fn from(error: NodeError) -> Self {
+        let failure = Failure::from(error);
+        let status = match failure.code {
+            "no_channel" => StatusCode::NOT_FOUND,
+            "ambiguous" | "invite_only" | "forked" => StatusCode::CONFLICT,
+            "bad_file" | "bad_text" => StatusCode::BAD_REQUEST,
+            "disk_full" => StatusCode::INSUFFICIENT_STORAGE,
+            "stopping" | "busy" => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self(status, failure)
+    }
+}
+
+/// A JSON body; what is wrong with it is told as JSON.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(e) => Err(told(e.status(), e.body_text())),
+        }
+    }
+}
+
+/// Raw bytes as a body.
+pub struct Raw(pub axum::body::Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match axum::body::Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(e) => Err(told(e.status(), e.body_text())),
+        }
+    }
+}
+
+/// Parameters after the `?`.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(e) => Err(told(e.status(), e.body_text())),
+        }
+    }
+}
+
+/// The channel that a path names: its name or a prefix of its id, percent-encoded.
+pub struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<String>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(name)) => Ok(Self(name)),
+            Err(rejection::PathRejection::FailedToDeserializePathParams(e)) => {
+                Err(told(StatusCode::BAD_REQUEST, e.body_text()))
+            }
+            Err(e) => Err(told(e.status(), e.body_text())),
+        }
+    }
+}
+
+fn told(status: StatusCode, message: String) -> Error {
+    let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
+        "too_large"
+    } else {
+        "bad_request"
+    };
+    Error(status, Failure::new(code, message))
+}

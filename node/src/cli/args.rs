@@ -1,0 +1,321 @@
+//! What can be typed. The help texts teach: every command has an example.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{api::dto::Rule, telemetry::Format};
+
+const FIRST_STEPS: &str = "\
+First steps:
+  bitchat init --name Alice                      make an identity (or just let `up` make one)
+  bitchat up                                     run the node; leave it open, go on in another terminal
+  bitchat channel create friends --tracker http://tracker.example/announce --out friends.chat
+  bitchat channel join friends.chat              what your friends do with that file
+  bitchat send friends \"Hello!\"                  and `bitchat log friends --follow` to read
+
+`bitchat` alone is `bitchat up`. `bitchat help COMMAND` has examples for each.";
+
+/// Instant messaging with no server: members find each other, and talk directly.
+#[derive(Debug, Parser)]
+#[command(name = "bitchat", version, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS)]
+pub struct Cli {
+    /// The folder of this profile [default: $XDG_DATA_HOME/bitchat or ~/.local/share/bitchat]
+    #[arg(long, global = true, env = "BITCHAT_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// One JSON object a line on standard output; errors as JSON on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do; nothing: run the node
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an identity in a home that has none
+    #[command(after_help = "Example:\n  bitchat init --name Alice")]
+    Init(Init),
+    /// Show your Bit Chat ID
+    #[command(after_help = "Example:\n  bitchat id")]
+    Id,
+    /// Run the node in the foreground, until Ctrl-C
+    #[command(after_help = UP)]
+    Up(Up),
+    /// Show how the running node does
+    #[command(after_help = "Example:\n  bitchat status\n  bitchat status --json")]
+    Status,
+    /// Show or change settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make, join, show and leave channels
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// Say something in a channel
+    #[command(after_help = SEND)]
+    Send(Send),
+    /// Read what was said in a channel
+    #[command(after_help = LOG)]
+    Log(Log),
+    /// Show who is in a channel, and how each is reached
+    #[command(after_help = "Example:\n  bitchat members friends")]
+    Members(OfChannel),
+    /// Write completions for a shell to standard output
+    #[command(
+        after_help = "Example:\n  bitchat completions bash > ~/.local/share/bash-completion/completions/bitchat"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    #[command(after_help = "Example:\n  bitchat man ~/.local/share/man/man1")]
+    Man {
+        /// The folder; made when missing
+        dir: PathBuf,
+    },
+}
+
+const UP: &str = "\
+When it listens it prints one line on standard output:
+  {\"event\":\"ready\",\"id\":\"bitchat1...\",\"port\":N,\"api\":\"http://127.0.0.1:N\"}
+Ctrl-C or SIGTERM stops it in order; a second one stops it at once.
+
+Settings come from flags, then the environment (BITCHAT_PORT, BITCHAT_BIND, ...), then config.toml.
+
+Examples:
+  bitchat up
+  bitchat up --port 40000 --bind 192.0.2.7
+  bitchat --home /tmp/bob up --api 127.0.0.1:8080";
+
+const SEND: &str = "\
+With --key the same command can be repeated safely, also after a crash: the line is said once.
+
+Examples:
+  bitchat send friends \"Hello!\"
+  bitchat send friends -- \"- a line that begins with a dash\"
+  fortune | bitchat send friends -
+  bitchat send friends \"backup done\" --key backup-2026-01-31";
+
+const LOG: &str = "\
+Times are in UTC. Characters that could deceive a terminal are shown as escapes. `--json` has everything.
+
+Examples:
+  bitchat log friends
+  bitchat log friends --limit 20 --follow
+  bitchat log friends --limit 100 --before EVENT_ID";
+
+/// Settings of a new identity.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The name others see; 1 to 64 bytes [default: your user name]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// How the node runs.
+#[derive(Debug, Default, Args)]
+pub struct Up {
+    /// The UDP port [default: that of the last run if it is free, else any]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// An address to listen on, instead of all; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Vec<IpAddr>,
+    /// Where the local API listens; loopback only [default: 127.0.0.1:0, any port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub api: Option<SocketAddr>,
+    /// Do not ask the router to forward the port
+    #[arg(long)]
+    pub no_portmap: bool,
+    /// Do not look for members in the local network
+    #[arg(long)]
+    pub no_lan: bool,
+    /// Do not look for members in the DHT
+    #[arg(long)]
+    pub no_dht: bool,
+    /// A node to enter the DHT by; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub dht_bootstrap: Vec<String>,
+    /// Let nothing leave except through this proxy; this version cannot use one yet, so with it nothing leaves
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// What to log, as in RUST_LOG, which it goes over: error, warn, info, debug, or target=level pairs
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log
+    #[arg(long, value_enum)]
+    pub log_format: Option<Format>,
+}
+
+/// Settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show all settings, or one
+    #[command(after_help = "Examples:\n  bitchat config get\n  bitchat config get port")]
+    Get {
+        /// Which
+        key: Option<String>,
+    },
+    /// Change a setting; a running node takes it over at its next start
+    #[command(
+        after_help = "Examples:\n  bitchat config set name Alice\n  bitchat config set port 40000\n  bitchat config set trackers http://a.example/announce,udp://b.example:6969"
+    )]
+    Set {
+        /// Which
+        key: String,
+        /// To what; several values of a list are separated by commas
+        #[arg(allow_negative_numbers = true)]
+        value: String,
+    },
+    /// Put a setting back to its default
+    #[command(after_help = "Example:\n  bitchat config unset port")]
+    Unset {
+        /// Which
+        key: String,
+    },
+}
+
+/// A channel.
+#[derive(Debug, Args)]
+pub struct OfChannel {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+}
+
+/// Channels.
+#[derive(Debug, Subcommand)]
+pub enum ChannelCommand {
+    /// Make a channel, join it, and write its file for your friends
+    #[command(
+        after_help = "The file is the key to the channel: give it only to those who may come in.\n\nExample:\n  bitchat channel create friends --tracker http://tracker.example/announce --out friends.chat"
+    )]
+    Create(Create),
+    /// Join a channel by its file or link
+    #[command(
+        after_help = "Examples:\n  bitchat channel join friends.chat\n  bitchat channel join bitchat:ZDEwOm..."
+    )]
+    Join {
+        /// A .chat file, a `bitchat:` link, or - for standard input
+        #[arg(value_name = "FILE|LINK")]
+        source: String,
+    },
+    /// List the channels
+    #[command(after_help = "Example:\n  bitchat channel list")]
+    List,
+    /// Show all about a channel: hashes, trackers, mesh
+    #[command(after_help = "Example:\n  bitchat channel info friends")]
+    Info(OfChannel),
+    /// Leave a channel, and forget it and all that was said in it
+    #[command(after_help = "Example:\n  bitchat channel leave friends")]
+    Leave(OfChannel),
+    /// Write a channel's file, or show it as a link or QR code
+    #[command(
+        after_help = "Examples:\n  bitchat channel export friends --out friends.chat\n  bitchat channel export friends --qr"
+    )]
+    Export(Export),
+    /// Show a channel's link, to be sent instead of the file
+    #[command(
+        after_help = "Examples:\n  bitchat channel link friends\n  bitchat channel link friends --qr"
+    )]
+    Link {
+        /// The channel's name, or a prefix of its id
+        #[arg(value_name = "CH")]
+        channel: String,
+        /// As a QR code
+        #[arg(long)]
+        qr: bool,
+    },
+    /// Try a member's address that you were told
+    #[command(after_help = "Example:\n  bitchat channel connect friends 192.0.2.7:40000")]
+    Connect {
+        /// The channel's name, or a prefix of its id
+        #[arg(value_name = "CH")]
+        channel: String,
+        /// IP address and port
+        #[arg(value_name = "ADDR")]
+        address: SocketAddr,
+    },
+}
+
+/// A new channel.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Its name; 1 to 128 bytes
+    pub name: String,
+    /// A tracker that members find each other by; may be repeated [default: the setting `trackers`]
+    #[arg(long, value_name = "URL")]
+    pub tracker: Vec<String>,
+    /// A DHT node that members may begin at; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub node: Vec<String>,
+    /// Who may link: whoever holds the file, or those on the roster
+    #[arg(long, value_enum, default_value_t = Rule::Open)]
+    pub policy: Rule,
+    /// Where to write the channel file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace that file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a channel is exported.
+#[derive(Debug, Args)]
+#[group(id = "form", required = true, multiple = false, args = ["out", "link", "qr"])]
+pub struct Export {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// Write the channel file there
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace that file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Show it as a link
+    #[arg(long)]
+    pub link: bool,
+    /// Show it as a QR code
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// A line to be said.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// What to say, at most 65,536 bytes; - reads it from standard input
+    #[arg(allow_negative_numbers = true)]
+    pub text: String,
+    /// The same key says it only once, however often the command runs
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// Go on, line by line, as more is said
+    #[arg(long, conflicts_with = "before")]
+    pub follow: bool,
+    /// Only this many of the newest [default: all]
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Only what comes before that event
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
+    /// Also what is no talk: joins, names, leavings
+    #[arg(long)]
+    pub all: bool,
+}

@@ -1,0 +1,217 @@
+//! Results as people read them. Whatever others wrote is made inert first.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::out::text;
+use crate::term::{inert, inert_lines};
+
+/// So much of an id tells it from others, for a person.
+const SHORT: usize = 12;
+
+/// Lines of a log. A line of its own says when the day changes.
+#[derive(Default)]
+pub(super) struct Lines {
+    day: String,
+}
+
+impl Lines {
+    /// `12:01 alice: text`
+    pub(super) fn render(&mut self, message: &Value) -> String {
+        let time = text(message, "time");
+        let (day, clock) = (time.get(..10).unwrap_or(""), time.get(11..16).unwrap_or(""));
+        let mut out = String::new();
+        if day != self.day {
+            // Writing into a String cannot fail.
+            let _ = writeln!(out, "-- {day} (UTC) --");
+            day.clone_into(&mut self.day);
+        }
+        let name = who(message, "author");
+        let said = text(message, "text");
+        let _ = match text(message, "kind") {
+            "text" => write!(
+                out,
+                "{clock} {name}: {}{}",
+                inert_lines(said, "      "),
+                mark(message)
+            ),
+            "joined" => write!(out, "{clock} * {name} joined"),
+            "profile" => write!(out, "{clock} * {name} is called {}", inert(said)),
+            "left" => write!(out, "{clock} * {name} left"),
+            _ => write!(
+                out,
+                "{clock} * {name} did something that this version does not know"
+            ),
+        };
+        out
+    }
+}
+
+/// How far a line has come, if there is anybody to come to.
+fn mark(message: &Value) -> String {
+    let state = &message["state"];
+    match (state["progress"].as_str(), state["of"].as_u64()) {
+        (Some("waiting"), Some(1..)) => "  [waiting]".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A person's name, or the beginning of the id where there is none.
+fn who(value: &Value, id: &str) -> String {
+    match text(value, "name") {
+        "" => short(text(value, id)).to_owned(),
+        name => inert(name),
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..SHORT).unwrap_or(id)
+}
+
+pub(super) fn status(s: &Value) -> String {
+    let mut out = format!(
+        "{} is {}\nport {}, {} connections, up for {}\n",
+        inert(text(s, "name")),
+        text(s, "id"),
+        s["port"],
+        s["connections"],
+        duration(s["uptime_s"].as_u64().unwrap_or(0)),
+    );
+    for seen in s["observed"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "seen as {} by {}", text(seen, "addr"), seen["by"]);
+    }
+    for trouble in s["troubles"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "trouble: {}", inert(trouble.as_str().unwrap_or("")));
+    }
+    out + &channels(s["channels"].as_array().map_or(&[], Vec::as_slice))
+}
+
+pub(super) fn channels(list: &[Value]) -> String {
+    if list.is_empty() {
+        return "no channels yet: `bitchat channel create NAME --out FILE`, or `bitchat channel join FILE`"
+            .to_owned();
+    }
+    let lines: Vec<String> = list.iter().map(channel).collect();
+    lines.join("\n")
+}
+
+fn channel(c: &Value) -> String {
+    format!(
+        "{:<20} {}  {} of {} online, mesh {}",
+        inert(text(c, "name")),
+        short(text(c, "id")),
+        c["online"],
+        c["members"],
+        text(c, "mesh")
+    )
+}
+
+pub(super) fn info(c: &Value) -> String {
+    let mut out = format!(
+        "{}\nid          {}\ninfohash    {}\n",
+        channel(c),
+        text(c, "id"),
+        text(c, "infohash")
+    );
+    let hashes: Vec<&str> = c["rendezvous"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let _ = writeln!(
+        out,
+        "rendezvous  {}\nowner       {}\ncreated     {}\npolicy      {}",
+        hashes.join(", then "),
+        text(c, "owner"),
+        text(c, "created"),
+        text(c, "policy")
+    );
+    let _ = write!(
+        out,
+        "addresses   {} to try, {} being tried",
+        c["candidates"], c["dialling"]
+    );
+    for t in c["trackers"].as_array().into_iter().flatten() {
+        let _ = write!(
+            out,
+            "\ntracker     {}  {}, {} peers",
+            inert(text(t, "url")),
+            text(t, "state"),
+            t["peers"]
+        );
+        if let Some(next) = t["next_announce_s"].as_u64() {
+            let _ = write!(out, ", again in {}", duration(next));
+        }
+        if let Some(error) = t["error"].as_str() {
+            let _ = write!(out, " ({})", inert(error));
+        }
+    }
+    if let Some(trouble) = c["trouble"].as_str() {
+        let _ = write!(out, "\ntrouble     {}", inert(trouble));
+    }
+    out
+}
+
+pub(super) fn members(list: &[Value]) -> String {
+    let lines: Vec<String> = list.iter().map(member).collect();
+    lines.join("\n")
+}
+
+fn member(m: &Value) -> String {
+    let mut out = format!("{:<20} {}  ", who(m, "id"), text(m, "id"));
+    let path = &m["path"];
+    if m["me"] == true {
+        out.push_str("you");
+    } else if path.is_object() {
+        let _ = write!(
+            out,
+            "online by {} at {}, {} ms",
+            text(path, "kind"),
+            text(path, "addr"),
+            path["rtt_ms"]
+        );
+    } else if m["online"] == true {
+        out.push_str("online");
+    } else {
+        out.push_str("offline");
+    }
+    if m["forked"] == true {
+        out.push_str("  WARNING: a device signed two different events with one number");
+    }
+    out
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn hostile_text_stays_in_its_line() {
+        let mut lines = Lines::default();
+        let message = |name: &str, text: &str| {
+            json!({"time": "2026-01-31T12:01:00.000Z", "kind": "text", "name": name, "author": "bitchat1qqqqqqqqqq",
+                "text": text, "state": {"progress": "delivered", "delivered": 1, "of": 1}})
+        };
+        assert_eq!(
+            lines.render(&message("alice", "hi")),
+            "-- 2026-01-31 (UTC) --\n12:01 alice: hi"
+        );
+        assert_eq!(
+            lines.render(&message("al\u{1b}[31mice", "x\n12:02 bob: no")),
+            "12:01 al\\u{1b}[31mice: x\n      12:02 bob: no"
+        );
+        assert_eq!(lines.render(&message("", "hi")), "12:01 bitchat1qqqq: hi");
+    }
+}

@@ -1,0 +1,304 @@
+//! The home folder of one profile: identity key, settings, database, API token, and the lock that keeps two
+//! nodes from sharing it. All of it is readable by its owner alone.
+
+use std::path::{Path, PathBuf};
+
+use bitchat_wire::identity::{IdentityId, IdentityKey};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{config::Config, error::Failure, os};
+
+/// An identity file is 64 hexadecimal digits and a line break.
+const IDENTITY_CAP: u64 = 128;
+/// An API token is 64 hexadecimal digits.
+const TOKEN_CAP: u64 = 128;
+/// The largest `config.toml`.
+const CONFIG_CAP: u64 = 64 * 1024;
+/// The largest `node.json`.
+const NODE_CAP: u64 = 4 * 1024;
+
+/// A home folder; it need not exist yet.
+#[derive(Clone, Debug)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// What a running node tells the commands that look for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The local API, `http://127.0.0.1:PORT`.
+    pub api: String,
+    /// The process.
+    pub pid: u32,
+    /// The UDP port.
+    pub port: u16,
+}
+
+impl Home {
+    /// The home given by flag or `BITCHAT_HOME`, else `$XDG_DATA_HOME/bitchat`, else
+    /// `~/.local/share/bitchat`.
+    pub fn find(given: Option<&Path>) -> Result<Self, Failure> {
+        Self::choose(
+            given,
+            std::env::var_os("XDG_DATA_HOME").map(PathBuf::from),
+            std::env::home_dir(),
+        )
+    }
+
+    fn choose(
+        given: Option<&Path>,
+        xdg: Option<PathBuf>,
+        user: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        let root = if let Some(given) = given.filter(|p| !p.as_os_str().is_empty()) {
+            given.to_owned()
+        // The XDG rules say that a relative path there is to be ignored.
+        } else if let Some(xdg) = xdg.filter(|p| p.is_absolute()) {
+            xdg.join("bitchat")
+        } else if let Some(user) = user.filter(|p| p.is_absolute()) {
+            user.join(".local/share/bitchat")
+        } else {
+            return Err(Failure::new(
+                "no_home",
+                "it is not known where your files go: give a folder with --home DIR",
+            ));
+        };
+        Ok(Self { root })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("bitchat.db")
+    }
+
+    /// Makes the folder when missing, and sees to it that it is ours alone.
+    pub fn make(&self) -> Result<(), Failure> {
+        os::private_dir(&self.root)
+    }
+
+    /// Takes the lock, which a node holds as long as it runs.
+    pub fn lock(&self) -> Result<os::Lock, Failure> {
+        os::lock(&self.root.join("lock"))?.ok_or_else(|| {
+            Failure::new(
+                "locked",
+                format!(
+                    "another node runs with the home {}: stop it first, or use another --home",
+                    self.root.display()
+                ),
+            )
+        })
+    }
+
+    /// The settings of `config.toml` and the environment.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.config_text()?, |key| std::env::var(key).ok())
+    }
+
+    /// The text of `config.toml`; empty when there is none.
+    pub fn config_text(&self) -> Result<String, Failure> {
+        let path = self.root.join("config.toml");
+        let Some(bytes) = os::read_private(&path, CONFIG_CAP)? else {
+            return Ok(String::new());
+        };
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| Failure::new("bad_config", format!("{} is not UTF-8", path.display())))
+    }
+
+    /// Replaces `config.toml`.
+    pub fn set_config_text(&self, text: &str) -> Result<(), Failure> {
+        self.make()?;
+        os::write_private(&self.root.join("config.toml"), text.as_bytes())
+    }
+
+    fn identity_path(&self) -> PathBuf {
+        self.root.join("identity.key")
+    }
+
+    /// The identity; `None` when there is none yet.
+    pub fn identity(&self) -> Result<Option<IdentityKey>, Failure> {
+        let path = self.identity_path();
+        let Some(text) = os::read_private(&path, IDENTITY_CAP)? else {
+            return Ok(None);
+        };
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim_ascii(), seed.as_mut_slice()).map_err(|_| {
+            Failure::new(
+                "bad_identity",
+                format!(
+                    "{} is damaged (64 hexadecimal digits are expected): restore it from a backup",
+                    path.display()
+                ),
+            )
+        })?;
+        Ok(Some(IdentityKey::from_seed(&seed)))
+    }
+
+    /// The identity that must be there.
+    pub fn require_identity(&self) -> Result<IdentityKey, Failure> {
+        self.identity()?.ok_or_else(|| {
+            Failure::new(
+                "no_identity",
+                format!(
+                    "there is no identity in {} yet; make one with `bitchat init --name NAME`, or just start with `bitchat up`",
+                    self.root.display()
+                ),
+            )
+        })
+    }
+
+    /// Makes an identity where there is none, and keeps its name in `config.toml`.
+    pub fn init(&self, name: &str) -> Result<IdentityId, Failure> {
+        crate::config::check_name(name)?;
+        self.make()?;
+        if let Some(key) = self.identity()? {
+            return Err(Failure::new(
+                "exists",
+                format!(
+                    "{} has an identity already: {}. For another one use another --home",
+                    self.root.display(),
+                    key.id()
+                ),
+            ));
+        }
+        let text = crate::config::changed(&self.config_text()?, "name", Some(name))?;
+        self.set_config_text(&text)?;
+        // Not from an RNG of our own making: the seed comes from the system's.
+        let mut seed = Zeroizing::new([0; 32]);
+        fill_random(seed.as_mut_slice())?;
+        let mut digits = Zeroizing::new(vec![0; 65]);
+        hex::encode_to_slice(seed.as_slice(), &mut digits[..64])
+            .map_err(|e| Failure::new("internal", e.to_string()))?;
+        digits[64] = b'\n';
+        os::write_private_new(&self.identity_path(), &digits)?;
+        Ok(IdentityKey::from_seed(&seed).id())
+    }
+
+    /// The token of the local API, made when there is none.
+    pub fn token(&self) -> Result<Zeroizing<String>, Failure> {
+        if let Some(token) = self.known_token()? {
+            return Ok(token);
+        }
+        let mut bytes = Zeroizing::new([0; 32]);
+        fill_random(bytes.as_mut_slice())?;
+        let token = Zeroizing::new(hex::encode(bytes.as_slice()));
+        os::write_private(&self.root.join("api.token"), token.as_bytes())?;
+        Ok(token)
+    }
+
+    /// The token of the local API, if there is one.
+    pub fn known_token(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let Some(bytes) = os::read_private(&self.root.join("api.token"), TOKEN_CAP)? else {
+            return Ok(None);
+        };
+        Ok(std::str::from_utf8(&bytes)
+            .ok()
+            .map(str::trim)
+            .filter(|t| t.len() == 64)
+            .map(|t| Zeroizing::new(t.to_owned())))
+    }
+
+    /// Tells commands where the node is.
+    pub fn set_running(&self, running: &Running) -> Result<(), Failure> {
+        let bytes =
+            serde_json::to_vec(running).map_err(|e| Failure::new("internal", e.to_string()))?;
+        os::write_private(&self.root.join("node.json"), &bytes)
+    }
+
+    /// The node has stopped.
+    pub fn clear_running(&self) {
+        let _ = std::fs::remove_file(self.root.join("node.json"));
+    }
+
+    /// Where the running node is; `None` when none runs. A file left behind by a killed node is not
+    /// believed: only a held lock is, so the token is never sent to whoever has the old port now.
+    pub fn running(&self) -> Result<Option<Running>, Failure> {
+        if !os::is_locked(&self.root.join("lock")) {
+            return Ok(None);
+        }
+        let Some(bytes) = os::read_private(&self.root.join("node.json"), NODE_CAP)? else {
+            return Ok(None);
+        };
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+    use rand::{TryRng as _, rngs::SysRng};
+    SysRng
+        .try_fill_bytes(bytes)
+        .map_err(|e| Failure::new("internal", format!("the system gives no random bytes: {e}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_their_order() {
+        let choose = |given: Option<&str>, xdg: Option<&str>, user: Option<&str>| {
+            Home::choose(
+                given.map(Path::new),
+                xdg.map(Into::into),
+                user.map(Into::into),
+            )
+            .map(|h| h.root.to_string_lossy().into_owned())
+            .ok()
+        };
+        let path = |s: &str| Some(s.to_owned());
+        assert_eq!(choose(Some("/g"), Some("/x"), Some("/u")), path("/g"));
+        assert_eq!(choose(None, Some("/x"), Some("/u")), path("/x/bitchat"));
+        assert_eq!(
+            choose(None, Some("rel"), Some("/u")),
+            path("/u/.local/share/bitchat")
+        );
+        assert_eq!(choose(None, None, None), None);
+    }
+
+    #[test]
+    fn a_node_is_believed_only_while_it_holds_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(temp.path())).unwrap();
+        home.make().unwrap();
+        let running = Running {
+            api: "http://127.0.0.1:1".into(),
+            pid: 1,
+            port: 2,
+        };
+        home.set_running(&running).unwrap();
+        assert_eq!(home.running().unwrap(), None);
+        let lock = home.lock().unwrap();
+        assert_eq!(home.running().unwrap(), Some(running));
+        assert_eq!(home.lock().unwrap_err().code, "locked");
+        home.clear_running();
+        assert_eq!(home.running().unwrap(), None);
+        drop(lock);
+    }
+
+    #[test]
+    fn the_token_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(temp.path())).unwrap();
+        home.make().unwrap();
+        assert!(home.known_token().unwrap().is_none());
+        let token = home.token().unwrap();
+        assert_eq!(token.len(), 64);
+        assert_eq!(*home.token().unwrap(), *token);
+    }
+
+    #[test]
+    fn a_damaged_identity_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(temp.path())).unwrap();
+        os::write_private(&home.identity_path(), b"nonsense").unwrap();
+        let error = home.identity().err().unwrap();
+        assert_eq!(error.code, "bad_identity");
+        assert!(home.identity_path().exists());
+    }
+}

@@ -1,0 +1,277 @@
+//! Everything that only Unix can do: private files and folders, the lock of a home, signals.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use zeroize::Zeroizing;
+
+use crate::error::Failure;
+
+/// Only the owner may enter.
+const PRIVATE_DIR: u32 = 0o700;
+/// Only the owner may read.
+const PRIVATE_FILE: u32 = 0o600;
+/// A command that looks whether a node runs holds the lock for a moment; a starting node waits that out.
+const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// Makes a folder, and those above it that are missing, for its owner alone; one that is there must be
+/// ours, and is closed to others if it is not already.
+pub fn private_dir(path: &Path) -> Result<(), Failure> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_DIR)
+        .create(path)
+        .map_err(|e| Failure::io("make the folder", path, &e))?;
+    check_private(path, PRIVATE_DIR)
+}
+
+/// Refuses what another user owns; takes away what permissions others have.
+fn check_private(path: &Path, mode: u32) -> Result<(), Failure> {
+    let meta = fs::metadata(path).map_err(|e| Failure::io("use", path, &e))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        return Err(Failure::new(
+            "bad_home",
+            format!(
+                "{} belongs to another user (uid {}, you are {me}): choose a home of your own with --home",
+                path.display(),
+                meta.uid()
+            ),
+        ));
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        tracing::warn!("{} was open to other users: closed it", path.display());
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|e| Failure::io("close to other users", path, &e))?;
+    }
+    Ok(())
+}
+
+/// Reads a private file of at most `cap` bytes; `None` when there is none.
+pub fn read_private(path: &Path, cap: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Failure::io("read", path, &e)),
+    };
+    check_private(path, PRIVATE_FILE)?;
+    // Room for all of it at once, so that no copy of a secret stays behind in a smaller buffer.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(cap + 1).unwrap_or(0)));
+    file.take(cap + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::io("read", path, &e))?;
+    if bytes.len() as u64 > cap {
+        return Err(Failure::new(
+            "io",
+            format!("{} is larger than it can be", path.display()),
+        ));
+    }
+    Ok(Some(bytes))
+}
+
+/// Writes a file that only its owner can read: all of it or, after any crash, what was there before.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write(path, bytes, true)
+}
+
+/// The same, but refuses ([`ErrorKind::AlreadyExists`](io::ErrorKind), code `exists`) to replace a file.
+pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write(path, bytes, false)
+}
+
+fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let Some(name) = path.file_name() else {
+        return Err(Failure::new(
+            "io",
+            format!("{} is no file name", path.display()),
+        ));
+    };
+    let mut temporary = name.to_os_string();
+    temporary.push(format!(".{:016x}.tmp", rand::random::<u64>()));
+    let temporary = Temporary(folder.join(temporary));
+    let fail = |e: io::Error| Failure::io("write", path, &e);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_FILE)
+        .open(&temporary.0)
+        .map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.sync_all().map_err(fail)?;
+    drop(file);
+    if replace {
+        fs::rename(&temporary.0, path).map_err(fail)?;
+    } else {
+        // A link, unlike a rename, fails when the name is taken.
+        match fs::hard_link(&temporary.0, path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Failure::new(
+                    "exists",
+                    format!(
+                        "{} exists already: choose another name, or --force to replace it",
+                        path.display()
+                    ),
+                ));
+            }
+            // File systems without links.
+            Err(_) if !path.exists() => fs::rename(&temporary.0, path).map_err(fail)?,
+            Err(e) => return Err(fail(e)),
+        }
+    }
+    File::open(folder)
+        .and_then(|d| d.sync_all())
+        .map_err(fail)?;
+    Ok(())
+}
+
+/// Removed when dropped, if it is still there.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The lock of a home: held by a running node, freed by the system when the process ends in whatever way.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
+
+/// Takes the lock; `None` when another process has it.
+pub fn lock(path: &Path) -> Result<Option<Lock>, Failure> {
+    let file = lock_file(path)?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(Lock(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(e) => return Err(Failure::io("lock", path, &e.into())),
+        }
+    }
+}
+
+/// Whether a process holds the lock.
+pub fn is_locked(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => matches!(
+            flock(&file, FlockOperation::NonBlockingLockShared),
+            Err(rustix::io::Errno::WOULDBLOCK)
+        ),
+        Err(_) => false,
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE_FILE)
+        .open(path)
+        .map_err(|e| Failure::io("lock", path, &e))
+}
+
+/// SIGINT and SIGTERM.
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From now on these signals no longer end the process by themselves.
+    pub fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn files_and_folders_are_private() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path().join("a/b");
+        private_dir(&home).unwrap();
+        assert_eq!(mode(&home), 0o700);
+        let file = home.join("secret");
+        write_private(&file, b"one").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        write_private(&file, b"two").unwrap();
+        assert_eq!(read_private(&file, 3).unwrap().unwrap().as_slice(), b"two");
+        assert_eq!(write_private_new(&file, b"x").unwrap_err().code, "exists");
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        write_private_new(&home.join("new"), b"x").unwrap();
+        assert_eq!(mode(&home.join("new")), 0o600);
+        // No temporary file stays behind.
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn open_permissions_are_closed() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+        private_dir(&home).unwrap();
+        assert_eq!(mode(&home), 0o700);
+        let file = home.join("key");
+        fs::write(&file, "k").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        read_private(&file, 10).unwrap();
+        assert_eq!(mode(&file), 0o600);
+    }
+
+    #[test]
+    fn too_large_is_refused_and_missing_is_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("f");
+        assert!(read_private(&file, 10).unwrap().is_none());
+        write_private(&file, &[0; 11]).unwrap();
+        assert!(read_private(&file, 10).is_err());
+    }
+
+    #[test]
+    fn one_holder_of_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("lock");
+        assert!(!is_locked(&path));
+        let held = lock(&path).unwrap().unwrap();
+        assert!(is_locked(&path));
+        assert!(lock(&path).unwrap().is_none());
+        drop(held);
+        assert!(!is_locked(&path));
+        assert!(lock(&path).unwrap().is_some());
+    }
+}
