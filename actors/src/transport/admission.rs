@@ -81,14 +81,16 @@ impl Admission {
         let full = pending + open >= MAX_INCOMING;
         let counts = tally.sources.entry(source).or_default();
         let of_source = counts.unproven + counts.proven + counts.open;
-        let verdict = if full || of_source >= MAX_INCOMING_SOURCE {
+        // This machine's own programs are not strangers to each other: only the bounds on all apply to them.
+        let local = ip.is_loopback();
+        let verdict = if full || (of_source >= MAX_INCOMING_SOURCE && !local) {
             Some(Verdict::Refuse)
         } else if proven {
             // Counted apart from the unproven ones: whoever forges an address cannot lock its owner out.
-            (pending >= MAX_PENDING || counts.proven >= MAX_PENDING_SOURCE)
+            (pending >= MAX_PENDING || (counts.proven >= MAX_PENDING_SOURCE && !local))
                 .then_some(Verdict::Refuse)
         } else {
-            (pending >= RETRY_FROM || counts.unproven >= MAX_PENDING_SOURCE)
+            (pending >= RETRY_FROM || (counts.unproven >= MAX_PENDING_SOURCE && !local))
                 .then_some(Verdict::Retry)
         };
         if let Some(verdict) = verdict {
@@ -300,6 +302,11 @@ mod tests {
             held.push(ticket);
         }
         assert_eq!(held.len(), MAX_INCOMING_SOURCE);
+        while let Some(mut ticket) = take(&admission, "127.0.0.1", true) {
+            ticket.opened();
+            held.push(ticket);
+        }
+        assert_eq!(held.len(), MAX_INCOMING);
     }
 
     proptest! {

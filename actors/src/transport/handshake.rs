@@ -136,6 +136,7 @@ pub(super) async fn dial(
     drop(endpoint);
     let end = match end {
         Ok(connection) if register(&connection, &registry).await => Ok(connection),
+        Ok(refused) if shared.is_barred(Some(&refused.peer()), &address) => Err(DialError::Barred),
         Ok(_) => Err(DialError::Busy),
         Err(error) => Err(error),
     };

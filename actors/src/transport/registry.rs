@@ -88,6 +88,7 @@ impl Actor for Registry {
                 () = scope.stop_signal().cancelled() => break Ok(()),
                 ended = next_ended(&shared) => {
                     self.open.remove(&ended);
+                    self.forget_dials();
                     continue;
                 }
                 message = inbox.recv() => message,
@@ -207,9 +208,7 @@ impl Registry {
         if let Some(connection) = self.find(address, expected) {
             return Dialling::Done(Ok(connection));
         }
-        // Those that ended, and those that nobody waits for.
-        self.dials
-            .retain(|_, dial| dial.borrow().is_none() && !dial.is_closed());
+        self.forget_dials();
         if let Some(dial) = self.dials.get(&(address, expected)) {
             return Dialling::Wait(dial.subscribe());
         }
@@ -231,6 +230,12 @@ impl Registry {
         );
         scope.transient(tracing::debug_span!("connection"), Box::pin(task));
         Dialling::Wait(answer)
+    }
+
+    /// Forgets dials that ended, and those that nobody waits for.
+    fn forget_dials(&mut self) {
+        self.dials
+            .retain(|_, dial| dial.borrow().is_none() && !dial.is_closed());
     }
 
     /// The open connection to that peer or, where none is expected, to that address.

@@ -1,12 +1,30 @@
-//! quinn on tokio, with its tasks counted: a stopped transport has none left, and its sockets are closed.
+//! quinn on tokio, with its tasks counted and ended: a stopped transport has none left, and its sockets are closed.
 
 use std::{fmt, future::Future, io, net::UdpSocket, pin::Pin, sync::Arc, time::Instant};
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// quinn's runtime of one transport.
-pub(super) struct Counted(pub(super) TaskTracker);
+/// quinn's runtime of one transport. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Counted {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Counted {
+    /// Waits until quinn has nothing left to do.
+    pub(super) async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Ends what quinn still does.
+    pub(super) async fn end(&self) {
+        self.end.cancel();
+        self.idle().await;
+    }
+}
 
 impl fmt::Debug for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +38,14 @@ impl Runtime for Counted {
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.0.spawn(task);
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = task => {}
+                () = end.cancelled() => {}
+            }
+        });
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

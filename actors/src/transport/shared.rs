@@ -13,7 +13,6 @@ use std::{
 use libp2p_identity::PeerId;
 use quinn::Endpoint;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
 use super::{
     ConnectionId, TransportConfig, TransportEvent,
@@ -40,7 +39,7 @@ pub(super) struct Shared {
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
     next_id: AtomicU64,
-    quinn_tasks: TaskTracker,
+    runtime: Counted,
 }
 
 impl Shared {
@@ -55,12 +54,12 @@ impl Shared {
             config.bind.clone()
         };
         let tls = Tls::new().map_err(io::Error::other)?;
-        let quinn_tasks = TaskTracker::new();
+        let runtime = Counted::default();
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
         for socket in quic::bind(&ips, config.port, config.port_is_wish)? {
             local.push(socket.local_addr()?);
-            let runtime = Arc::new(Counted(quinn_tasks.clone()));
+            let runtime = Arc::new(runtime.clone());
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
         Ok(Self {
@@ -73,7 +72,7 @@ impl Shared {
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
-            quinn_tasks,
+            runtime,
         })
     }
 
@@ -127,12 +126,12 @@ impl Shared {
             for endpoint in endpoints {
                 endpoint.wait_idle().await;
             }
-            self.quinn_tasks.close();
-            self.quinn_tasks.wait().await;
+            self.runtime.idle().await;
         };
         // A peer that no longer answers must not hold us up: the close was sent, it will time out.
         if tokio::time::timeout(STOP_PATIENCE, quiet).await.is_err() {
             tracing::debug!("connections were still draining at the end");
+            self.runtime.end().await;
         }
     }
 }

@@ -10,7 +10,8 @@ use tokio::io::AsyncReadExt;
 use super::*;
 use crate::transport::{
     addr,
-    admission::MAX_PENDING,
+    admission::RETRY_FROM,
+    handshake::HANDSHAKE_TIMEOUT,
     tls::{MismatchCell, Tls},
 };
 
@@ -302,24 +303,43 @@ async fn junk_on_the_socket_disturbs_nobody() {
 async fn half_open_handshakes_are_bounded_and_evict_nobody() {
     let mut node = Node::start().await;
     let (_other, honest) = bystander(&mut node).await;
-    // Dials that stop after their first flight: the endpoint is dropped with its socket still sending nothing.
-    let mut strangers = Vec::new();
-    for _ in 0..(2 * MAX_PENDING) {
+    // Each first flight reaches the node, and no answer reaches its sender, as if its address were forged.
+    let trap = tokio::net::UdpSocket::bind((V4, 0)).await.unwrap();
+    let mut forged = Vec::new();
+    for _ in 0..RETRY_FROM + 8 {
         let stranger = Stranger::new();
         let crypto = QuicClientConfig::try_from(stranger.tls.clone()).unwrap();
         let config = quinn::ClientConfig::new(Arc::new(crypto));
         let connecting = stranger
             .endpoint
-            .connect_with(config, node.address(), "127.0.0.1")
+            .connect_with(config, trap.local_addr().unwrap(), "127.0.0.1")
             .unwrap();
-        strangers.push((stranger, connecting));
+        let sender = std::net::UdpSocket::bind((V4, 0)).unwrap();
+        let mut packet = [0; 1_500];
+        // X25519MLKEM768 makes a first flight of two packets.
+        for _ in 0..2 {
+            let len = within(trap.recv(&mut packet)).await.unwrap();
+            sender.send_to(&packet[..len], node.address()).unwrap();
+        }
+        forged.push((stranger, connecting, sender));
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!honest.is_closed());
-    drop(strangers);
+    let retries = async || {
+        let metrics = node.scope.metrics().encode();
+        metrics.contains("bitchat_transport_incoming_total{end=\"retry\"}")
+    };
+    until(retries).await;
+    // Whoever can answer a Retry comes in all the same.
     let peer = Node::start().await;
-    until(async || peer.transport.dial(node.address(), None).await.is_ok()).await;
+    let begin = std::time::Instant::now();
+    peer.dial(&node).await;
+    node.connected().await;
+    assert!(
+        begin.elapsed() < HANDSHAKE_TIMEOUT,
+        "the forged ones still pend"
+    );
     assert!(!honest.is_closed());
+    assert_eq!(node.transport.connections().await.len(), 2);
+    node.stop().await;
 }
 
 fn code(end: &quinn::ConnectionError) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -29,7 +29,10 @@ async fn crash_and_restart(
     node: (Node, (StreamKind, Stream)),
 ) -> Node {
     let port = node.0.transport.port();
-    runtime.shutdown_background();
+    // Nothing runs any more when the rest is dropped, so nothing is said.
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE))
+        .await
+        .unwrap();
     drop(node);
     let (scope, _) = Scope::new(Metrics::default());
     within(async {
@@ -70,9 +73,10 @@ async fn a_peer_that_restarts_is_noticed_by_the_next_packet() {
             connection
         };
         let mut stream = connection.open(StreamKind::Link).await.unwrap();
-        let theirs = victim.stream().await;
-        // Once connection ids with reset tokens are exchanged.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut theirs = victim.stream().await;
+        // What the victim says comes after the connection ids and reset tokens that it sent at first.
+        theirs.1.send.write_all(b"!").await.unwrap();
+        assert_eq!(within(stream.recv.read_u8()).await.unwrap(), b'!');
 
         let reborn = crash_and_restart(runtime, (victim, theirs)).await;
         assert!(!connection.is_closed(), "it died without a word");
