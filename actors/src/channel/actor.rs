@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -58,6 +59,8 @@ pub(super) enum Command {
     },
     Snapshot(Reply<Snapshot>),
     Leave(Reply<Result<(), ChannelError>>),
+    /// Answered once discovery knows the address.
+    Connect(SocketAddr, Reply<()>),
 }
 
 enum Answer {
@@ -448,6 +451,20 @@ impl Shell {
                 let token = self.token(Answer::User(reply));
                 self.step(machine, Input::Say { token, body, key });
             }
+            Command::Connect(address, reply) => {
+                let hint = Hint {
+                    peer: None,
+                    addresses: vec![address],
+                    source: Source::Hand,
+                    local: true,
+                };
+                let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
+                self.read(async move {
+                    discovery.hint(cid, hint).await;
+                    let _ = reply.send(());
+                    None
+                });
+            }
             Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
             Command::Leave(reply) => {
                 let token = self.token(Answer::Leave(reply));
@@ -485,7 +502,10 @@ impl Shell {
         }
         let effects = machine.reload(heads, &ChannelError::Store(error.clone()), now());
         self.perform(effects);
-        if !matches!(error, StoreError::KeyUsed(_) | StoreError::Gap { .. }) {
+        if !matches!(
+            error,
+            StoreError::KeyUsed(_) | StoreError::Gap { .. } | StoreError::Closed { .. }
+        ) {
             tracing::warn!(%error, "the store refuses what arrives");
             self.trouble = Some((error.to_string(), Instant::now() + RECOVERY));
         }

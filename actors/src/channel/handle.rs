@@ -1,6 +1,6 @@
 //! How a channel is started and asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys, Policy},
@@ -146,6 +146,15 @@ impl Channel {
             .into_iter()
             .map(|entry| snapshot.view(entry))
             .collect())
+    }
+
+    /// Has discovery try an address that the user names. Goes through the actor, which wants members before it
+    /// hears commands: discovery forgets what it is told of channels that nobody wants.
+    pub async fn connect(&self, address: SocketAddr) -> Result<(), ChannelError> {
+        self.addr
+            .ask(|reply| Command::Connect(address, reply))
+            .await
+            .map_err(|_| ChannelError::Gone)
     }
 
     /// Tells the members that we leave, and closes the links.

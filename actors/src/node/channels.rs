@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, NodeEvent};
 use crate::{
     channel::{Channel, EventView, MemberView},
-    discovery::{DiscoveryStatus, Hint, Source},
+    discovery::DiscoveryStatus,
     store::{ChannelRecord, LogEntry, PageQuery, StoreError},
 };
 
@@ -198,18 +198,11 @@ impl Node {
 
     /// Tries an address told by hand, and keeps trying it as discovery does.
     pub async fn connect(&self, cid: ChannelId, address: SocketAddr) -> Result<(), NodeError> {
-        self.get(cid)?;
+        let channel = self.get(cid)?;
         if self.inner.offline {
             return Err(NodeError::Offline);
         }
-        let hint = Hint {
-            peer: None,
-            addresses: vec![address],
-            source: Source::Hand,
-            local: true,
-        };
-        self.inner.discovery.hint(cid, hint).await;
-        Ok(())
+        Ok(channel.connect(address).await?)
     }
 
     /// Says a line. Returns once it is on our disk. With a `key`, saying it again returns the first one's id.

@@ -1,0 +1,251 @@
+#![allow(clippy::unwrap_used, missing_docs)]
+//! Whole nodes in one process, told each other's addresses by hand.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bitchat_actors::{
+    channel::{EventKind, Mesh, Progress},
+    node::{ChannelRequest, Node, NodeBuilder},
+    store::PageQuery,
+};
+use bitchat_wire::{
+    channel::{ChannelId, Policy},
+    identity::IdentityKey,
+};
+
+async fn start(folder: &Path, name: &str, seed: u8) -> Node {
+    // `RUST_LOG=bitchat_actors=debug` shows what the nodes do.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .try_init();
+    let mut builder = NodeBuilder::new(
+        folder.join(format!("{name}.db")),
+        IdentityKey::from_seed(&[seed; 32]),
+    );
+    builder.name = name.to_owned();
+    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    builder.start().await.unwrap()
+}
+
+fn address(node: &Node) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
+}
+
+async fn talk(node: &Node, cid: ChannelId) -> Vec<(String, String)> {
+    let query = PageQuery {
+        before: None,
+        limit: 1_000,
+        conversation_only: true,
+    };
+    let text = |kind| match kind {
+        EventKind::Text(text) => text,
+        other => panic!("unexpected {other:?}"),
+    };
+    node.log(cid, query)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|view| (view.author_name, text(view.kind)))
+        .collect()
+}
+
+/// Waits until `done`, at most 20 s.
+async fn until<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
+    let begin = Instant::now();
+    while !done().await {
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "{what}: not within 20 s"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn channel(owner: &Node, others: &[&Node]) -> ChannelId {
+    let request = ChannelRequest {
+        name: "friends".into(),
+        policy: Policy::Open,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+    };
+    let file = owner.create_channel(request).await.unwrap();
+    for other in others {
+        other.join(file.clone()).await.unwrap();
+    }
+    file.id()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_told_an_address_talk_and_know_what_was_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob) = (
+        start(folder.path(), "alice", 1).await,
+        start(folder.path(), "bob", 2).await,
+    );
+    let cid = channel(&alice, &[&bob]).await;
+    alice
+        .send(cid, "is anybody there?".into(), None)
+        .await
+        .unwrap();
+    let query = PageQuery {
+        before: None,
+        limit: 10,
+        conversation_only: true,
+    };
+    assert_eq!(
+        alice.log(cid, query).await.unwrap()[0].state.progress,
+        Progress::Waiting
+    );
+
+    bob.connect(cid, address(&alice)).await.unwrap();
+    until("bob hears", || async { talk(&bob, cid).await.len() == 1 }).await;
+    bob.send(cid, "I am".into(), None).await.unwrap();
+    until("alice hears", || async {
+        talk(&alice, cid).await.len() == 2
+    })
+    .await;
+
+    assert_eq!(talk(&alice, cid).await, talk(&bob, cid).await);
+    let said = [("alice", "is anybody there?"), ("bob", "I am")]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(talk(&alice, cid).await, said);
+    until("alice knows it was delivered", || async {
+        let state = alice.log(cid, query).await.unwrap()[0].state;
+        (state.progress, state.delivered, state.of) == (Progress::Delivered, 1, 1)
+    })
+    .await;
+    assert_eq!(alice.channel(cid).await.unwrap().summary.mesh, Mesh::Full);
+    let begin = Instant::now();
+    tokio::join!(alice.stop(), bob.stop());
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "stopped in {:?}",
+        begin.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_third_is_introduced_by_its_only_contact_and_hears_what_it_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, carol) = (
+        start(folder.path(), "alice", 1).await,
+        start(folder.path(), "bob", 2).await,
+        start(folder.path(), "carol", 3).await,
+    );
+    let cid = channel(&alice, &[&bob, &carol]).await;
+    bob.connect(cid, address(&alice)).await.unwrap();
+    for n in 0..300 {
+        alice.send(cid, format!("line {n}"), None).await.unwrap();
+    }
+    until("bob hears all", || async {
+        talk(&bob, cid).await.len() == 300
+    })
+    .await;
+    carol.connect(cid, address(&bob)).await.unwrap();
+    until("the mesh is full", || async {
+        let mut full = true;
+        for node in [&alice, &bob, &carol] {
+            let summary = node.channel(cid).await.unwrap().summary;
+            full &= (summary.mesh, summary.members) == (Mesh::Full, 3);
+        }
+        full
+    })
+    .await;
+    until("carol hears all", || async {
+        talk(&carol, cid).await.len() == 300
+    })
+    .await;
+    assert_eq!(talk(&carol, cid).await, talk(&alice, cid).await);
+
+    // The author is gone; a fourth gets its words from the others.
+    alice.stop().await;
+    let dave = start(folder.path(), "dave", 4).await;
+    dave.join(bob.file(cid).await.unwrap()).await.unwrap();
+    dave.connect(cid, address(&carol)).await.unwrap();
+    until("dave hears all", || async {
+        talk(&dave, cid).await.len() == 300
+    })
+    .await;
+    for node in [&bob, &carol, &dave] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_finds_its_friends_from_its_own_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob) = (
+        start(folder.path(), "alice", 1).await,
+        start(folder.path(), "bob", 2).await,
+    );
+    let cid = channel(&alice, &[&bob]).await;
+    bob.connect(cid, address(&alice)).await.unwrap();
+    until("linked", || async {
+        bob.channel(cid).await.unwrap().summary.mesh == Mesh::Full
+    })
+    .await;
+    bob.stop().await;
+    let missed = alice
+        .send(cid, "while you were out".into(), Some("k1".into()))
+        .await
+        .unwrap();
+    assert_eq!(
+        alice
+            .send(cid, "while you were out".into(), Some("k1".into()))
+            .await
+            .unwrap(),
+        missed,
+        "a key makes one event"
+    );
+    let bob = start(folder.path(), "bob", 2).await;
+    until("bob hears", || async { talk(&bob, cid).await.len() == 1 }).await;
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_lacks_the_secret_gets_no_link_and_learns_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, mallory) = (
+        start(folder.path(), "alice", 1).await,
+        start(folder.path(), "mallory", 9).await,
+    );
+    let cid = channel(&alice, &[]).await;
+    let other = channel(&mallory, &[]).await;
+    mallory.connect(other, address(&alice)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for (node, cid) in [(&alice, cid), (&mallory, other)] {
+        let members = node.members(cid).await.unwrap();
+        assert_eq!(members.len(), 1, "nobody but oneself is known");
+    }
+    alice.stop().await;
+    mallory.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_is_told_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob) = (
+        start(folder.path(), "alice", 1).await,
+        start(folder.path(), "bob", 2).await,
+    );
+    let cid = channel(&alice, &[&bob]).await;
+    bob.connect(cid, address(&alice)).await.unwrap();
+    until("linked", || async {
+        alice.members(cid).await.unwrap().len() == 2
+    })
+    .await;
+    bob.leave(cid).await.unwrap();
+    assert!(bob.channels().await.unwrap().is_empty());
+    until("alice knows", || async {
+        alice.members(cid).await.unwrap().len() == 1
+    })
+    .await;
+    alice.stop().await;
+    bob.stop().await;
+}
