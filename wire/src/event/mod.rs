@@ -27,6 +27,8 @@ pub const HEADER_LEN: usize = 93;
 pub const GENESIS_LEN: usize = 104;
 /// No Lamport time reaches this.
 pub const LAMPORT_LIMIT: u64 = 1 << 56;
+/// No number in a log reaches this, so that sums with numbers that others chose never overflow.
+pub const SEQ_LIMIT: u64 = 1 << 56;
 
 /// The first byte of every event.
 const VERSION: u8 = 1;
@@ -73,6 +75,9 @@ pub enum EventError {
     /// `prev` is zero and the number is not, or the reverse.
     #[error("the event before it is named where there is none, or not named where there is one")]
     BadPrev,
+    /// The number reaches [`SEQ_LIMIT`].
+    #[error("number {0} is out of range")]
+    BadSeq(u64),
     /// The Lamport time reaches [`LAMPORT_LIMIT`].
     #[error("Lamport time {0} is out of range")]
     BadLamport(u64),
@@ -134,6 +139,9 @@ impl EventHeader {
         let prev = EventId(take(&mut rest).ok_or(short)?);
         let lamport = u64::from_be_bytes(take(&mut rest).ok_or(short)?);
         let wall_ms = u64::from_be_bytes(take(&mut rest).ok_or(short)?);
+        if seq >= SEQ_LIMIT {
+            return Err(EventError::BadSeq(seq));
+        }
         if lamport >= LAMPORT_LIMIT {
             return Err(EventError::BadLamport(lamport));
         }
@@ -201,7 +209,7 @@ impl Event {
         Ok(event)
     }
 
-    /// Decodes `raw` (= E) and checks the signature, `seq 0 <=> prev zero`, lamport < 2^56 and sizes; for seq 0 also the body's certificate.
+    /// Decodes `raw` (= E) and checks the signature, `seq 0 <=> prev zero`, seq and lamport < 2^56 and sizes; for seq 0 also the body's certificate.
     pub fn verify(cid: &ChannelId, raw: Bytes, signature: &[u8]) -> Result<Self, EventError> {
         let event = Self::from_store(cid, raw, signature)?;
         event

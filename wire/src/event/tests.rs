@@ -133,6 +133,12 @@ fn headers_out_of_range_are_refused_although_signed() {
         Err(EventError::BadLength(HEADER_LEN + MAX_BODY + 1))
     );
 
+    assert_eq!(
+        author(SEQ_LIMIT, prev, 1, b""),
+        Err(EventError::BadSeq(SEQ_LIMIT))
+    );
+    assert_eq!(author(SEQ_LIMIT - 1, prev, 1, b""), Ok(()));
+
     // the same, past our own author's checks
     let sign = |raw: &[u8]| {
         let signature = device.sign(SIGNATURE_LABEL, &[&CID.0, raw]);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    event::{HEADER_LEN, MAX_BODY},
+    event::{HEADER_LEN, MAX_BODY, SEQ_LIMIT},
     link::MAX_MESSAGE,
     proto::{self, link_message::Kind, rekey::Step},
 };
@@ -115,7 +115,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, MessageError> {
             at_most(want.ranges.len(), MAX_RANGES, "ranges")?;
             for range in &want.ranges {
                 exact(&range.device, KEY_LEN, "a device")?;
-                if range.from >= range.to {
+                if range.from >= range.to || range.to > SEQ_LIMIT {
                     return Err(MessageError::BadRange("a range"));
                 }
             }
@@ -130,7 +130,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, MessageError> {
             ids.ids
                 .iter()
                 .try_for_each(|id| exact(id, KEY_LEN, "an event id"))?;
-            if ids.from.checked_add(ids.ids.len() as u64).is_none() {
+            if ids.from > SEQ_LIMIT - ids.ids.len() as u64 {
                 return Err(MessageError::BadRange("ids"));
             }
         }
@@ -186,7 +186,7 @@ fn check_claims(claims: &[proto::Claim]) -> Result<(), MessageError> {
             if claim.next == 0 { 0 } else { CLAIM_HEAD_LEN },
             "a head",
         )?;
-        if claim.floor > claim.next {
+        if claim.floor > claim.next || claim.next > SEQ_LIMIT {
             return Err(MessageError::BadRange("a claim"));
         }
     }

@@ -100,6 +100,10 @@ fn vectors() {
             changed(&text, 45, &[0; 32]),
         ),
         (
+            "number 2^56",
+            changed(&text, 37, &LAMPORT_LIMIT.to_be_bytes()),
+        ),
+        (
             "Lamport time 2^56",
             changed(&text, 77, &LAMPORT_LIMIT.to_be_bytes()),
         ),

@@ -131,6 +131,11 @@ fn one_above_a_cap_is_refused() {
         }
     );
     assert_eq!(refused(claim(2, 1, 32, 16)), BadRange("a claim"));
+    assert_eq!(
+        refused(claim(0, SEQ_LIMIT + 1, 32, 16)),
+        BadRange("a claim")
+    );
+    assert_eq!(refused(claim(0, u64::MAX, 32, 16)), BadRange("a claim"));
     let claims = vec![
         Claim {
             device: bytes(32),
@@ -186,6 +191,7 @@ fn one_above_a_cap_is_refused() {
     );
     assert_eq!(refused(want(1, 32, 1, 1)), BadRange("a range"));
     assert_eq!(refused(want(1, 32, 2, 1)), BadRange("a range"));
+    assert_eq!(refused(want(1, 32, 1, SEQ_LIMIT + 1)), BadRange("a range"));
 
     let events = |n: usize, len: usize, signature: usize| {
         Kind::Events(Events {
@@ -243,7 +249,8 @@ fn one_above_a_cap_is_refused() {
             len: 16
         }
     );
-    assert_eq!(refused(ids(2, 32, u64::MAX - 1)), BadRange("ids"));
+    assert_eq!(refused(ids(2, 32, SEQ_LIMIT - 1)), BadRange("ids"));
+    assert_eq!(refused(ids(1, 32, u64::MAX)), BadRange("ids"));
     assert_eq!(
         refused(Kind::Ids(Ids {
             device: bytes(0),

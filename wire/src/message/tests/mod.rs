@@ -70,8 +70,8 @@ fn messages_at_their_caps_pass() {
     }));
     let claim = Claim {
         device: bytes(32),
-        floor: u64::MAX,
-        next: u64::MAX,
+        floor: SEQ_LIMIT,
+        next: SEQ_LIMIT,
         head: bytes(16),
     };
     passes(Kind::Have(Have {
@@ -85,8 +85,8 @@ fn messages_at_their_caps_pass() {
         ranges: vec![
             Range {
                 device: bytes(32),
-                from: u64::MAX - 1,
-                to: u64::MAX
+                from: SEQ_LIMIT - 1,
+                to: SEQ_LIMIT
             };
             MAX_RANGES
         ],
@@ -101,7 +101,7 @@ fn messages_at_their_caps_pass() {
     }));
     passes(Kind::Ids(Ids {
         device: bytes(32),
-        from: u64::MAX - 256,
+        from: SEQ_LIMIT - 256,
         ids: vec![bytes(32); MAX_IDS],
     }));
     passes(Kind::Fork(Fork {
