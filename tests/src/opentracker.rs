@@ -1,0 +1,121 @@
+//! A real BitTorrent tracker as a test partner: Debian's `opentracker`, built with a whitelist.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(20);
+/// Between closing the port that the system chose and opentracker's binding it, another may take it.
+const ATTEMPTS: usize = 5;
+/// The whitelist's name within the tracker's folder.
+const WHITELIST: &str = "whitelist.txt";
+
+/// An opentracker on a free port of 127.0.0.1, for HTTP and UDP; ended when dropped. IPv4 only, answers
+/// compactly, and names an interval of about half an hour.
+pub struct OpenTracker {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl OpenTracker {
+    /// Starts one that serves these hashes (40 hexadecimal digits each).
+    pub fn start(hashes: &[String]) -> anyhow::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            if let Some(tracker) = Self::attempt(hashes)? {
+                return Ok(tracker);
+            }
+        }
+        bail!("opentracker ended {ATTEMPTS} times right after its start")
+    }
+
+    fn attempt(hashes: &[String]) -> anyhow::Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        // Started by root it gives up its rights, and must still read its folder.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        write_whitelist(&folder.path().join(WHITELIST), hashes)?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        let child = Command::new("opentracker")
+            .args([
+                "-i",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-P",
+                &port.to_string(),
+            ])
+            .arg("-d")
+            .arg(folder.path())
+            .args(["-u", "nobody", "-w", WHITELIST])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start opentracker: install the Debian package of that name")?;
+        let mut tracker = Self {
+            child,
+            port,
+            folder,
+        };
+        let start = Instant::now();
+        while start.elapsed() < START {
+            if tracker.child.try_wait()?.is_some() {
+                return Ok(None);
+            }
+            if TcpStream::connect(tracker.address()).is_ok() {
+                return Ok(Some(tracker));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("opentracker does not listen after {} s", START.as_secs())
+    }
+
+    /// Serves these hashes from now on, and no others. It re-reads its list a moment later.
+    pub fn serve(&self, hashes: &[String]) -> anyhow::Result<()> {
+        write_whitelist(&self.folder.path().join(WHITELIST), hashes)?;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process has an id")?, Signal::HUP)?;
+        Ok(())
+    }
+
+    /// Where it listens, by TCP and UDP.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Its announce URL.
+    pub fn url(&self) -> String {
+        format!("http://{}/announce", self.address())
+    }
+}
+
+impl Drop for OpenTracker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_whitelist(path: &PathBuf, hashes: &[String]) -> anyhow::Result<()> {
+    let mut list = String::new();
+    for hash in hashes {
+        writeln!(list, "{hash}")?;
+    }
+    fs::write(path, list)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
+    Ok(())
+}
