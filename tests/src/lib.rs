@@ -1,3 +1,5 @@
-//! What the tests across processes share: test partners and how to start them.
+//! What the tests across processes share: the real program ([`process`]) and a real tracker
+//! ([`opentracker`]).
 
 pub mod opentracker;
+pub mod process;

@@ -51,9 +51,12 @@ impl Lines {
 /// How far a line has come, if there is anybody to come to.
 fn mark(message: &Value) -> String {
     let state = &message["state"];
-    match (state["progress"].as_str(), state["of"].as_u64()) {
-        (Some("waiting"), Some(1..)) => "  [waiting]".to_owned(),
-        _ => String::new(),
+    let of = state["of"].as_u64().unwrap_or(0);
+    match state["progress"].as_str() {
+        _ if of == 0 => String::new(),
+        Some("delivered") => format!("  [{} of {of}]", state["delivered"]),
+        Some(progress) => format!("  [{progress}]"),
+        None => String::new(),
     }
 }
 
@@ -206,12 +209,15 @@ mod tests {
         };
         assert_eq!(
             lines.render(&message("alice", "hi")),
-            "-- 2026-01-31 (UTC) --\n12:01 alice: hi"
+            "-- 2026-01-31 (UTC) --\n12:01 alice: hi  [1 of 1]"
         );
         assert_eq!(
             lines.render(&message("al\u{1b}[31mice", "x\n12:02 bob: no")),
-            "12:01 al\\u{1b}[31mice: x\n      12:02 bob: no"
+            "12:01 al\\u{1b}[31mice: x\n      12:02 bob: no  [1 of 1]"
         );
-        assert_eq!(lines.render(&message("", "hi")), "12:01 bitchat1qqqq: hi");
+        assert_eq!(
+            lines.render(&message("", "hi")),
+            "12:01 bitchat1qqqq: hi  [1 of 1]"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use bitchat_actors::node::{Node, NodeBuilder};
-use serde_json::json;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -141,10 +141,12 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
             port: node.port(),
         })
         .and_then(|()| {
-            line(
-                &json!({"event": "ready", "id": node.id().to_string(), "port": node.port(), "api": api})
-                    .to_string(),
-            )
+            ready(&Ready {
+                event: "ready",
+                id: node.id().to_string(),
+                port: node.port(),
+                api,
+            })
         });
     // A closed standard output is no reason to stop; a full disk is.
     if let Err(failure) = told
@@ -164,6 +166,20 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The line that says that the node listens.
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    id: String,
+    port: u16,
+    api: String,
+}
+
+fn ready(ready: &Ready) -> Result<(), Failure> {
+    let text = serde_json::to_string(ready).map_err(|e| Failure::new("internal", e.to_string()))?;
+    line(&text)
 }
 
 /// First the API, so that nothing new is taken on; then the node.
