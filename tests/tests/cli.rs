@@ -393,27 +393,3 @@ fn saying_and_reading() {
     println!("stopped in {took:?}");
     assert_eq!(follower.wait().unwrap().code(), Some(1));
 }
-
-#[test]
-fn a_node_with_a_proxy_says_that_it_stays_offline() {
-    let dir = tempfile::tempdir().unwrap();
-    let home = dir.path().join("home");
-    let mut args = ALONE.to_vec();
-    args.extend([
-        "--dht-bootstrap",
-        "127.0.0.1:1",
-        "--proxy",
-        "socks5h://127.0.0.1:1",
-    ]);
-    let node = NodeProcess::up(&home, &args).unwrap();
-    node.cli_one(&["status"]).unwrap();
-    assert!(node.log().contains("offline"), "{}", node.log());
-    assert_eq!(
-        error(&dir.path().join("x"), &["up", "--proxy", "nonsense"]),
-        "bad_config"
-    );
-    assert_eq!(
-        error(&dir.path().join("x"), &["up", "--api", "0.0.0.0:0"]),
-        "bad_config"
-    );
-}

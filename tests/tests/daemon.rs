@@ -93,3 +93,27 @@ fn the_api_is_for_its_owner() {
     assert_eq!(ask("POST /v1/channels", &good).0, 415);
     assert_eq!(ask("POST /v1/channels/join", &large).0, 413);
 }
+
+#[test]
+fn a_node_with_a_proxy_says_that_it_stays_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let mut args = ALONE.to_vec();
+    args.extend([
+        "--dht-bootstrap",
+        "127.0.0.1:1",
+        "--proxy",
+        "socks5h://127.0.0.1:1",
+    ]);
+    let node = NodeProcess::up(&home, &args).unwrap();
+    node.cli_one(&["status"]).unwrap();
+    assert!(node.log().contains("offline"), "{}", node.log());
+    assert_eq!(
+        error(&dir.path().join("x"), &["up", "--proxy", "nonsense"]),
+        "bad_config"
+    );
+    assert_eq!(
+        error(&dir.path().join("x"), &["up", "--api", "0.0.0.0:0"]),
+        "bad_config"
+    );
+}

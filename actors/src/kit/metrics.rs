@@ -38,8 +38,8 @@ impl Kit {
     /// An actor runs: its counters are shown from now on, at 0 if nothing ever happens, so that whoever
     /// watches them can tell "nothing" from "unknown".
     pub fn known(&self, actor: &'static str) {
-        self.restarts.get_or_create(&[("actor", actor)]);
-        self.drops.get_or_create(&[("queue", actor)]);
+        self.restarts.get_or_create(&[("actor", actor)]).inc_by(0);
+        self.drops.get_or_create(&[("queue", actor)]).inc_by(0);
     }
 
     /// How often `actor` was restarted.
