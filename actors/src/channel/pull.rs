@@ -200,9 +200,7 @@ impl Pull {
         let end = best
             .min(logs.end(device).unwrap_or(u64::MAX))
             .min(next.saturating_add(AHEAD));
-        let Some(lack) = self.lacks.get(device) else {
-            return None;
-        };
+        let lack = self.lacks.get(device)?;
         if best <= next {
             self.lacks.remove(device);
             return None;

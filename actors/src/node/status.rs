@@ -49,7 +49,7 @@ impl Observers {
             *votes.entry(*address).or_insert(0) += 1;
         }
         let mut votes: Vec<_> = votes.into_iter().collect();
-        votes.sort_by(|a, b| b.1.cmp(&a.1));
+        votes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         votes
     }
 }
