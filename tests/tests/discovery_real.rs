@@ -79,7 +79,14 @@ impl Node {
 
     async fn want(&self, keys: &EpochKeys, tiers: Vec<Vec<String>>) {
         let (cid, keys) = (keys.cid, keys.clone());
-        self.discovery.want(Wanted { cid, keys, tiers }).await;
+        self.discovery
+            .want(Wanted {
+                cid,
+                keys,
+                tiers,
+                not_before: std::time::Instant::now(),
+            })
+            .await;
     }
 
     async fn reaches(&mut self) -> Reached {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::ChannelId,
+    channel::{ChannelFile, ChannelId},
     identity::{DeviceKey, IdentityKey},
     stream::StreamKind,
 };
@@ -37,6 +37,10 @@ const REACHED: usize = 64;
 const LAYER_STOP: Duration = Duration::from_millis(800);
 /// Trackers may take longer: they are told `stopped`.
 const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
+
+/// In a channel made a moment ago there is nobody to be found, while its maker hands the file on (and tells a
+/// tracker that serves only what it knows). Asking too early would mean a refusal, and a long wait after it.
+const MAKERS_PAUSE: Duration = Duration::from_secs(2);
 
 /// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.
 #[derive(Clone)]
@@ -255,7 +259,8 @@ impl Node {
             });
     }
 
-    pub(super) fn start_channel(&self, file: bitchat_wire::channel::ChannelFile) -> Channel {
+    /// `made` now, or joined or opened.
+    pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
         let inner = &self.inner;
         let config = ChannelConfig {
             file,
@@ -267,6 +272,7 @@ impl Node {
             discovery: inner.discovery.clone(),
             transport: inner.transport.clone(),
             events: inner.events.clone(),
+            announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             offline: inner.offline,
         };
         Channel::start(config, &inner.layers.channels)

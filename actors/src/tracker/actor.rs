@@ -258,7 +258,11 @@ impl TrackerActor {
                             persona: Persona::new(&mut rng),
                             number: self.swarms,
                         },
-                        tiers: Tiers::new(&channel.watch.tiers, now(), &mut rng),
+                        tiers: Tiers::new(
+                            &channel.watch.tiers,
+                            now().max(channel.watch.not_before),
+                            &mut rng,
+                        ),
                     }
                 });
             channel.swarms.push(announced);

@@ -29,6 +29,8 @@ pub struct Watch {
     pub tiers: Vec<Vec<String>>,
     /// Makes the rendezvous hashes (they change daily).
     pub keys: EpochKeys,
+    /// Nothing is announced earlier: there is nobody to be found in a channel made a moment ago.
+    pub not_before: Instant,
 }
 
 /// The state of one tracker for one channel.
