@@ -151,7 +151,7 @@ impl NodeBuilder {
             return Err((error.into(), layers));
         }
         let (found, findings) = mpsc::channel(FOUND);
-        let trackers = Trackers::start(transport.port(), &layers.trackers, found);
+        let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
             transport.clone(),

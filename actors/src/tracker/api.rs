@@ -13,7 +13,10 @@ use super::{
     actor::{Memory, Msg, TrackerActor},
     network,
 };
-use crate::kit::{Addr, Scope};
+use crate::{
+    kit::{Addr, Scope},
+    transport::Udp,
+};
 
 /// Commands that wait for the actor, which handles each in microseconds.
 const MAILBOX: usize = 64;
@@ -86,16 +89,19 @@ pub struct TrackerConfig {
     pub port: u16,
     /// How long a tracker may take for everything, redirects and the last byte included.
     pub timeout: Duration,
+    /// The node's UDP port; without it UDP trackers are not asked.
+    pub udp: Option<Udp>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
     pub is_local: fn(IpAddr) -> bool,
 }
 
 impl TrackerConfig {
-    /// 30 s a request, and the real border of local networks ([`network::is_local`]).
+    /// 30 s a request, no UDP, and the real border of local networks ([`network::is_local`]).
     pub fn new(port: u16) -> Self {
         Self {
             port,
             timeout: REQUEST_TIMEOUT,
+            udp: None,
             is_local: network::is_local,
         }
     }
@@ -108,9 +114,13 @@ pub struct Trackers {
 }
 
 impl Trackers {
-    /// Starts the actor in `scope`. `port` is announced.
-    pub fn start(port: u16, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
-        Self::start_with(TrackerConfig::new(port), scope, found)
+    /// Starts the actor in `scope`. `port` is announced; UDP trackers are asked from `udp`.
+    pub fn start(port: u16, udp: Udp, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+        let config = TrackerConfig {
+            udp: Some(udp),
+            ..TrackerConfig::new(port)
+        };
+        Self::start_with(config, scope, found)
     }
 
     /// As [`Trackers::start`], with everything configured.
