@@ -82,6 +82,7 @@ impl Member {
             cid,
             tiers: vec![vec![url.to_owned()]],
             keys,
+            not_before: Instant::now(),
         };
         self.trackers.watch(watch).await;
         let begin = Instant::now();

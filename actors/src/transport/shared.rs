@@ -38,6 +38,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
+    #[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
     pub(super) sorter: Arc<Sorter>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
     endpoints: Mutex<Vec<Endpoint>>,
