@@ -127,6 +127,7 @@ impl Shell {
         Ok(Machine::new(
             cid,
             Arc::clone(&config.local),
+            config.accept(),
             config.transport.peer_id(),
             heads,
             &marks,
@@ -490,8 +491,10 @@ impl Shell {
     ) -> Result<(), StoreError> {
         let mut failed = vec![(number, error.clone())];
         while let Some((number, result)) = self.commits.next().await {
-            if let Err(error) = result {
-                failed.push((number, error));
+            match result {
+                // Not all that came later builds on what was refused.
+                Ok(positions) => self.step(machine, Input::Committed(number, positions)),
+                Err(error) => failed.push((number, error)),
             }
         }
         let heads = self.config.store.heads(self.config.cid()).await?;

@@ -224,9 +224,12 @@ impl Node {
                             stream,
                         } => links.incoming(connection, stream).await,
                         TransportEvent::Observed { by, address, .. } => observers.add(by, address),
-                        TransportEvent::Closed { peer, .. } => observers.remove(&peer),
+                        TransportEvent::Connected(connection) => {
+                            observers.connected(connection.peer())
+                        }
+                        TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // Dropping a stream of a kind that nobody serves yet resets it.
-                        TransportEvent::Stream { .. } | TransportEvent::Connected(_) => {}
+                        TransportEvent::Stream { .. } => {}
                     }
                 }
             });
