@@ -15,6 +15,7 @@ use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, Nod
 use crate::{
     channel::{Channel, EventView, MemberView},
     discovery::DiscoveryStatus,
+    link::LinkHandle,
     store::{ChannelRecord, LogEntry, PageQuery, StoreError},
 };
 
@@ -250,6 +251,11 @@ impl Node {
     /// The newest position.
     pub async fn last_position(&self) -> Result<u64, NodeError> {
         Ok(self.inner.store.last_position().await?)
+    }
+
+    /// The links of this moment, for measuring.
+    pub async fn links(&self, cid: ChannelId) -> Result<Vec<LinkHandle>, NodeError> {
+        Ok(self.get(cid)?.links().await?)
     }
 
     /// The members, oneself first.

@@ -1,5 +1,9 @@
 //! The shell around the machine: commits, links, commands, time.
 
+mod deeds;
+mod differences;
+mod snapshot;
+
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -59,6 +63,7 @@ pub(super) enum Command {
     },
     Snapshot(Reply<Snapshot>),
     Leave(Reply<Result<(), ChannelError>>),
+    Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
 }
@@ -185,214 +190,6 @@ impl Shell {
         self.perform(effects);
     }
 
-    fn perform(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Commit(number, events) => self.commit(number, events),
-                Effect::Send(link, message) => {
-                    // The machine spends credits that the mailbox has: a refusal means that the link has ended.
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.try_send(message);
-                    }
-                }
-                Effect::Ack(link, claims) => {
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.ack(claims);
-                    }
-                }
-                Effect::Close(link, reason) => {
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.close(reason);
-                    }
-                }
-                Effect::Said(token, result) => self.answer(token, result),
-                Effect::Keep(marks) => {
-                    let kept = self.config.store.set_deliveries(self.config.cid(), marks);
-                    self.read(async move {
-                        // Marks that are not kept are told again at the next link.
-                        let _ = kept.await;
-                        None
-                    });
-                }
-                Effect::SendIds(link, device, from, to) => self.send_ids(link, device, from, to),
-                Effect::Compare(link, ids) => self.compare(link, ids),
-                Effect::CompareEvent(event) => self.compare_event(*event),
-                Effect::CloseLog(pair) => {
-                    let (store, cid) = (self.config.store.clone(), self.config.cid());
-                    self.reads.spawn(async move {
-                        if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
-                            tracing::warn!(%error, "cannot keep the proof of a fork");
-                        }
-                        None
-                    });
-                }
-                Effect::Hint(peer, addresses, local) => {
-                    let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
-                    self.read(async move {
-                        discovery
-                            .hint(
-                                cid,
-                                Hint {
-                                    peer: Some(peer),
-                                    addresses,
-                                    source: Source::Pex,
-                                    local,
-                                },
-                            )
-                            .await;
-                        None
-                    });
-                }
-                Effect::Note(note) => self.note(note),
-            }
-        }
-    }
-
-    fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
-        for new in &events {
-            self.note_body(new.identity, &new.event);
-        }
-        let commit = self.config.store.append(self.config.cid(), events);
-        self.commits
-            .push_back(Box::pin(async move { (number, commit.await) }));
-    }
-
-    fn note_body(&mut self, identity: IdentityId, event: &Event) {
-        match Body::of(event) {
-            Body::Profile { name } => {
-                self.names.insert(identity, name);
-            }
-            Body::Leave => {
-                self.left.insert(identity);
-            }
-            Body::Text(_) | Body::Genesis(_) => {
-                self.left.remove(&identity);
-            }
-            _ => {}
-        }
-    }
-
-    /// Does a small thing on the side; when too many are under way, it is left undone.
-    fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
-        if self.reads.len() < READS * 8 {
-            self.reads.spawn(work);
-        }
-    }
-
-    fn send_ids(&mut self, link: LinkId, device: Device, from: u64, to: u64) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
-            return;
-        };
-        let Ok(id) = DeviceId::from_bytes(&device) else {
-            return;
-        };
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let ids = store.event_ids(cid, id, from, to).await.ok()?;
-            let ids = ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
-            let message = message::encode(Kind::Ids(proto::Ids {
-                device: Bytes::copy_from_slice(&device),
-                from,
-                ids,
-            }));
-            // Outside the credits: a full mailbox loses it, and the next suspicion asks again.
-            handle.try_send(message.into());
-            None
-        });
-    }
-
-    fn compare(&mut self, link: LinkId, ids: proto::Ids) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
-            return;
-        };
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let device = DeviceId::from_bytes(&ids.device).ok()?;
-            let ours = store
-                .event_ids(
-                    cid,
-                    device,
-                    ids.from,
-                    ids.from.saturating_add(ids.ids.len() as u64),
-                )
-                .await
-                .ok()?;
-            let differs =
-                ours.iter()
-                    .zip(&ids.ids)
-                    .position(|(ours, theirs)| ours.0[..] != theirs[..])? as u64;
-            if differs == 0 && ids.from > 0 {
-                // They part even earlier: the other side compares what lies before.
-                let from = ids.from.saturating_sub(MAX_IDS as u64);
-                let earlier = store.event_ids(cid, device, from, ids.from).await.ok()?;
-                let earlier = earlier
-                    .iter()
-                    .map(|id| Bytes::copy_from_slice(&id.0))
-                    .collect();
-                let message = message::encode(Kind::Ids(proto::Ids {
-                    device: ids.device,
-                    from,
-                    ids: earlier,
-                }));
-                handle.try_send(message.into());
-            }
-            let seq = ids.from + differs;
-            let event = store
-                .events(cid, device, seq, seq + 1, 1)
-                .await
-                .ok()?
-                .into_iter()
-                .next()?;
-            Some(Input::FirstDifference(link, event))
-        });
-    }
-
-    fn compare_event(&mut self, theirs: Event) {
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let header = *theirs.header();
-            let ours = store
-                .events(cid, header.device, header.seq, header.seq + 1, 1)
-                .await
-                .ok()?
-                .into_iter()
-                .next()?;
-            (ours.header().seq == header.seq && ours.forks(&theirs))
-                .then(|| Input::Proven(Box::new((ours, theirs))))
-        });
-    }
-
-    fn answer(&mut self, token: u64, result: Result<EventId, ChannelError>) {
-        match self.answers.remove(&token) {
-            // Whoever asked may have gone.
-            Some(Answer::User(reply)) => drop(reply.send(result)),
-            Some(Answer::Leave(reply)) => {
-                for link in self.links.values() {
-                    link.handle.close(Reason::Left);
-                }
-                let _ = reply.send(result.map(drop));
-            }
-            Some(Answer::Nobody) | None => {}
-        }
-    }
-
-    fn note(&self, note: Note) {
-        let cid = self.config.cid();
-        let event = match note {
-            Note::Committed(position) => ChannelEvent::Committed { cid, position },
-            Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => ChannelEvent::Member {
-                cid,
-                member,
-                online,
-            },
-            Note::Forked(member) => ChannelEvent::Forked { cid, member },
-            Note::Refused(why) => return tracing::warn!(why, "refused an event"),
-        };
-        // Nobody listening is no fault.
-        let _ = self.config.events.send(event);
-    }
-
     fn link_event(&mut self, machine: &mut Machine, event: LinkEvent) {
         match event {
             LinkEvent::Up(up) => {
@@ -466,6 +263,16 @@ impl Shell {
                     None
                 });
             }
+            Command::Links(reply) => {
+                drop(
+                    reply.send(
+                        self.links
+                            .values()
+                            .map(|link| link.handle.clone())
+                            .collect(),
+                    ),
+                );
+            }
             Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
             Command::Leave(reply) => {
                 let token = self.token(Answer::Leave(reply));
@@ -513,73 +320,6 @@ impl Shell {
             self.trouble = Some((error.to_string(), Instant::now() + RECOVERY));
         }
         Ok(())
-    }
-
-    fn snapshot(&self, machine: &Machine) -> Snapshot {
-        let me = self.config.local.certificate.identity;
-        let mut identities: Vec<IdentityId> = machine
-            .logs
-            .iter()
-            .map(|(_, log)| log.certificate.identity)
-            .collect();
-        identities.extend(self.links.values().map(|link| link.identity));
-        identities.push(me);
-        identities.sort_unstable();
-        identities.dedup();
-        identities.retain(|id| *id == me || !self.left.contains(id) || machine.is_online(id));
-        let forked: HashSet<IdentityId> = machine
-            .logs
-            .iter()
-            .filter(|(_, log)| log.closed_at.is_some())
-            .map(|(_, log)| log.certificate.identity)
-            .collect();
-        let mut members: Vec<MemberView> = identities
-            .iter()
-            .map(|id| MemberView {
-                id: *id,
-                name: self.names.get(id).cloned().unwrap_or_default(),
-                me: *id == me,
-                online: *id == me || machine.is_online(id),
-                path: self.path(id),
-                forked: forked.contains(id),
-            })
-            .collect();
-        members.sort_by(|a, b| {
-            b.me.cmp(&a.me)
-                .then_with(|| a.name.cmp(&b.name))
-                .then_with(|| a.id.cmp(&b.id))
-        });
-        let (online, all) = (members.iter().filter(|m| m.online).count(), members.len());
-        let mesh = match online {
-            _ if online == all && all > 1 => Mesh::Full,
-            0 | 1 => Mesh::None,
-            _ => Mesh::Partial,
-        };
-        Snapshot {
-            members,
-            mesh,
-            trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
-            names: self.names.clone(),
-            marks: machine.marks.by_author(),
-            me,
-            my_device: machine.me,
-            sent_to: machine.sent_to,
-        }
-    }
-
-    fn path(&self, id: &IdentityId) -> Option<PathView> {
-        let best = self
-            .links
-            .values()
-            .filter(|link| link.identity == *id)
-            .min_by_key(|link| link.handle.connection().rtt())?;
-        let connection = best.handle.connection();
-        Some(PathView {
-            kind: connection.path(),
-            address: connection.remote(),
-            source: best.source.clone(),
-            rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
-        })
     }
 
     /// Says goodbye on all links and lets commits in flight end.
