@@ -110,7 +110,9 @@ impl Node {
             earlier.stop().await;
         }
         let channel = self.start_channel(file, made);
-        self.channel_map().insert(cid, channel);
+        self.channel_map().insert(cid, channel.clone());
+        // It answers once members may link; one that cannot start says so by its trouble.
+        let _ = channel.snapshot().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(cid)
     }
