@@ -233,6 +233,11 @@ impl NodeProcess {
         self.ready["port"].as_u64().unwrap_or(0)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Runs a command beside it; see [`cli`].
     pub fn cli(&self, args: &[&str]) -> Result<Vec<Value>> {
         cli(&self.home, args)
