@@ -2,8 +2,10 @@
 
 mod api;
 mod channels;
+mod follow;
 mod start;
 mod status;
 
 pub use api::*;
+pub use follow::Follow;
 pub use start::Node;

@@ -165,14 +165,8 @@ async fn obey(node: &Arc<Node>, state: &mut State, line: &str) -> Result<String>
             Ok(task.await??.to_string())
         }
         "listen" => {
-            let from = node.last_position().await?;
-            let events = node.subscribe();
-            tokio::spawn(live::listen(
-                Arc::clone(node),
-                events,
-                from,
-                Arc::clone(&state.heard),
-            ));
+            let talk = node.follow(*cid, node.last_position().await?);
+            tokio::spawn(live::listen(talk, Arc::clone(&state.heard)));
             Ok("listening".into())
         }
         "heard" => {
