@@ -4,13 +4,14 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use bitchat_actors::node::{Node, NodeEvent};
+use bitchat_tests::api::Api;
 use bitchat_wire::channel::ChannelId;
 
 use super::{
     figure::{median, ms, own_cpu_seconds, percentile, print},
     floor::Floor,
     node,
-    program::{self, Api},
+    program::{self, CHANNEL},
 };
 
 /// Rounds of alternating blocks, so that a machine that slows down slows both.
@@ -110,7 +111,7 @@ async fn by_the_api(folder: &Path) -> Result<()> {
         let word = format!("word {n} of many");
         let begin = Instant::now();
         // The answer to the request comes when the line is committed here; the other may show it before that.
-        let (said, shown) = tokio::join!(from.say(&word), events.until(&word));
+        let (said, shown) = tokio::join!(from.say(CHANNEL, &word), events.until(&word));
         said.and(shown)?;
         times.push(ms(begin.elapsed()));
     }
