@@ -10,7 +10,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    event::{Body, Event, EventId, genesis_body},
+    event::{Body, Event, EventId, ReadMark, genesis_body},
     identity::{DeviceId, IdentityId},
     link::TlsSide,
     message::{self, MAX_IDS},
@@ -28,13 +28,14 @@ use super::{
     ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
     logs::Device,
     machine::{Effect, Input, Machine, Note, Now, Up},
+    people::{People, Reading},
     views::Snapshot,
 };
 use crate::{
     discovery::{Hint, Source},
     kit::{Actor, Inbox, Reply, Scope},
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
-    store::{NewEvent, StoreError},
+    store::{NewEvent, Profile, StoreError},
 };
 
 /// What the user wants, waiting: a person and a few programs.
@@ -58,6 +59,9 @@ pub(super) enum Command {
         reply: Reply<Result<EventId, ChannelError>>,
     },
     Snapshot(Reply<Snapshot>),
+    Typing,
+    /// Whether that is news.
+    Read(ReadMark, Reply<bool>),
     Leave(Reply<Result<(), ChannelError>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
@@ -72,6 +76,13 @@ enum Answer {
 
 type Commit = Pin<Box<dyn Future<Output = (u64, Result<Vec<u64>, StoreError>)> + Send>>;
 
+/// What came of something done on the side.
+enum Done {
+    Input(Input),
+    /// What counts of profiles, now that events were taken out of the log of that identity's device.
+    Profiles(DeviceId, Vec<(IdentityId, Profile)>),
+}
+
 struct Link {
     handle: LinkHandle,
     identity: IdentityId,
@@ -82,12 +93,14 @@ struct Link {
 pub(super) struct Shell {
     config: Arc<ChannelConfig>,
     links: HashMap<LinkId, Link>,
-    names: HashMap<IdentityId, String>,
-    left: HashSet<IdentityId>,
+    people: People,
+    reading: Reading,
+    /// What our profile says elsewhere, and not yet here.
+    unsaid: Vec<Vec<u8>>,
     answers: HashMap<u64, Answer>,
     next_token: u64,
     commits: FuturesOrdered<Commit>,
-    reads: JoinSet<Option<Input>>,
+    reads: JoinSet<Option<Done>>,
     trouble: Option<(String, Instant)>,
 }
 
@@ -96,8 +109,9 @@ impl Shell {
         Self {
             config,
             links: HashMap::new(),
-            names: HashMap::new(),
-            left: HashSet::new(),
+            people: People::default(),
+            reading: Reading::default(),
+            unsaid: Vec::new(),
             answers: HashMap::new(),
             next_token: 0,
             commits: FuturesOrdered::new(),
@@ -110,7 +124,7 @@ impl Shell {
         let config = Arc::clone(&self.config);
         let (store, cid) = (&config.store, config.cid());
         let heads = store.heads(cid).await?;
-        self.names = store.names(cid).await?.into_iter().collect();
+        let mut left = HashSet::new();
         for head in &heads {
             let last = head.next.saturating_sub(1);
             let last = store
@@ -120,9 +134,14 @@ impl Shell {
                 .first()
                 .is_some_and(|event| Body::of(event) == Body::Leave)
             {
-                self.left.insert(head.certificate.identity);
+                left.insert(head.certificate.identity);
             }
         }
+        self.people = People::load(store.profiles(cid).await?, left);
+        let me = config.local.certificate.identity;
+        let own = self.people.profile(&me).cloned().unwrap_or_default();
+        self.reading = Reading::load(own.read());
+        self.unsaid = super::conversation::unsaid(store, cid, &own).await?;
         let (marks, proofs) = (store.deliveries(cid).await?, store.forks(cid).await?);
         Ok(Machine::new(
             cid,
@@ -154,10 +173,13 @@ impl Shell {
         if machine.logs.next(&machine.me) == 0 {
             self.say_unasked(machine, genesis_body(&certificate).to_vec());
         }
-        if self.names.get(&certificate.identity) != Some(&self.config.name)
-            && let Ok(profile) = Body::profile(&self.config.name)
+        if self.people.name(&certificate.identity) != self.config.name.trim()
+            && let Ok(profile) = Body::profile(self.config.name.trim())
         {
             self.say_unasked(machine, profile);
+        }
+        for body in std::mem::take(&mut self.unsaid) {
+            self.say_unasked(machine, body);
         }
     }
 
@@ -219,10 +241,12 @@ impl Shell {
                 Effect::CloseLog(pair) => {
                     let (store, cid) = (self.config.store.clone(), self.config.cid());
                     self.reads.spawn(async move {
+                        let device = pair.0.header().device;
                         if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
                             tracing::warn!(%error, "cannot keep the proof of a fork");
                         }
-                        None
+                        let profiles = store.profiles(cid).await.ok()?;
+                        Some(Done::Profiles(device, profiles))
                     });
                 }
                 Effect::Hint(peer, addresses, local) => {
@@ -249,32 +273,31 @@ impl Shell {
 
     fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
         for new in &events {
-            self.note_body(new.identity, &new.event);
+            self.people.heard(new.identity, &new.event);
         }
         let commit = self.config.store.append(self.config.cid(), events);
         self.commits
             .push_back(Box::pin(async move { (number, commit.await) }));
     }
 
-    fn note_body(&mut self, identity: IdentityId, event: &Event) {
-        match Body::of(event) {
-            Body::Profile { name } => {
-                self.names.insert(identity, name);
-            }
-            Body::Leave => {
-                self.left.insert(identity);
-            }
-            Body::Text(_) | Body::Genesis(_) => {
-                self.left.remove(&identity);
-            }
-            _ => {}
-        }
-    }
-
     /// Does a small thing on the side; when too many are under way, it is left undone.
     fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
         if self.reads.len() < READS * 8 {
-            self.reads.spawn(work);
+            self.reads.spawn(async move { work.await.map(Done::Input) });
+        }
+    }
+
+    fn done(&mut self, machine: &mut Machine, done: Done) {
+        match done {
+            Done::Input(input) => self.step(machine, input),
+            Done::Profiles(device, profiles) => {
+                let Some(who) = machine.identity_of(device.as_bytes()) else {
+                    return;
+                };
+                let kept = profiles.into_iter().find(|(of, _)| *of == who);
+                self.people
+                    .replace(who, kept.map(|(_, profile)| profile).unwrap_or_default());
+            }
         }
     }
 
@@ -375,16 +398,25 @@ impl Shell {
         }
     }
 
-    fn note(&self, note: Note) {
+    fn note(&mut self, note: Note) {
         let cid = self.config.cid();
         let event = match note {
             Note::Committed(position) => ChannelEvent::Committed { cid, position },
             Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => ChannelEvent::Member {
-                cid,
-                member,
-                online,
-            },
+            Note::Member(member, online) => {
+                if !online {
+                    self.people.gone(&member);
+                }
+                ChannelEvent::Member {
+                    cid,
+                    member,
+                    online,
+                }
+            }
+            Note::Typing(member) => {
+                self.people.typing(member, Instant::now());
+                ChannelEvent::Typing { cid, member }
+            }
             Note::Forked(member) => ChannelEvent::Forked { cid, member },
             Note::Refused(why) => return tracing::warn!(why, "refused an event"),
         };
@@ -465,6 +497,11 @@ impl Shell {
                     None
                 });
             }
+            Command::Typing => self.step(machine, Input::Typing),
+            Command::Read(mark, reply) => {
+                let news = self.config.read_marks && self.reading.upto(mark, Instant::now());
+                let _ = reply.send(news);
+            }
             Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
             Command::Leave(reply) => {
                 let token = self.token(Answer::Leave(reply));
@@ -523,18 +560,24 @@ impl Shell {
         identities.push(me);
         identities.sort_unstable();
         identities.dedup();
-        identities.retain(|id| *id == me || !self.left.contains(id) || machine.is_online(id));
+        let known = identities.iter().map(|id| (*id.as_bytes(), *id)).collect();
+        identities.retain(|id| *id == me || !self.people.has_left(id) || machine.is_online(id));
         let forked: HashSet<IdentityId> = machine
             .logs
             .iter()
             .filter(|(_, log)| log.closed_at.is_some())
             .map(|(_, log)| log.certificate.identity)
             .collect();
+        let (now, nothing) = (Instant::now(), Profile::default());
         let mut members: Vec<MemberView> = identities
             .iter()
-            .map(|id| MemberView {
+            .map(|id| (id, self.people.profile(id).unwrap_or(&nothing)))
+            .map(|(id, profile)| MemberView {
                 id: *id,
-                name: self.names.get(id).cloned().unwrap_or_default(),
+                name: profile.name().to_owned(),
+                status: profile.status().to_owned(),
+                picture: profile.picture(),
+                typing: self.people.is_typing(id, now),
                 me: *id == me,
                 online: *id == me || machine.is_online(id),
                 path: self.path(id),
@@ -556,7 +599,9 @@ impl Shell {
             members,
             mesh,
             trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
-            names: self.names.clone(),
+            names: self.people.names(),
+            reads: self.people.reads(),
+            known,
             marks: machine.marks.by_author(),
             me,
             my_device: machine.me,
@@ -626,6 +671,7 @@ impl Actor for Shell {
                 .next_wake(Instant::now())
                 .into_iter()
                 .chain(recovering)
+                .chain(self.reading.due().filter(|_| open))
                 .min();
             tokio::select! {
                 biased;
@@ -641,8 +687,8 @@ impl Actor for Shell {
                     Err(error) => self.recover(&mut machine, number, error).await?,
                 },
                 Some(done) = self.reads.join_next(), if !self.reads.is_empty() => {
-                    if let Ok(Some(input)) = done {
-                        self.step(&mut machine, input);
+                    if let Ok(Some(done)) = done {
+                        self.done(&mut machine, done);
                     }
                 }
                 () = room.notified() => self.room(&mut machine),
@@ -657,6 +703,9 @@ impl Actor for Shell {
                 },
                 () = sleep_until(wake.unwrap_or_else(far).into()), if wake.is_some() => {
                     self.step(&mut machine, Input::Tick);
+                    if open && let Some(mark) = self.reading.take(Instant::now()) {
+                        self.say_unasked(&mut machine, Body::read_mark(&mark));
+                    }
                 }
             }
         }
