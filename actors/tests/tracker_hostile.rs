@@ -47,6 +47,7 @@ fn watch(urls: &[String]) -> Watch {
         cid,
         tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
         keys: EpochKeys::derive(cid, 0, &[6; 32]),
+        not_before: Instant::now(),
     }
 }
 

@@ -55,7 +55,14 @@ impl Announcer {
     async fn watch(&self, tracker: &OpenTracker, keys: EpochKeys) {
         let tiers = vec![vec![tracker.url()]];
         let cid = keys.cid;
-        self.trackers.watch(Watch { cid, tiers, keys }).await;
+        self.trackers
+            .watch(Watch {
+                cid,
+                tiers,
+                keys,
+                not_before: std::time::Instant::now(),
+            })
+            .await;
     }
 
     /// Waits until the tracker names a port other than ours.

@@ -3,7 +3,7 @@
 //! A public key in one of these types was checked when it was made: canonical, torsion-free and not
 //! of small order. So equal bytes mean equal keys, and every member accepts the same signatures.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr};
 
 use bech32::{Bech32m, Hrp};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -110,6 +110,11 @@ impl DeviceId {
         check_key(bytes).map(Self)
     }
 
+    /// Bytes that were accepted as a key before.
+    pub(crate) fn checked_before(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The key's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -123,6 +128,41 @@ impl DeviceId {
         signature: &[u8; 64],
     ) -> Result<(), IdentityError> {
         verify(&self.0, label, parts, signature)
+    }
+}
+
+/// Device keys that one who is hostile may make us check: beyond, all are forgotten and checked anew.
+const CACHED_KEYS: usize = 256;
+
+/// Device keys that were checked already, which costs as much as verifying a signature. Bounded.
+#[derive(Default)]
+pub struct KeyCache(HashMap<[u8; 32], VerifyingKey>);
+
+impl KeyCache {
+    /// The same as [`DeviceId::from_bytes`].
+    pub fn check(&mut self, bytes: [u8; 32]) -> Result<DeviceId, IdentityError> {
+        if !self.0.contains_key(&bytes) {
+            let key = checked(&bytes)?;
+            if self.0.len() >= CACHED_KEYS {
+                self.0.clear();
+            }
+            self.0.insert(bytes, key);
+        }
+        Ok(DeviceId(bytes))
+    }
+
+    /// The same as [`DeviceId::verify`].
+    pub fn verify(
+        &self,
+        device: &DeviceId,
+        label: &str,
+        parts: &[&[u8]],
+        signature: &[u8; 64],
+    ) -> Result<(), IdentityError> {
+        match self.0.get(&device.0) {
+            Some(key) => verify_by(key, label, parts, signature),
+            None => device.verify(label, parts, signature),
+        }
     }
 }
 
@@ -280,13 +320,16 @@ pub fn safety_number(a: &IdentityId, b: &IdentityId) -> String {
 
 fn check_key(bytes: &[u8]) -> Result<[u8; 32], IdentityError> {
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| IdentityError::BadKey)?;
-    let point = VerifyingKey::from_bytes(&bytes)
-        .map_err(|_| IdentityError::BadKey)?
-        .to_edwards();
-    if point.compress().to_bytes() != bytes || point.is_small_order() || !point.is_torsion_free() {
+    checked(&bytes).map(|_| bytes)
+}
+
+fn checked(bytes: &[u8; 32]) -> Result<VerifyingKey, IdentityError> {
+    let key = VerifyingKey::from_bytes(bytes).map_err(|_| IdentityError::BadKey)?;
+    let point = key.to_edwards();
+    if point.compress().to_bytes() != *bytes || point.is_small_order() || !point.is_torsion_free() {
         return Err(IdentityError::BadKey);
     }
-    Ok(bytes)
+    Ok(key)
 }
 
 fn verify(
@@ -295,9 +338,17 @@ fn verify(
     parts: &[&[u8]],
     signature: &[u8; 64],
 ) -> Result<(), IdentityError> {
-    VerifyingKey::from_bytes(key)
-        .map_err(|_| IdentityError::BadKey)?
-        .verify_strict(&message(label, parts), &Signature::from_bytes(signature))
+    let key = VerifyingKey::from_bytes(key).map_err(|_| IdentityError::BadKey)?;
+    verify_by(&key, label, parts, signature)
+}
+
+fn verify_by(
+    key: &VerifyingKey,
+    label: &str,
+    parts: &[&[u8]],
+    signature: &[u8; 64],
+) -> Result<(), IdentityError> {
+    key.verify_strict(&message(label, parts), &Signature::from_bytes(signature))
         .map_err(|_| IdentityError::BadSignature)
 }
 

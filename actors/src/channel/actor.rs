@@ -78,7 +78,7 @@ type Commit = Pin<Box<dyn Future<Output = (u64, Result<Vec<u64>, StoreError>)> +
 
 /// What came of something done on the side.
 enum Done {
-    Input(Input),
+    Input(Box<Input>),
     /// What counts of profiles, now that events were taken out of the log of that identity's device.
     Profiles(DeviceId, Vec<(IdentityId, Profile)>),
 }
@@ -146,6 +146,7 @@ impl Shell {
         Ok(Machine::new(
             cid,
             Arc::clone(&config.local),
+            config.accept(),
             config.transport.peer_id(),
             heads,
             &marks,
@@ -283,13 +284,14 @@ impl Shell {
     /// Does a small thing on the side; when too many are under way, it is left undone.
     fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
         if self.reads.len() < READS * 8 {
-            self.reads.spawn(async move { work.await.map(Done::Input) });
+            self.reads
+                .spawn(async move { work.await.map(|input| Done::Input(Box::new(input))) });
         }
     }
 
     fn done(&mut self, machine: &mut Machine, done: Done) {
         match done {
-            Done::Input(input) => self.step(machine, input),
+            Done::Input(input) => self.step(machine, *input),
             Done::Profiles(device, profiles) => {
                 let Some(who) = machine.identity_of(device.as_bytes()) else {
                     return;
@@ -527,8 +529,10 @@ impl Shell {
     ) -> Result<(), StoreError> {
         let mut failed = vec![(number, error.clone())];
         while let Some((number, result)) = self.commits.next().await {
-            if let Err(error) = result {
-                failed.push((number, error));
+            match result {
+                // Not all that came later builds on what was refused.
+                Ok(positions) => self.step(machine, Input::Committed(number, positions)),
+                Err(error) => failed.push((number, error)),
             }
         }
         let heads = self.config.store.heads(self.config.cid()).await?;

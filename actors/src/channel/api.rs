@@ -14,11 +14,11 @@ use crate::{discovery::Source, store::StoreError, transport::PathKind};
 /// How much of the mesh is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mesh {
-    /// Every known member is linked (or there is no other).
+    /// Every other known member is linked, and there is one.
     Full,
     /// Some are.
     Partial,
-    /// None is.
+    /// None is, or none is known.
     None,
 }
 

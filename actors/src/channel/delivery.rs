@@ -51,6 +51,12 @@ impl Marks {
         news
     }
 
+    /// Forgets what a device said.
+    pub(super) fn forget(&mut self, member: &Device) {
+        self.changed.remove(member);
+        self.members.remove(member);
+    }
+
     /// The marks of our log that changed since the last call, to be kept.
     pub(super) fn take_changed(&mut self, ours: &Device) -> Vec<Delivery> {
         let changed = std::mem::take(&mut self.changed);

@@ -1,6 +1,10 @@
 //! How a channel is started and asked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys, Policy},
@@ -47,6 +51,8 @@ pub struct ChannelConfig {
     pub read_marks: bool,
     /// Hears what happens.
     pub events: broadcast::Sender<ChannelEvent>,
+    /// When trackers are asked first.
+    pub announce_from: Instant,
     /// Neither look for members nor let any link.
     pub offline: bool,
 }
@@ -74,6 +80,7 @@ impl ChannelConfig {
             cid: self.cid(),
             keys: self.keys(),
             tiers: self.file.trackers().to_vec(),
+            not_before: self.announce_from,
         }
     }
 }

@@ -10,7 +10,10 @@ use bitchat_wire::{
 };
 use bytes::Bytes;
 
-use crate::store::LogHead;
+use crate::{
+    link::{Accept, LinkId},
+    store::LogHead,
+};
 
 /// A device's public key as a map key: claims name devices by the thousand, and checking that each is a
 /// valid point would cost more than all the rest.
@@ -71,14 +74,27 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Logs {
     logs: HashMap<Device, Log>,
-    held: BTreeMap<(Device, u64), Event>,
+    held: BTreeMap<(Device, u64), Held>,
     held_bytes: usize,
+    /// The bytes held a link.
+    held_by: HashMap<LinkId, usize>,
     max_lamport: u64,
+    /// Whose logs there may be.
+    pub(super) accept: Accept,
+}
+
+/// An event that waits, and who sent it.
+struct Held {
+    event: Event,
+    from: LinkId,
 }
 
 impl Logs {
-    pub(super) fn load(heads: Vec<LogHead>) -> Self {
-        let mut logs = Self::default();
+    pub(super) fn load(heads: Vec<LogHead>, accept: Accept) -> Self {
+        let mut logs = Self {
+            accept,
+            ..Self::default()
+        };
         for head in heads {
             logs.max_lamport = logs.max_lamport.max(head.lamport);
             let recent = head.next.checked_sub(1).map(|last| (last, head.head));
@@ -134,13 +150,18 @@ impl Logs {
         (self.max_lamport + 1).min(LAMPORT_LIMIT - 1)
     }
 
-    /// Judges an event; `accepted` gets it and every held one that may now follow, in order.
-    pub(super) fn offer(&mut self, event: Event, accepted: &mut Vec<Event>) -> Verdict {
+    /// Judges an event that came by a link; `accepted` gets it and every held one that may now follow, in order.
+    pub(super) fn offer(
+        &mut self,
+        event: Event,
+        from: LinkId,
+        accepted: &mut Vec<Event>,
+    ) -> Verdict {
         let device = *event.header().device.as_bytes();
-        let verdict = self.judge(&device, event, accepted);
+        let verdict = self.judge(&device, event, from, accepted);
         if verdict == Verdict::Accepted {
-            while let Some(event) = self.take_held(&device, self.next(&device)) {
-                if self.judge(&device, event, accepted) != Verdict::Accepted {
+            while let Some(held) = self.take_held(&device, self.next(&device)) {
+                if self.judge(&device, held.event, held.from, accepted) != Verdict::Accepted {
                     break;
                 }
             }
@@ -148,7 +169,13 @@ impl Logs {
         verdict
     }
 
-    fn judge(&mut self, device: &Device, event: Event, accepted: &mut Vec<Event>) -> Verdict {
+    fn judge(
+        &mut self,
+        device: &Device,
+        event: Event,
+        from: LinkId,
+        accepted: &mut Vec<Event>,
+    ) -> Verdict {
         let header = *event.header();
         if self.end(device).is_some_and(|end| header.seq >= end) {
             return Verdict::Refused("its log is closed");
@@ -161,7 +188,7 @@ impl Logs {
             };
         }
         if header.seq > next || header.lamport > self.max_lamport.saturating_add(MAX_LEAP) {
-            self.hold(device, event);
+            self.hold(device, event, from);
             return Verdict::Early;
         }
         if header.epoch != 0 {
@@ -172,6 +199,9 @@ impl Logs {
                 let Some(certificate) = event.certificate() else {
                     return Verdict::Refused("it begins no log");
                 };
+                if !self.accept.allows(&certificate.identity) {
+                    return Verdict::Refused("its identity is no member");
+                }
                 if self.logs.len() >= MAX_DEVICES {
                     return Verdict::Refused("the channel has as many devices as it can");
                 }
@@ -217,6 +247,8 @@ impl Logs {
         let header = event.header();
         if let Some(log) = self.logs.get_mut(header.device.as_bytes())
             && header.seq >= log.committed
+            // It was on its way to the disk when the fork was proven, and is evidence now.
+            && log.closed_at.is_none_or(|end| header.seq < end)
         {
             log.committed = header.seq + 1;
             log.committed_head = event.id();
@@ -265,22 +297,56 @@ impl Logs {
             .count()
     }
 
-    fn hold(&mut self, device: &Device, event: Event) {
-        let size = event.raw().len();
+    /// When there is no room, the link that holds the most makes it: nobody's flood displaces what others sent.
+    fn hold(&mut self, device: &Device, event: Event, from: LinkId) {
+        let size = held_size(&event);
         let key = (*device, event.header().seq);
-        if self.held.len() < MAX_HELD
-            && self.held_bytes + size <= MAX_HELD_BYTES
-            && !self.held.contains_key(&key)
-        {
-            self.held_bytes += size;
-            self.held.insert(key, event);
+        if self.held.contains_key(&key) {
+            return;
         }
+        while self.held_bytes + size > MAX_HELD_BYTES {
+            let most = self.held_by.iter().max_by_key(|(_, bytes)| **bytes);
+            let Some(link) = most.map(|(link, _)| *link).filter(|link| *link != from) else {
+                return;
+            };
+            // The furthest ahead is missed the least.
+            let last = self.held.iter().rev().find(|(_, held)| held.from == link);
+            let Some((device, seq)) = last.map(|(key, _)| *key) else {
+                return;
+            };
+            self.take_held(&device, seq);
+        }
+        self.held_bytes += size;
+        *self.held_by.entry(from).or_insert(0) += size;
+        self.held.insert(key, Held { event, from });
     }
 
-    fn take_held(&mut self, device: &Device, seq: u64) -> Option<Event> {
-        let event = self.held.remove(&(*device, seq))?;
-        self.held_bytes -= event.raw().len();
-        Some(event)
+    fn take_held(&mut self, device: &Device, seq: u64) -> Option<Held> {
+        let held = self.held.remove(&(*device, seq))?;
+        let size = held_size(&held.event);
+        self.held_bytes -= size;
+        if let Some(bytes) = self.held_by.get_mut(&held.from) {
+            *bytes -= size;
+            if *bytes == 0 {
+                self.held_by.remove(&held.from);
+            }
+        }
+        Some(held)
+    }
+
+    /// A link is gone, and with it what waited on its word alone.
+    pub(super) fn drop_held(&mut self, link: LinkId) {
+        if self.held_by.contains_key(&link) {
+            let stale: Vec<_> = self
+                .held
+                .iter()
+                .filter(|(_, held)| held.from == link)
+                .map(|(key, _)| *key)
+                .collect();
+            for (device, seq) in stale {
+                self.take_held(&device, seq);
+            }
+        }
     }
 
     /// Offers held events again whose Lamport time was too far ahead.
@@ -292,11 +358,16 @@ impl Logs {
             .copied()
             .collect();
         for (device, seq) in ready {
-            if let Some(event) = self.take_held(&device, seq) {
-                self.offer(event, accepted);
+            if let Some(held) = self.take_held(&device, seq) {
+                self.offer(held.event, held.from, accepted);
             }
         }
     }
+}
+
+/// What a held event counts for: so many small ones as there may be, or fewer large ones.
+fn held_size(event: &Event) -> usize {
+    event.raw().len().max(MAX_HELD_BYTES / MAX_HELD)
 }
 
 impl Log {

@@ -21,12 +21,13 @@ use libp2p_identity::PeerId;
 use super::{
     ChannelError,
     delivery::Marks,
+    forks::Suspicion,
     logs::{Device, Logs},
     pull::Pull,
     push::Ring,
 };
 use crate::{
-    link::{Inbound, LinkId, LocalDevice},
+    link::{Accept, Inbound, LinkId, LocalDevice},
     store::{Delivery, LogHead, NewEvent},
     transport::ConnectionId,
 };
@@ -146,6 +147,10 @@ pub(super) struct Linked {
     pub(super) told: HashSet<Device>,
     /// Devices that it says it is linked to.
     pub(super) linked_to: HashSet<Device>,
+    /// Devices whose forks it knows to be proven.
+    pub(super) proven: HashSet<Device>,
+    /// Devices of which it has another log than we do, until that is settled.
+    pub(super) suspicions: HashMap<Device, Suspicion>,
     /// Another link of the same device is used instead; this one waits to be closed.
     pub(super) spare: bool,
     /// When it last was heard typing.
@@ -164,6 +169,8 @@ pub(super) struct Machine {
     pub(super) links: BTreeMap<LinkId, Linked>,
     pub(super) marks: Marks,
     pub(super) proofs: HashMap<Device, (Event, Event)>,
+    /// Some link had no room for a proof.
+    pub(super) proofs_wait: bool,
     /// Our events below this number were handed to at least one link.
     pub(super) sent_to: u64,
     /// When we last told that our user is typing.
@@ -191,13 +198,14 @@ impl Machine {
     pub(super) fn new(
         cid: ChannelId,
         local: Arc<LocalDevice>,
+        accept: Accept,
         our_peer_id: PeerId,
         heads: Vec<LogHead>,
         kept: &[Delivery],
         proofs: Vec<(Event, Event)>,
     ) -> Self {
         let me = *local.certificate.device.as_bytes();
-        let logs = Logs::load(heads);
+        let logs = Logs::load(heads, accept);
         let ring = Ring::starting_at(logs.next(&me));
         let mut machine = Self {
             cid,
@@ -212,6 +220,7 @@ impl Machine {
                 .into_iter()
                 .map(|pair| (*pair.0.header().device.as_bytes(), pair))
                 .collect(),
+            proofs_wait: false,
             batches: BTreeMap::new(),
             next_batch: 0,
             keys: HashMap::new(),
@@ -243,12 +252,15 @@ impl Machine {
             Input::Typing => self.typing(now),
             Input::Committed(batch, positions) => self.committed(batch, &positions, now),
             Input::FirstDifference(link, event) => self.show_difference(link, &event),
-            Input::Proven(pair) => self.proven(*pair, now),
+            Input::Proven(pair) => self.proven(None, *pair, now),
             Input::Tick => {}
         }
         self.ask(now);
+        if self.next_suspicion().is_some_and(|at| now.at >= at) {
+            self.suspect_again(now);
+        }
         if self.flush_at.is_some_and(|at| now.at >= at) {
-            self.flush();
+            self.flush(now);
         }
         mem::take(&mut self.effects)
     }
@@ -258,6 +270,7 @@ impl Machine {
         self.flush_at
             .into_iter()
             .chain(self.pull.next_wake(now))
+            .chain(self.next_suspicion())
             .min()
     }
 
@@ -282,9 +295,15 @@ impl Machine {
         for token in mem::take(&mut self.keys).into_values().flatten() {
             self.effects.push(Effect::Said(token, Err(error.clone())));
         }
-        self.logs = Logs::load(heads);
+        let accept = mem::take(&mut self.logs.accept);
+        self.logs = Logs::load(heads, accept);
         self.ring = Ring::starting_at(self.logs.next(&self.me));
         self.pull.reassess(&self.logs, now.at);
+        // Whatever the store has is claimed again: some of it may have got there without our knowing.
+        self.changed
+            .extend(self.logs.iter().map(|(device, _)| *device));
+        self.flush_soon(now);
+        self.pump_all();
         mem::take(&mut self.effects)
     }
 
@@ -452,8 +471,11 @@ impl Machine {
         self.flush_at.get_or_insert(now.at + BATCH);
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Now) {
         self.flush_at = None;
+        if self.proofs_wait {
+            self.show_proofs(now);
+        }
         let changed = mem::take(&mut self.changed);
         for (link, linked) in &self.links {
             let news: Vec<_> = changed
@@ -465,7 +487,8 @@ impl Machine {
                 self.effects.push(Effect::Ack(*link, news));
             }
         }
-        let keep = self.marks.take_changed(&self.me);
+        let mut keep = self.marks.take_changed(&self.me);
+        keep.retain(|mark| self.logs.get(mark.member.as_bytes()).is_some());
         if !keep.is_empty() {
             self.effects.push(Effect::Keep(keep));
         }

@@ -1,7 +1,7 @@
 //! The machine's links: coming, going, doubles, and peer exchange (`docs/PROTOCOL.md`, mesh).
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -46,6 +46,8 @@ impl Machine {
             cursor: self.ring.end(),
             told: HashSet::new(),
             linked_to: HashSet::new(),
+            proven: HashSet::new(),
+            suspicions: HashMap::new(),
             spare: false,
             typed: None,
         };
@@ -66,6 +68,11 @@ impl Machine {
             return;
         };
         self.pull.down(link);
+        self.logs.drop_held(link);
+        // Whoever says nothing in the log leaves no trace here: devices that link and go are without number.
+        if self.logs.get(&gone.device).is_none() {
+            self.marks.forget(&gone.device);
+        }
         // A spare takes over where its own cursor stands: nothing is lost, doubles are known by number.
         let newest = self
             .links
@@ -111,7 +118,10 @@ impl Machine {
             } else {
                 (other, new)
             };
-            let we_pick = old.peer_id != peer_id || self.our_peer_id > peer_id;
+            // On one connection both know which survives, so it does not matter who closes the other first.
+            let we_pick = old.peer_id != peer_id
+                || old.connection == connection
+                || self.our_peer_id > peer_id;
             if let Some(linked) = self.links.get_mut(&loser) {
                 linked.spare = true;
             }
@@ -141,10 +151,6 @@ impl Machine {
                 break;
             }
             claims = rest;
-        }
-        let proofs: Vec<_> = self.proofs.values().map(super::forks::encode).collect();
-        for proof in proofs {
-            self.send(link, proof);
         }
     }
 

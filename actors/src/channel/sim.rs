@@ -28,7 +28,7 @@ use super::{
     push::signed,
 };
 use crate::{
-    link::{Inbound, LinkId, LocalDevice},
+    link::{Accept, Inbound, LinkId, LocalDevice},
     store::{LogHead, NewEvent, StoreError},
     transport::ConnectionId,
 };
@@ -152,6 +152,10 @@ struct World {
     rng: StdRng,
     /// Events carried by push messages, for counting copies.
     pushed: u64,
+    /// So many of the next `ids` messages get lost.
+    lose_ids: usize,
+    /// A node whose disk refuses the next commit of another's events.
+    refuse: Option<usize>,
 }
 
 impl World {
@@ -167,6 +171,8 @@ impl World {
             nodes,
             rng,
             pushed: 0,
+            lose_ids: 0,
+            refuse: None,
         };
         for node in 0..size {
             world.start(node);
@@ -192,6 +198,7 @@ impl World {
         let machine = Machine::new(
             CID,
             Arc::clone(&it.local),
+            Accept::Anyone,
             it.peer_id,
             it.disk.heads(),
             &[],
@@ -431,6 +438,10 @@ impl World {
                 initial: false,
             },
             Kind::Peers(peers) => Inbound::Peers(peers),
+            Kind::Ids(_) if self.lose_ids > 0 => {
+                self.lose_ids -= 1;
+                return;
+            }
             Kind::Ids(ids) => Inbound::Ids(ids),
             Kind::Fork(fork) => {
                 let verify = |event: Option<proto::SignedEvent>| {
@@ -449,16 +460,31 @@ impl World {
             return;
         }
         let (number, events) = self.nodes[node].commits.remove(0);
-        match self.nodes[node].disk.append(&events) {
+        match self.append(node, &events) {
             Ok(positions) => self.input(node, Input::Committed(number, positions)),
             Err(error) => self.reload(node, ChannelError::Store(error)),
         }
     }
 
+    fn append(&mut self, node: usize, events: &[NewEvent]) -> Result<Vec<u64>, StoreError> {
+        let me = self.nodes[node].local.key.id();
+        if self.refuse == Some(node) && events.iter().all(|new| new.event.header().device != me) {
+            self.refuse = None;
+            return Err(StoreError::Database("broken for once".into()));
+        }
+        self.nodes[node].disk.append(events)
+    }
+
+    /// As the shell does: later commits that do not build on the refused one are done.
     fn reload(&mut self, node: usize, error: ChannelError) {
         let now = self.clock();
+        while !self.nodes[node].commits.is_empty() {
+            let (number, events) = self.nodes[node].commits.remove(0);
+            if let Ok(positions) = self.append(node, &events) {
+                self.input(node, Input::Committed(number, positions));
+            }
+        }
         let it = &mut self.nodes[node];
-        it.commits.clear();
         let heads = it.disk.heads();
         if let Some(machine) = &mut it.machine {
             let effects = machine.reload(heads, &error, now);
@@ -726,3 +752,6 @@ fn the_same_key_said_twice_at_once_makes_one_event() {
     assert!(answers.iter().all(|id| *id == answers[0]));
     assert_eq!(world.log(0).len(), before + 1);
 }
+
+#[path = "sim_hostile.rs"]
+mod hostile;

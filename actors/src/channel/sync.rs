@@ -27,7 +27,7 @@ impl Machine {
             }
             Inbound::Peers(peers) => self.on_peers(link, peers),
             Inbound::Ids(ids) => self.effect(Effect::Compare(link, ids)),
-            Inbound::Fork(pair) => self.proven(*pair, now),
+            Inbound::Fork(pair) => self.proven(Some(link), *pair, now),
             Inbound::Typing => self.on_typing(link, now),
         }
     }
@@ -36,6 +36,9 @@ impl Machine {
         let Ok(device) = Device::try_from(claim.device.as_ref()) else {
             return;
         };
+        if claim.next > 0 {
+            self.show_proof(link, device, now);
+        }
         self.pull
             .claim(link, device, claim.next, initial, &self.logs, now.at);
         let Some(linked) = self.links.get(&link) else {
@@ -48,7 +51,9 @@ impl Machine {
         } else {
             claim.next
         };
-        if self.marks.mark(&linked.peer.clone(), device, next, ours) && ours {
+        // Of logs that we do not know nothing is kept: anyone can name devices without end.
+        let known = self.logs.get(&device).is_some();
+        if known && self.marks.mark(&linked.peer.clone(), device, next, ours) && ours {
             let member = linked.peer.identity;
             self.effect(Effect::Note(Note::Delivered(member, next)));
             self.flush_soon(now);
@@ -59,29 +64,47 @@ impl Machine {
             && log.closed_at.is_none()
             && log.committed_head.0.get(..CLAIM_HEAD_LEN) != Some(claim.head.as_ref())
         {
-            self.suspect(link, device);
+            self.suspect(link, device, now);
+        }
+    }
+
+    /// A log has begun: who claimed to have it before counts now.
+    fn mark_begun(&mut self, device: Device) {
+        for (link, linked) in &self.links {
+            let claimed = self.pull.claimed(*link, &device);
+            if claimed > 0 {
+                self.marks.mark(&linked.peer, device, claimed, false);
+            }
         }
     }
 
     fn on_events(&mut self, link: LinkId, events: Vec<Event>, backfill: bool, now: Now) {
-        if backfill {
-            self.pull.answered(link, events.is_empty());
-        }
+        let asked = if backfill {
+            self.pull.answered(link)
+        } else {
+            None
+        };
         let sender = self.links.get(&link).map(|linked| linked.device);
         let mut accepted = Vec::new();
         for event in events {
             let header = *event.header();
             let device = *header.device.as_bytes();
             // Who sends an event has it.
+            let next = header.seq.saturating_add(1);
             self.pull
-                .claim(link, device, header.seq + 1, false, &self.logs, now.at);
+                .claim(link, device, next, false, &self.logs, now.at);
             let suspect = self.logs.get(&device).is_some_and(|log| log.suspect);
             let copy = event.clone();
-            match self.logs.offer(event, &mut accepted) {
-                Verdict::Accepted => self.pull.progress(&device, &self.logs, now.at),
+            match self.logs.offer(event, link, &mut accepted) {
+                Verdict::Accepted => {
+                    self.pull.progress(&device, now.at);
+                    if header.seq == 0 {
+                        self.mark_begun(device);
+                    }
+                }
                 Verdict::Known if suspect => self.effect(Effect::CompareEvent(Box::new(copy))),
                 Verdict::Differs => self.effect(Effect::CompareEvent(Box::new(copy))),
-                Verdict::OtherPast => self.suspect(link, device),
+                Verdict::OtherPast => self.suspect(link, device, now),
                 // Its author sends in order: what is missing before it will not come by itself.
                 Verdict::Early if !backfill && sender == Some(device) => {
                     self.pull.gap(device, header.seq, now.at)
@@ -96,6 +119,9 @@ impl Machine {
         if !accepted.is_empty() {
             self.logs.retry_held(&mut accepted);
         }
+        if let Some(asked) = asked {
+            self.pull.judge(link, &asked, &self.logs, now.at);
+        }
         self.accept(accepted, (!backfill).then_some(link), now);
     }
 
@@ -105,9 +131,11 @@ impl Machine {
             return;
         }
         for (link, ranges) in self.pull.plan(&self.logs, now.at) {
+            let count = ranges.len();
             let want = message::encode(Kind::Want(proto::Want { ranges }));
-            // Without a credit it is given up after a while, and asked of another.
-            self.send(link, want.into());
+            if !self.send(link, want.into()) {
+                self.pull.not_asked(link, count, now.at);
+            }
         }
     }
 

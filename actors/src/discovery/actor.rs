@@ -182,7 +182,12 @@ impl DiscoveryActor {
     }
 
     async fn want(&mut self, wanted: Wanted, scope: &Scope) {
-        let Wanted { cid, keys, tiers } = wanted;
+        let Wanted {
+            cid,
+            keys,
+            tiers,
+            not_before,
+        } = wanted;
         self.apply(Event::Want(cid), None, scope).await;
         let store = self.parts.store.clone();
         self.errands.spawn(async move {
@@ -197,7 +202,15 @@ impl DiscoveryActor {
                 }
             }
         });
-        self.parts.trackers.watch(Watch { cid, tiers, keys }).await;
+        self.parts
+            .trackers
+            .watch(Watch {
+                cid,
+                tiers,
+                keys,
+                not_before,
+            })
+            .await;
     }
 
     async fn dialled(

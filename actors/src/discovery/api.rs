@@ -1,6 +1,10 @@
 //! What others ask of discovery, and what it tells them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bitchat_wire::{
     channel::{ChannelId, EpochKeys},
@@ -45,6 +49,8 @@ pub struct Wanted {
     pub keys: EpochKeys,
     /// Its trackers.
     pub tiers: Vec<Vec<String>>,
+    /// Trackers are not asked earlier.
+    pub not_before: Instant,
 }
 
 /// Somebody to talk to: a connection is up, and may lead to a member of that channel.

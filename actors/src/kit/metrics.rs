@@ -35,6 +35,13 @@ impl Kit {
         self.drops.get_or_create(&[("queue", queue)]).inc();
     }
 
+    /// An actor runs: its counters are shown from now on, at 0 if nothing ever happens, so that whoever
+    /// watches them can tell "nothing" from "unknown".
+    pub fn known(&self, actor: &'static str) {
+        self.restarts.get_or_create(&[("actor", actor)]).inc_by(0);
+        self.drops.get_or_create(&[("queue", actor)]).inc_by(0);
+    }
+
     /// How often `actor` was restarted.
     pub fn restarts_of(&self, actor: &'static str) -> u64 {
         self.restarts.get_or_create(&[("actor", actor)]).get()

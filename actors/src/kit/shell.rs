@@ -177,6 +177,7 @@ impl Scope {
         A: Actor,
         F: FnMut() -> A + Send + 'static,
     {
+        self.metrics.kit.known(name);
         let mut deaths: u32 = 0;
         let mut last_death = Instant::now();
         loop {

@@ -34,16 +34,17 @@ pub struct LocalDevice {
 }
 
 /// Whom a channel lets link, once they proved to hold its key.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub enum Accept {
     /// Everybody.
+    #[default]
     Anyone,
     /// Only these.
     Roster(Arc<HashSet<IdentityId>>),
 }
 
 impl Accept {
-    pub(super) fn allows(&self, identity: &IdentityId) -> bool {
+    pub(crate) fn allows(&self, identity: &IdentityId) -> bool {
         match self {
             Self::Anyone => true,
             Self::Roster(roster) => roster.contains(identity),

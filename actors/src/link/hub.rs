@@ -1,11 +1,11 @@
 //! The hub: which channels may be linked, and the handshakes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -32,6 +32,11 @@ use crate::{
 const HUB_MAILBOX: usize = 256;
 /// How long a peer that failed too many handshakes stays barred.
 const BAR: Duration = Duration::from_secs(60);
+/// Links of one channel on one connection: one that each side began, and the ones that replace them.
+const LINKS_A_CONNECTION: usize = 4;
+/// Links of one channel. Each keeps a place for its last word in the channel's mailbox, of which this is a
+/// half at most: the other half carries what links say.
+pub(crate) const LINKS_A_CHANNEL: usize = 512;
 
 enum Msg {
     Initiate(Reached),
@@ -55,6 +60,8 @@ struct Shared {
     channels: Mutex<HashMap<ChannelId, Registered>>,
     /// Links and handshakes of ours, by channel and connection: one of each is enough.
     active: Mutex<HashSet<(ChannelId, ConnectionId)>>,
+    /// How many links run, by channel and connection.
+    links: Mutex<BTreeMap<(ConnectionId, ChannelId), usize>>,
     next_id: AtomicU64,
     pending: Arc<Pending>,
     failures: Failures,
@@ -69,6 +76,7 @@ impl Links {
         let shared = Arc::new(Shared {
             channels: Mutex::default(),
             active: Mutex::default(),
+            links: Mutex::default(),
             next_id: AtomicU64::new(0),
             pending: Arc::default(),
             failures: Failures::default(),
@@ -120,7 +128,7 @@ impl Links {
 }
 
 impl Shared {
-    fn channels(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Registered>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<ChannelId, Registered>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,6 +144,49 @@ impl Shared {
         self.channels()
             .get(&cid)
             .map(|registered| registered.stop.clone())
+    }
+
+    fn links(&self) -> MutexGuard<'_, BTreeMap<(ConnectionId, ChannelId), usize>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a link until the guard drops; `None` when there are too many.
+    fn enter(
+        self: &Arc<Self>,
+        cid: ChannelId,
+        connection: ConnectionId,
+    ) -> Option<Guard<impl FnOnce() + use<>>> {
+        let key = (connection, cid);
+        let mut links = self.links();
+        let all: usize = links
+            .iter()
+            .filter(|((_, of), _)| *of == cid)
+            .map(|(_, count)| count)
+            .sum();
+        let here = links.get(&key).copied().unwrap_or(0);
+        if here >= LINKS_A_CONNECTION || all >= LINKS_A_CHANNEL {
+            return None;
+        }
+        links.insert(key, here + 1);
+        drop(links);
+        let shared = Arc::clone(self);
+        Some(Guard::new(move || {
+            let mut links = shared.links();
+            if let Some(count) = links.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    links.remove(&key);
+                }
+            }
+        }))
+    }
+
+    /// Whether a link runs on a connection: its peer is a member of some channel of ours.
+    fn is_members(&self, connection: ConnectionId) -> bool {
+        self.links()
+            .range((connection, ChannelId([0; 32]))..)
+            .next()
+            .is_some_and(|((of, _), _)| *of == connection)
     }
 
     /// Marks a channel's link on a connection as active until the guard drops; `None` when it is already.
@@ -294,7 +345,9 @@ async fn respond(
             stream.send.reset();
             drop(stream);
             tracing::debug!(%failure, "refused a link");
-            if shared.failures.count(connection.id()) {
+            // A member may try channels that we left, or never had: whoever names addresses to it (a tracker,
+            // say) must not be able to break the links that are.
+            if !shared.is_members(connection.id()) && shared.failures.count(connection.id()) {
                 connection.close();
                 shared
                     .transport
@@ -323,6 +376,10 @@ async fn run(
     let (identity, peer, address) = (established.peer.identity, connection.peer(), origin.address);
     let (cid, dialled) = (reg.cid, origin.source.is_some());
     let Some(stop) = shared.stop_of(cid) else {
+        return;
+    };
+    let Some(_counted) = shared.enter(cid, connection.id()) else {
+        scope.metrics().kit.dropped("links");
         return;
     };
     let id = LinkId(shared.next_id.fetch_add(1, Ordering::Relaxed));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bitchat_wire::{
     channel::ChannelId,
     event::Event,
+    identity::KeyCache,
     link::{Due, Opener, RENEW_AFTER, Renewal, Role, due, frame_len},
     message,
     proto::{self, link_message::Kind, rekey::Step},
@@ -28,6 +29,9 @@ pub(super) const VERSION: u32 = 1;
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// A member that begs for renewals gets one in so much time, no more.
 const PLEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Signatures verified in one go, at some 50 microseconds each.
+const VERIFY_AT_ONCE: usize = 32;
 
 /// Cuts a stream into frames and opens them.
 pub(super) struct Frames {
@@ -216,6 +220,8 @@ pub(super) struct Reader {
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) wants: mpsc::Sender<proto::Range>,
     pub(super) renew: Arc<Notify>,
+    /// Devices whose events came already.
+    pub(super) devices: KeyCache,
 }
 
 impl Reader {
@@ -264,11 +270,7 @@ impl Reader {
             Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
             Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
             Kind::Events(batch) => Inbound::Events {
-                events: batch
-                    .events
-                    .into_iter()
-                    .map(|event| verify(&self.cid, event))
-                    .collect::<Result<_, _>>()?,
+                events: self.verify_all(batch.events).await?,
                 backfill: batch.backfill,
             },
             Kind::Have(have) => Inbound::Claims {
@@ -285,7 +287,7 @@ impl Reader {
                 a: Some(a),
                 b: Some(b),
             }) => {
-                let pair = (verify(&self.cid, a)?, verify(&self.cid, b)?);
+                let pair = (self.verify(a)?, self.verify(b)?);
                 if !pair.0.forks(&pair.1) {
                     return Err(CloseReason::Protocol("a fork that is none".into()));
                 }
@@ -303,11 +305,32 @@ impl Reader {
             .await
             .map_err(|_| CloseReason::Dropped)
     }
-}
 
-/// Signatures are checked here, on the reader's task, so that links verify in parallel.
-fn verify(cid: &ChannelId, signed: proto::SignedEvent) -> Result<Event, CloseReason> {
-    Event::verify(cid, signed.event, &signed.signature).map_err(protocol)
+    /// Signatures are checked here, on the reader's task, so that links verify in parallel; others get their turn
+    /// in between.
+    async fn verify_all(
+        &mut self,
+        events: Vec<proto::SignedEvent>,
+    ) -> Result<Vec<Event>, CloseReason> {
+        let mut verified = Vec::with_capacity(events.len());
+        for event in events {
+            if verified.len() % VERIFY_AT_ONCE == VERIFY_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            verified.push(self.verify(event)?);
+        }
+        Ok(verified)
+    }
+
+    fn verify(&mut self, signed: proto::SignedEvent) -> Result<Event, CloseReason> {
+        Event::verify_with(
+            &self.cid,
+            signed.event,
+            &signed.signature,
+            &mut self.devices,
+        )
+        .map_err(protocol)
+    }
 }
 
 fn rekey(step: Step) -> Kind {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bitchat_wire::{link::Established, proto};
+use bitchat_wire::{identity::KeyCache, link::Established, proto};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
@@ -152,6 +152,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         events: reg.events.clone(),
         wants,
         renew: Arc::clone(&handle.renew),
+        devices: KeyCache::default(),
     };
     tasks.spawn(reader.run().instrument(span.clone()));
     tasks.spawn(server::run(store, reg.cid, want_queue, backfill).instrument(span));
@@ -161,12 +162,8 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         () = stop.cancelled() => {}
         () = shutdown.cancelled() => {
             handle.close(proto::bye::Reason::Stopping);
-            // The writer says goodbye and ends; the others are dropped with the set.
-            while let Ok(Some(ended)) = tokio::time::timeout(GOODBYE, tasks.join_next()).await {
-                if let Ok(CloseReason::Ours(reason)) = ended {
-                    end = CloseReason::Ours(reason);
-                    break;
-                }
+            if let Some(reason) = goodbye(&mut tasks).await {
+                end = CloseReason::Ours(reason);
             }
         }
         ended = tasks.join_next() => {
@@ -178,7 +175,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
             // We break the link: the peer is told why, if it still listens.
             if matches!(end, CloseReason::Protocol(_)) {
                 handle.close(proto::bye::Reason::Protocol);
-                let _ = tokio::time::timeout(GOODBYE, tasks.join_next()).await;
+                goodbye(&mut tasks).await;
             }
         }
     }
@@ -186,4 +183,17 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
     // The guard reads it when this function returns.
     let _ = word.try_send(end);
     true
+}
+
+/// Waits until the writer has said goodbye; the other tasks may end before it.
+async fn goodbye(tasks: &mut JoinSet<CloseReason>) -> Option<proto::bye::Reason> {
+    let said = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Ok(CloseReason::Ours(reason)) = ended {
+                return Some(reason);
+            }
+        }
+        None
+    };
+    tokio::time::timeout(GOODBYE, said).await.ok().flatten()
 }

@@ -23,7 +23,7 @@ impl Node {
         for record in self.inner.store.channels().await? {
             match ChannelFile::parse(&record.file) {
                 Ok(file) => {
-                    let channel = self.start_channel(file);
+                    let channel = self.start_channel(file, false);
                     self.channel_map().insert(record.cid, channel);
                 }
                 Err(error) => {
@@ -80,12 +80,16 @@ impl Node {
             secret,
         };
         let file = ChannelFile::create(new, &self.inner.identity)?;
-        self.join(file.clone()).await?;
+        self.enter(file.clone(), true).await?;
         Ok(file)
     }
 
     /// Joins a channel; joining again changes nothing but takes over the file's hints.
     pub async fn join(&self, file: ChannelFile) -> Result<ChannelId, NodeError> {
+        self.enter(file, false).await
+    }
+
+    async fn enter(&self, file: ChannelFile, made: bool) -> Result<ChannelId, NodeError> {
         let cid = file.id();
         if file.info().policy != Policy::Open && file.info().owner != self.id() {
             return Err(NodeError::InviteOnly(file.info().name.clone()));
@@ -104,7 +108,7 @@ impl Node {
         if let Some(earlier) = earlier {
             earlier.stop().await;
         }
-        let channel = self.start_channel(file);
+        let channel = self.start_channel(file, made);
         self.channel_map().insert(cid, channel);
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(cid)

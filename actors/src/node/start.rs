@@ -9,7 +9,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::ChannelId,
+    channel::{ChannelFile, ChannelId},
     identity::{DeviceKey, IdentityKey},
     stream::StreamKind,
 };
@@ -37,6 +37,10 @@ const REACHED: usize = 64;
 const LAYER_STOP: Duration = Duration::from_millis(800);
 /// Trackers may take longer: they are told `stopped`.
 const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
+
+/// In a channel made a moment ago there is nobody to be found, while its maker hands the file on (and tells a
+/// tracker that serves only what it knows). Asking too early would mean a refusal, and a long wait after it.
+const MAKERS_PAUSE: Duration = Duration::from_secs(2);
 
 /// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.
 #[derive(Clone)]
@@ -149,7 +153,7 @@ impl NodeBuilder {
             return Err((error.into(), layers));
         }
         let (found, findings) = mpsc::channel(FOUND);
-        let trackers = Trackers::start(transport.port(), &layers.trackers, found);
+        let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
             transport.clone(),
@@ -223,9 +227,12 @@ impl Node {
                             stream,
                         } => links.incoming(connection, stream).await,
                         TransportEvent::Observed { by, address, .. } => observers.add(by, address),
-                        TransportEvent::Closed { peer, .. } => observers.remove(&peer),
+                        TransportEvent::Connected(connection) => {
+                            observers.connected(connection.peer())
+                        }
+                        TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // Dropping a stream of a kind that nobody serves yet resets it.
-                        TransportEvent::Stream { .. } | TransportEvent::Connected(_) => {}
+                        TransportEvent::Stream { .. } => {}
                     }
                 }
             });
@@ -258,7 +265,8 @@ impl Node {
             });
     }
 
-    pub(super) fn start_channel(&self, file: bitchat_wire::channel::ChannelFile) -> Channel {
+    /// `made` now, or joined or opened.
+    pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
         let inner = &self.inner;
         let config = ChannelConfig {
             file,
@@ -270,6 +278,7 @@ impl Node {
             discovery: inner.discovery.clone(),
             transport: inner.transport.clone(),
             events: inner.events.clone(),
+            announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             offline: inner.offline,
             read_marks: inner.read_marks,
         };

@@ -18,23 +18,40 @@ pub(super) const DEATHS: usize = 16;
 /// Peers whose word on our address is kept; the registry has no more connections than some hundreds.
 const OBSERVERS: usize = 1_024;
 
-/// Where peers see us.
+/// Where peers see us. A peer has a say as long as it has a connection; two nodes that dial each other at once
+/// have two for a while.
 #[derive(Default)]
-pub(super) struct Observers(Mutex<HashMap<PeerId, SocketAddr>>);
+pub(super) struct Observers(Mutex<HashMap<PeerId, Observer>>);
+
+#[derive(Default)]
+struct Observer {
+    connections: usize,
+    sees: Option<SocketAddr>,
+}
 
 impl Observers {
-    pub(super) fn add(&self, by: PeerId, address: SocketAddr) {
+    pub(super) fn connected(&self, peer: PeerId) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < OBSERVERS || seen.contains_key(&by) {
-            seen.insert(by, address);
+        if seen.len() < OBSERVERS || seen.contains_key(&peer) {
+            seen.entry(peer).or_default().connections += 1;
         }
     }
 
-    pub(super) fn remove(&self, peer: &PeerId) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(peer);
+    pub(super) fn add(&self, by: PeerId, address: SocketAddr) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(observer) = seen.get_mut(&by) {
+            observer.sees = Some(address);
+        }
+    }
+
+    pub(super) fn closed(&self, peer: &PeerId) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(observer) = seen.get_mut(peer) {
+            observer.connections = observer.connections.saturating_sub(1);
+            if observer.connections == 0 {
+                seen.remove(peer);
+            }
+        }
     }
 
     /// Each address and how many see us there, most first.
@@ -45,11 +62,12 @@ impl Observers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .values()
+            .filter_map(|observer| observer.sees.as_ref())
         {
             *votes.entry(*address).or_insert(0) += 1;
         }
         let mut votes: Vec<_> = votes.into_iter().collect();
-        votes.sort_by(|a, b| b.1.cmp(&a.1));
+        votes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         votes
     }
 }
@@ -106,5 +124,25 @@ impl Node {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_with_two_connections_has_its_say_until_the_last_is_closed() {
+        let (observers, peer) = (Observers::default(), PeerId::random());
+        let address = SocketAddr::from(([192, 0, 2, 1], 4_000));
+        observers.add(peer, address);
+        assert!(observers.votes().is_empty(), "it is not connected");
+        observers.connected(peer);
+        observers.connected(peer);
+        observers.add(peer, address);
+        observers.closed(&peer);
+        assert_eq!(observers.votes(), [(address, 1)]);
+        observers.closed(&peer);
+        assert!(observers.votes().is_empty());
     }
 }

@@ -16,8 +16,8 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use super::{
     Found, TrackerConfig, TrackerStatus, Watch,
     announce::{Announce, Event, Persona},
-    http::Http,
-    reply::{self, Answer, ReplyError},
+    ask::{Answered, Clients},
+    reply::Answer,
     tiers::{Failure, Request, Tiers},
 };
 use crate::kit::{Actor, Inbox, Reply, Scope};
@@ -109,17 +109,17 @@ impl Actor for TrackerActor {
     type Error = String;
 
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
-        let http = Http::new(self.config.is_local)
+        let clients = Clients::new(&self.config)
             .map(Arc::new)
             .map_err(|error| format!("no HTTP client: {error}"))?;
         let known: Vec<Watch> = self.memory.watched().values().cloned().collect();
         for watch in known {
-            self.watch(watch, &http);
+            self.watch(watch, &clients);
         }
         let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            self.launch(&http);
+            self.launch(&clients);
             let due = self.next();
             let sleep = async {
                 match due {
@@ -132,18 +132,18 @@ impl Actor for TrackerActor {
                 () = scope.stop_signal().cancelled() => break,
                 Some(done) = self.requests.join_next() => self.done(
                     done.map_err(|error| format!("a request failed: {error}"))?,
-                    &http,
+                    &clients,
                 ),
                 Some(_) = self.farewells.join_next() => {}
                 message = inbox.recv() => match message {
-                    Some(message) => self.handle(message, &http),
+                    Some(message) => self.handle(message, &clients),
                     None => break,
                 },
-                _ = clock.tick() => self.rotate(&http),
+                _ = clock.tick() => self.rotate(&clients),
                 () = sleep => {}
             }
         }
-        self.farewell(&http).await;
+        self.farewell(&clients).await;
         Ok(())
     }
 }
@@ -165,11 +165,11 @@ impl TrackerActor {
         }
     }
 
-    fn handle(&mut self, message: Msg, http: &Arc<Http>) {
+    fn handle(&mut self, message: Msg, clients: &Arc<Clients>) {
         match message {
             Msg::Watch(watch) => {
                 self.memory.watched().insert(watch.cid, (*watch).clone());
-                self.watch(*watch, http);
+                self.watch(*watch, clients);
             }
             Msg::Unwatch(cid, done) => {
                 self.memory.watched().remove(&cid);
@@ -181,7 +181,7 @@ impl TrackerActor {
                     .into_iter()
                     .flat_map(|mut announced| goodbyes(&mut announced))
                     .collect();
-                self.say_goodbye(farewells, http, Some(done));
+                self.say_goodbye(farewells, clients, Some(done));
             }
             Msg::AnnounceNow(cid) => {
                 let now = now();
@@ -207,7 +207,7 @@ impl TrackerActor {
         }
     }
 
-    fn watch(&mut self, watch: Watch, http: &Arc<Http>) {
+    fn watch(&mut self, watch: Watch, clients: &Arc<Clients>) {
         let cid = watch.cid;
         let mut farewells = Vec::new();
         let mut swarms = Vec::new();
@@ -223,18 +223,18 @@ impl TrackerActor {
         }
         self.channels.insert(cid, Channel { watch, swarms });
         farewells.extend(self.rotate_channel(cid, unix_now()));
-        self.say_goodbye(farewells, http, None);
+        self.say_goodbye(farewells, clients, None);
     }
 
     /// Takes up hashes whose time has come, and leaves those whose time is over.
-    fn rotate(&mut self, http: &Arc<Http>) {
+    fn rotate(&mut self, clients: &Arc<Clients>) {
         let unix = unix_now();
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         let farewells = all
             .into_iter()
             .flat_map(|cid| self.rotate_channel(cid, unix))
             .collect();
-        self.say_goodbye(farewells, http, None);
+        self.say_goodbye(farewells, clients, None);
     }
 
     fn rotate_channel(&mut self, cid: ChannelId, unix: u64) -> Vec<(Swarm, Request)> {
@@ -258,7 +258,11 @@ impl TrackerActor {
                             persona: Persona::new(&mut rng),
                             number: self.swarms,
                         },
-                        tiers: Tiers::new(&channel.watch.tiers, now(), &mut rng),
+                        tiers: Tiers::new(
+                            &channel.watch.tiers,
+                            now().max(channel.watch.not_before),
+                            &mut rng,
+                        ),
                     }
                 });
             channel.swarms.push(announced);
@@ -277,7 +281,7 @@ impl TrackerActor {
     }
 
     /// Starts what is due.
-    fn launch(&mut self, http: &Arc<Http>) {
+    fn launch(&mut self, clients: &Arc<Clients>) {
         let now = now();
         let port = self.memory.port.load(Ordering::Relaxed);
         for announced in self
@@ -290,9 +294,9 @@ impl TrackerActor {
                     break;
                 };
                 let (swarm, limit) = (announced.swarm, self.config.timeout);
-                let (http, found) = (Arc::clone(http), self.found.clone());
+                let (clients, found) = (Arc::clone(clients), self.found.clone());
                 self.requests.spawn(async move {
-                    let result = ask(&http, swarm, &request, port, limit, &found).await;
+                    let result = ask(&clients, swarm, &request, port, limit, &found).await;
                     Done {
                         swarm,
                         request,
@@ -303,7 +307,7 @@ impl TrackerActor {
         }
     }
 
-    fn done(&mut self, done: Done, http: &Arc<Http>) {
+    fn done(&mut self, done: Done, clients: &Arc<Clients>) {
         let Done {
             swarm,
             request,
@@ -337,7 +341,7 @@ impl TrackerActor {
                         tracker_id: answer.tracker_id.or(request.tracker_id),
                         ..request
                     };
-                    self.say_goodbye(vec![(swarm, request)], http, None);
+                    self.say_goodbye(vec![(swarm, request)], clients, None);
                 }
             }
         }
@@ -347,14 +351,14 @@ impl TrackerActor {
     fn say_goodbye(
         &mut self,
         farewells: Vec<(Swarm, Request)>,
-        http: &Arc<Http>,
+        clients: &Arc<Clients>,
         done: Option<Reply<()>>,
     ) {
         if !farewells.is_empty() {
             let port = self.memory.port.load(Ordering::Relaxed);
-            let http = Arc::clone(http);
+            let clients = Arc::clone(clients);
             self.farewells.spawn(async move {
-                send_farewells(&http, farewells, port).await;
+                send_farewells(&clients, farewells, port).await;
                 if let Some(done) = done {
                     // Whoever asked may have gone.
                     let _ = done.send(());
@@ -366,7 +370,7 @@ impl TrackerActor {
     }
 
     /// The last act: everything that knows us is told, as far as two seconds allow.
-    async fn farewell(&mut self, http: &Arc<Http>) {
+    async fn farewell(&mut self, clients: &Arc<Clients>) {
         self.requests.abort_all();
         let farewells: Vec<_> = self
             .channels
@@ -374,7 +378,7 @@ impl TrackerActor {
             .flat_map(|channel| &mut channel.swarms)
             .flat_map(goodbyes)
             .collect();
-        self.say_goodbye(farewells, http, None);
+        self.say_goodbye(farewells, clients, None);
         let all = async { while self.farewells.join_next().await.is_some() {} };
         // What is not said by then stays unsaid: trackers forget us by themselves.
         let _ = timeout(FAREWELL_TIME, all).await;
@@ -390,11 +394,12 @@ fn goodbyes(announced: &mut Announced) -> Vec<(Swarm, Request)> {
         .collect()
 }
 
-async fn send_farewells(http: &Http, farewells: Vec<(Swarm, Request)>, port: u16) {
+async fn send_farewells(clients: &Clients, farewells: Vec<(Swarm, Request)>, port: u16) {
     let all =
         stream::iter(farewells).for_each_concurrent(FAREWELLS, |(swarm, request)| async move {
+            let announce = announce(&swarm, &request, port);
             // Nothing depends on the answer.
-            let _ = http.get(url(&swarm, &request, port), FAREWELL_TIME).await;
+            let _ = clients.ask(&request, announce, FAREWELL_TIME).await;
         });
     let _ = timeout(FAREWELL_TIME, all).await;
 }
@@ -402,32 +407,21 @@ async fn send_farewells(http: &Http, farewells: Vec<(Swarm, Request)>, port: u16
 /// One announce; whom it finds is passed on from here, so that a slow receiver holds up this request's
 /// slot and nothing else.
 async fn ask(
-    http: &Http,
+    clients: &Clients,
     swarm: Swarm,
     request: &Request,
     port: u16,
     limit: Duration,
     found: &mpsc::Sender<Found>,
 ) -> Result<Answer, Failure> {
-    let body = http
-        .get(url(&swarm, request, port), limit)
-        .await
-        .map_err(|error| Failure {
-            text: error.to_string(),
-            retry: None,
-        })?;
-    let answer = reply::parse(&body.bytes).map_err(|error| Failure {
-        text: error.to_string(),
-        retry: match error {
-            ReplyError::Refused { retry, .. } => retry,
-            _ => None,
-        },
-    })?;
+    let Answered { answer, local } = clients
+        .ask(request, announce(&swarm, request, port), limit)
+        .await?;
     if !answer.peers.is_empty() || answer.external.is_some() {
         let news = Found {
             cid: swarm.cid,
             tracker: request.name.clone(),
-            local: body.local,
+            local,
             peers: answer.peers.clone(),
             external: answer.external,
         };
@@ -437,7 +431,7 @@ async fn ask(
     Ok(answer)
 }
 
-fn url(swarm: &Swarm, request: &Request, port: u16) -> url::Url {
+fn announce<'a>(swarm: &'a Swarm, request: &'a Request, port: u16) -> Announce<'a> {
     Announce {
         hash: &swarm.hash.0,
         persona: &swarm.persona,
@@ -445,7 +439,6 @@ fn url(swarm: &Swarm, request: &Request, port: u16) -> url::Url {
         event: request.event,
         tracker_id: request.tracker_id.as_deref(),
     }
-    .url(&request.url)
 }
 
 fn now() -> Instant {

@@ -100,6 +100,25 @@ impl Announce<'_> {
         query
     }
 
+    /// What a UDP tracker is told behind connection id, action and transaction id (BEP 15).
+    pub(super) fn datagram(&self) -> [u8; 82] {
+        let (event, wanted) = match self.event {
+            Event::Regular => (0_u32, WANTED),
+            Event::Started => (2, WANTED),
+            Event::Stopped => (3, 0),
+        };
+        let mut bytes = [0; 82];
+        bytes[..20].copy_from_slice(self.hash);
+        bytes[20..40].copy_from_slice(&self.persona.peer_id);
+        // Nothing downloaded or uploaded, and an address of our own is not claimed: those stay zero.
+        bytes[48..56].copy_from_slice(&LEFT.to_be_bytes());
+        bytes[64..68].copy_from_slice(&event.to_be_bytes());
+        bytes[72..76].copy_from_slice(&self.persona.key.to_be_bytes());
+        bytes[76..80].copy_from_slice(&wanted.to_be_bytes());
+        bytes[80..].copy_from_slice(&self.port.to_be_bytes());
+        bytes
+    }
+
     /// The tracker's URL with the query behind what it has of its own.
     pub(super) fn url(&self, tracker: &url::Url) -> url::Url {
         let mut url = tracker.clone();
@@ -174,6 +193,28 @@ mod tests {
                 "{common}&numwant=0&key=056B15BD&compact=1&supportcrypto=1&event=stopped&trackerid=a%26b%20c"
             )
         );
+    }
+
+    #[test]
+    fn datagrams_byte_for_byte() {
+        let started = announce(Event::Started, None).datagram();
+        assert_eq!(started[..20], HASH);
+        assert_eq!(&started[20..40], b"-TR4130-eca5j3r51ax5");
+        let rest = concat!(
+            "0000000000000000",
+            "7fffffffffffffff",
+            "0000000000000000",
+            "00000002",
+            "00000000",
+            "056b15bd",
+            "00000050",
+            "c8d5"
+        );
+        assert_eq!(hex::encode(&started[40..]), rest);
+        let regular = announce(Event::Regular, Some(b"not for UDP")).datagram();
+        assert_eq!(regular[64..68], [0; 4]);
+        let stopped = announce(Event::Stopped, None).datagram();
+        assert_eq!((stopped[67], &stopped[76..80]), (3, &[0; 4][..]));
     }
 
     #[test]

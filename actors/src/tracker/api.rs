@@ -13,7 +13,10 @@ use super::{
     actor::{Memory, Msg, TrackerActor},
     network,
 };
-use crate::kit::{Addr, Scope};
+use crate::{
+    kit::{Addr, Scope},
+    transport::Udp,
+};
 
 /// Commands that wait for the actor, which handles each in microseconds.
 const MAILBOX: usize = 64;
@@ -29,6 +32,8 @@ pub struct Watch {
     pub tiers: Vec<Vec<String>>,
     /// Makes the rendezvous hashes (they change daily).
     pub keys: EpochKeys,
+    /// Nothing is announced earlier: there is nobody to be found in a channel made a moment ago.
+    pub not_before: Instant,
 }
 
 /// The state of one tracker for one channel.
@@ -84,16 +89,19 @@ pub struct TrackerConfig {
     pub port: u16,
     /// How long a tracker may take for everything, redirects and the last byte included.
     pub timeout: Duration,
+    /// The node's UDP port; without it UDP trackers are not asked.
+    pub udp: Option<Udp>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
     pub is_local: fn(IpAddr) -> bool,
 }
 
 impl TrackerConfig {
-    /// 30 s a request, and the real border of local networks ([`network::is_local`]).
+    /// 30 s a request, no UDP, and the real border of local networks ([`network::is_local`]).
     pub fn new(port: u16) -> Self {
         Self {
             port,
             timeout: REQUEST_TIMEOUT,
+            udp: None,
             is_local: network::is_local,
         }
     }
@@ -106,9 +114,13 @@ pub struct Trackers {
 }
 
 impl Trackers {
-    /// Starts the actor in `scope`. `port` is announced.
-    pub fn start(port: u16, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
-        Self::start_with(TrackerConfig::new(port), scope, found)
+    /// Starts the actor in `scope`. `port` is announced; UDP trackers are asked from `udp`.
+    pub fn start(port: u16, udp: Udp, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+        let config = TrackerConfig {
+            udp: Some(udp),
+            ..TrackerConfig::new(port)
+        };
+        Self::start_with(config, scope, found)
     }
 
     /// As [`Trackers::start`], with everything configured.

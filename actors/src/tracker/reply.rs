@@ -151,8 +151,12 @@ fn number(raw: &[u8]) -> Option<i64> {
 
 /// A pause in seconds; one that is not positive is none.
 fn seconds(raw: &[u8]) -> Option<Duration> {
-    let seconds = u64::try_from(number(raw)?).ok().filter(|&s| s > 0)?;
-    Some(Duration::from_secs(seconds).min(MAX_PAUSE))
+    pause(u64::try_from(number(raw)?).ok()?)
+}
+
+/// So many seconds, if any, and not more than a day.
+pub(super) fn pause(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(MAX_PAUSE))
 }
 
 /// Minutes as a number, or as a string, or `never` (BEP 31).
@@ -174,7 +178,7 @@ fn keep(peers: &mut Vec<SocketAddr>, ip: IpAddr, port: u16) {
 }
 
 /// Six bytes a peer (BEP 23). A rest that is too short is passed over.
-fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
+pub(super) fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     for &[a, b, c, d, high, low] in bytes.as_chunks::<6>().0 {
         let port = u16::from_be_bytes([high, low]);
         keep(peers, Ipv4Addr::new(a, b, c, d).into(), port);
@@ -182,7 +186,7 @@ fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
 }
 
 /// Eighteen bytes a peer (BEP 7).
-fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
+pub(super) fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     for &[ref ip @ .., high, low] in bytes.as_chunks::<18>().0 {
         let ip: [u8; 16] = *ip;
         keep(

@@ -425,8 +425,9 @@ fn served(name: &str) -> Result<url::Url, &'static str> {
     let url = url::Url::parse(name).map_err(|_| "is not a URL: not used")?;
     match url.scheme() {
         "http" | "https" if url.host().is_some() => Ok(url),
-        "udp" => Err("UDP trackers are not served by this version: not used"),
-        _ => Err("is neither an http nor an https URL: not used"),
+        "udp" if url.host().is_some() && url.port().is_some_and(|port| port != 0) => Ok(url),
+        "udp" => Err("names no host or no port: not used"),
+        _ => Err("is no http, https or udp URL: not used"),
     }
 }
 

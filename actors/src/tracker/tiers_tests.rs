@@ -259,7 +259,7 @@ fn replacing_keeps_what_stays_and_leaves_what_goes() {
 fn says_what_it_does_not_serve() {
     let long = format!("http://{}/announce", "x".repeat(MAX_URL));
     let names = [
-        "udp://t:1/announce",
+        "udp://t/announce",
         "wss://t/announce",
         "nonsense",
         "http://",

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, Stream,
+    Connection, Stream, Udp,
     addr::is_dialable,
     handshake::HANDSHAKE_TIMEOUT,
     metrics::Metrics,
@@ -161,6 +161,11 @@ impl Transport {
     /// The port of all sockets.
     pub fn port(&self) -> u16 {
         self.shared.local.first().map_or(0, SocketAddr::port)
+    }
+
+    /// The UDP port that QUIC shares with trackers, DHT and punches.
+    pub fn udp(&self) -> Udp {
+        self.shared.udp.clone()
     }
 
     /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bitchat_wire::link::TlsSide;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
+use super::Class;
 use crate::kit;
 
 type Label = [(&'static str, &'static str); 1];
@@ -15,6 +16,8 @@ pub(super) struct Metrics {
     connections: Family<Label, Gauge>,
     dials: Family<Label, Counter>,
     incoming: Family<Label, Counter>,
+    datagrams: Family<Label, Counter>,
+    datagrams_dropped: Family<Label, Counter>,
     /// Bytes of streams.
     pub(super) traffic: Arc<Traffic>,
 }
@@ -57,6 +60,16 @@ impl Metrics {
                 own.incoming.clone(),
             );
             registry.register(
+                "transport_datagrams",
+                "Datagrams on the shared port that are not QUIC, by what they are",
+                own.datagrams.clone(),
+            );
+            registry.register(
+                "transport_datagrams_dropped",
+                "Of them, those whose reader was too slow",
+                own.datagrams_dropped.clone(),
+            );
+            registry.register(
                 "transport_sent_bytes",
                 "Bytes written to streams",
                 own.traffic.sent.clone(),
@@ -85,8 +98,29 @@ impl Metrics {
         self.dials.get_or_create(&[("result", result)]).inc();
     }
 
+    /// A datagram came that is not QUIC.
+    pub(super) fn datagram(&self, class: Class) {
+        self.datagrams.get_or_create(&label(class)).inc();
+    }
+
+    /// It found its reader's queue full.
+    pub(super) fn datagram_dropped(&self, class: Class) {
+        self.datagrams_dropped.get_or_create(&label(class)).inc();
+    }
+
     /// A stranger's handshake was judged, or ended.
     pub(super) fn incoming(&self, end: &'static str) {
         self.incoming.get_or_create(&[("end", end)]).inc();
     }
+}
+
+fn label(class: Class) -> Label {
+    let class = match class {
+        Class::Quic => "quic",
+        Class::Krpc => "krpc",
+        Class::TrackerReply => "tracker",
+        Class::Punch => "punch",
+        Class::Junk => "junk",
+    };
+    [("class", class)]
 }

@@ -14,6 +14,7 @@ mod admission;
 mod api;
 mod connection;
 mod control;
+mod demux;
 mod handshake;
 mod ledger;
 mod metrics;
@@ -25,8 +26,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod udp;
 
 pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
 pub use connection::Connection;
+pub use demux::{Class, PUNCH_LEN, classify};
 pub use stream::{RecvHalf, SendHalf, Stream};
+pub use udp::{Datagram, Udp};

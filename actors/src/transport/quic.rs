@@ -9,7 +9,7 @@ use std::{
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Runtime, VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, Runtime, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
@@ -96,7 +96,7 @@ fn server_config(tls: &Tls) -> io::Result<quinn::ServerConfig> {
 pub(super) fn endpoint(
     tls: &Tls,
     reset_key: &[u8; 64],
-    socket: UdpSocket,
+    socket: Arc<dyn AsyncUdpSocket>,
     runtime: Arc<dyn Runtime>,
 ) -> io::Result<Endpoint> {
     let ip = socket.local_addr()?.ip();
@@ -110,8 +110,6 @@ pub(super) fn endpoint(
                 key: cid_key.clone(),
             })
         });
-    // Whoever shares the port (DHT, trackers, punches) will wrap this socket, and nothing else changes.
-    let socket = runtime.wrap_udp_socket(socket)?;
     Endpoint::new_with_abstract_socket(config, Some(server_config(tls)?), socket, runtime)
 }
 

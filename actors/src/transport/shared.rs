@@ -11,7 +11,7 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
-use quinn::Endpoint;
+use quinn::{Endpoint, Runtime};
 use tokio::sync::mpsc;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     runtime::Counted,
     stream::CODE,
     tls::Tls,
+    udp::{SharedSocket, Sorter, Udp},
 };
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) events: mpsc::Sender<TransportEvent>,
     pub(super) metrics: Metrics,
+    /// What leaves the sockets beside QUIC, and what comes.
+    pub(super) udp: Udp,
+    #[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
+    pub(super) sorter: Arc<Sorter>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
@@ -55,11 +60,17 @@ impl Shared {
         };
         let tls = Tls::new().map_err(io::Error::other)?;
         let runtime = Counted::default();
+        let sorter = Arc::new(Sorter::new(metrics.clone()));
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
+        let mut sockets = Vec::with_capacity(ips.len());
         for socket in quic::bind(&ips, config.port, config.port_is_wish)? {
-            local.push(socket.local_addr()?);
+            let address = socket.local_addr()?;
+            local.push(address);
             let runtime = Arc::new(runtime.clone());
+            let socket = runtime.wrap_udp_socket(socket)?;
+            let socket = Arc::new(SharedSocket::new(socket, Arc::clone(&sorter)));
+            sockets.push((address, Arc::downgrade(&socket)));
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
         Ok(Self {
@@ -69,6 +80,8 @@ impl Shared {
             ledger: Ledger::default(),
             events,
             metrics,
+            udp: Udp::new(sockets, Arc::clone(&sorter)),
+            sorter,
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
+    http::{StatusCode, header},
     middleware::{self, Next},
     response::Response,
     routing::{MethodRouter, get, post},
@@ -99,7 +100,7 @@ pub fn guarded(router: Router, guard: auth::Guard) -> Router {
         .fallback(async || reply::Error::not_found("no such path: /v1/openapi.json lists them all"))
         .method_not_allowed_fallback(async || {
             reply::Error(
-                axum::http::StatusCode::METHOD_NOT_ALLOWED,
+                StatusCode::METHOD_NOT_ALLOWED,
                 Failure::new("bad_request", "that path does not take that method"),
             )
         })
@@ -112,10 +113,22 @@ pub fn guarded(router: Router, guard: auth::Guard) -> Router {
 }
 
 async fn patience(request: Request, next: Next) -> Result<Response, reply::Error> {
+    // Said to be too large: refused before any of it is waited for.
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_CAP as u64) {
+        return Err(reply::Error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::new("too_large", "the body is larger than any request needs"),
+        ));
+    }
     match tokio::time::timeout(PATIENCE, next.run(request)).await {
         Ok(response) => Ok(response),
         Err(_) => Err(reply::Error(
-            axum::http::StatusCode::REQUEST_TIMEOUT,
+            StatusCode::REQUEST_TIMEOUT,
             Failure::new("timeout", "the request took too long"),
         )),
     }

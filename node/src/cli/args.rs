@@ -267,7 +267,8 @@ pub struct Create {
 
 /// How a channel is exported.
 #[derive(Debug, Args)]
-#[group(id = "form", required = true, multiple = false, args = ["out", "link", "qr"])]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("form").required(true).args(["out", "link", "qr"]))]
 pub struct Export {
     /// The channel's name, or a prefix of its id
     #[arg(value_name = "CH")]

@@ -19,7 +19,7 @@ pub use body::{
 use crate::{
     channel::ChannelId,
     crypto,
-    identity::{Certificate, DeviceId, DeviceKey, IdentityId},
+    identity::{Certificate, DeviceId, DeviceKey, IdentityId, KeyCache},
 };
 
 /// The largest body, in bytes.
@@ -125,8 +125,11 @@ impl EventHeader {
         out.extend_from_slice(&self.wall_ms.to_be_bytes());
     }
 
-    /// Reads and checks the header of E, and the length of the body behind it.
-    fn read(raw: &[u8]) -> Result<Self, EventError> {
+    /// Reads and checks the header of E, and the length of the body behind it; `key` makes the device's id of its bytes.
+    fn read(
+        raw: &[u8],
+        key: impl FnOnce([u8; 32]) -> Result<DeviceId, EventError>,
+    ) -> Result<Self, EventError> {
         if raw.len() > HEADER_LEN + MAX_BODY {
             return Err(EventError::BadLength(raw.len()));
         }
@@ -151,10 +154,9 @@ impl EventHeader {
         if (seq == 0) != (prev == EventId::ZERO) {
             return Err(EventError::BadPrev);
         }
-        let device = DeviceId::from_bytes(&device).map_err(|_| EventError::BadDevice)?;
         Ok(Self {
             epoch,
-            device,
+            device: key(device)?,
             seq,
             prev,
             lamport,
@@ -214,20 +216,44 @@ impl Event {
 
     /// Decodes `raw` (= E) and checks the signature, `seq 0 <=> prev zero`, seq and lamport < 2^56 and sizes; for seq 0 also the body's certificate.
     pub fn verify(cid: &ChannelId, raw: Bytes, signature: &[u8]) -> Result<Self, EventError> {
-        let event = Self::from_store(cid, raw, signature)?;
-        event
-            .header
-            .device
-            .verify(SIGNATURE_LABEL, &[&cid.0, &event.raw], &event.signature)
-            .map_err(|_| EventError::BadSignature)?;
+        Self::verify_with(cid, raw, signature, &mut KeyCache::default())
+    }
+
+    /// As [`Event::verify`], for many events of few devices: a device's key is checked once. Signatures are checked
+    /// as strictly, each one.
+    pub fn verify_with(
+        cid: &ChannelId,
+        raw: Bytes,
+        signature: &[u8],
+        keys: &mut KeyCache,
+    ) -> Result<Self, EventError> {
+        let check = |key| keys.check(key).map_err(|_| EventError::BadDevice);
+        let event = Self::decode(cid, raw, signature, check)?;
+        keys.verify(
+            &event.header.device,
+            SIGNATURE_LABEL,
+            &[&cid.0, &event.raw],
+            &event.signature,
+        )
+        .map_err(|_| EventError::BadSignature)?;
         event.check_genesis()?;
         Ok(event)
     }
 
-    /// Decodes what the own store kept, without checking the signature again.
+    /// Decodes what the own store kept, which was verified before: neither the signature nor the device's key is
+    /// checked again.
     pub fn from_store(cid: &ChannelId, raw: Bytes, signature: &[u8]) -> Result<Self, EventError> {
+        Self::decode(cid, raw, signature, |key| Ok(DeviceId::checked_before(key)))
+    }
+
+    fn decode(
+        cid: &ChannelId,
+        raw: Bytes,
+        signature: &[u8],
+        key: impl FnOnce([u8; 32]) -> Result<DeviceId, EventError>,
+    ) -> Result<Self, EventError> {
         let signature = signature.try_into().map_err(|_| EventError::BadSignature)?;
-        let header = EventHeader::read(&raw)?;
+        let header = EventHeader::read(&raw, key)?;
         let id = EventId::of(cid, &raw);
         Ok(Self {
             header,

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod life;
+mod port;
 mod restart;
 mod together;
 
@@ -98,18 +99,22 @@ impl Node {
     }
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it takes milliseconds")
+#[track_caller]
+fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        tokio::time::timeout(PATIENCE, future)
+            .await
+            .unwrap_or_else(|_| panic!("it takes milliseconds, at {caller}"))
+    }
 }
 
 /// Waits for something that nothing announces.
-async fn until(what: impl AsyncFn() -> bool) {
-    within(async {
+#[track_caller]
+fn until(what: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
+    within(async move {
         while !what().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
-    .await;
 }

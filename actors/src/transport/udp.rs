@@ -1,0 +1,280 @@
+//! One UDP socket for all that speaks UDP: QUIC reads from it, and whatever is not QUIC goes to whoever asked for it
+//! (`docs/PROTOCOL.md`, one port).
+//!
+//! quinn polls the socket, with its batches and segmentation offload as before; this wrapper sorts what came, and
+//! never waits: a reader that is slower than the network loses datagrams, as UDP does, and they are counted.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use quinn::{
+    AsyncUdpSocket, UdpPoller,
+    udp::{RecvMeta, Transmit},
+};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    demux::{Class, compact},
+    metrics::Metrics,
+};
+
+/// Datagrams of one class that wait for their reader: a burst of the DHT, at most 16 MiB if all were of the largest size.
+const WAITING: usize = 256;
+
+/// Where a datagram came from, and what it says.
+pub type Datagram = (SocketAddr, Bytes);
+
+/// Who reads what is not QUIC, and whose QUIC packets are waited for; shared by all sockets of a transport.
+pub(super) struct Sorter {
+    readers: Mutex<HashMap<Class, mpsc::Sender<Datagram>>>,
+    awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
+    /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
+    awaiting: AtomicUsize,
+    metrics: Metrics,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sorter {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self {
+            readers: Mutex::default(),
+            awaited: Mutex::default(),
+            awaiting: AtomicUsize::new(0),
+            metrics,
+        }
+    }
+
+    fn subscribe(&self, class: Class) -> mpsc::Receiver<Datagram> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        lock(&self.readers).insert(class, sender);
+        receiver
+    }
+
+    fn hand_out(&self, class: Class, from: SocketAddr, bytes: &[u8]) {
+        self.metrics.datagram(class);
+        let mut readers = lock(&self.readers);
+        let Some(reader) = readers.get(&class) else {
+            return;
+        };
+        let closed = match reader.try_reserve() {
+            Ok(room) => {
+                room.send((canonical(from), Bytes::copy_from_slice(bytes)));
+                false
+            }
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.metrics.datagram_dropped(class);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => true,
+        };
+        if closed {
+            readers.remove(&class);
+        }
+    }
+
+    #[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
+    /// Notices the first QUIC packets from an address for as long as the guard lives.
+    pub(super) fn expect(self: &Arc<Self>, from: SocketAddr) -> Expected {
+        let came = Arc::new(Notify::new());
+        let mut awaited = lock(&self.awaited);
+        awaited.entry(from).or_default().push(Arc::clone(&came));
+        self.awaiting.store(awaited.len(), Ordering::Relaxed);
+        drop(awaited);
+        Expected {
+            sorter: Arc::clone(self),
+            from,
+            came,
+        }
+    }
+
+    fn quic_came(&self, from: SocketAddr) {
+        if self.awaiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(waiting) = lock(&self.awaited).get(&canonical(from)) {
+            waiting.iter().for_each(|came| came.notify_one());
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
+/// A wait for the first QUIC packet from an address.
+pub(super) struct Expected {
+    sorter: Arc<Sorter>,
+    from: SocketAddr,
+    came: Arc<Notify>,
+}
+
+#[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
+impl Expected {
+    /// Waits until one has come; at once if one came since the beginning. Cancel-safe, and for one waiter.
+    pub(super) async fn packet(&self) {
+        self.came.notified().await;
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut awaited = lock(&self.sorter.awaited);
+        if let Some(waiting) = awaited.get_mut(&self.from) {
+            waiting.retain(|came| !Arc::ptr_eq(came, &self.came));
+            if waiting.is_empty() {
+                awaited.remove(&self.from);
+            }
+        }
+        self.sorter.awaiting.store(awaited.len(), Ordering::Relaxed);
+    }
+}
+
+/// The socket as quinn sees it: nothing but QUIC comes out of it.
+pub(super) struct SharedSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    sorter: Arc<Sorter>,
+}
+
+impl SharedSocket {
+    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, sorter: Arc<Sorter>) -> Self {
+        Self { inner, sorter }
+    }
+}
+
+impl fmt::Debug for SharedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedSocket({:?})", self.inner.local_addr().ok())
+    }
+}
+
+impl AsyncUdpSocket for SharedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.inner).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = std::task::ready!(self.inner.poll_recv(cx, bufs, meta))?;
+        for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(received) {
+            // What is left empty is passed over by quinn, which counts it as work: a flood cannot hold its task.
+            let other = |class, bytes: &[u8]| self.sorter.hand_out(class, meta.addr, bytes);
+            let kept = compact(buffer, meta.len, meta.stride, other);
+            meta.len = kept;
+            if kept != 0 {
+                self.sorter.quic_came(meta.addr);
+            }
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+/// The node's one UDP port, for others than QUIC: trackers, DHT, punches. Cheap to clone; does not keep the sockets open.
+#[derive(Clone)]
+pub struct Udp {
+    sockets: Arc<[(SocketAddr, Weak<SharedSocket>)]>,
+    sorter: Arc<Sorter>,
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.sockets.iter().map(|(local, _)| local))
+            .finish()
+    }
+}
+
+impl Udp {
+    pub(super) fn new(
+        sockets: impl IntoIterator<Item = (SocketAddr, Weak<SharedSocket>)>,
+        sorter: Arc<Sorter>,
+    ) -> Self {
+        Self {
+            sockets: sockets.into_iter().collect(),
+            sorter,
+        }
+    }
+
+    /// Whether there is a socket for addresses of that kind.
+    pub fn reaches(&self, ipv6: bool) -> bool {
+        self.sockets
+            .iter()
+            .any(|(local, _)| local.is_ipv6() == ipv6)
+    }
+
+    /// Sends one datagram from the port that all others leave from; the first socket of that family sends it. Waits
+    /// while the kernel's buffer is full. Fails without such a socket (`Unsupported`), after the transport has
+    /// stopped (`NotConnected`), and with what the kernel says. Cancel-safe: then nothing was sent.
+    pub async fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let to = canonical(to);
+        let (_, socket) = self
+            .sockets
+            .iter()
+            .find(|(local, _)| local.is_ipv6() == to.is_ipv6())
+            .ok_or(io::ErrorKind::Unsupported)?;
+        let socket = socket.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: datagram,
+            segment_size: None,
+            src_ip: None,
+        };
+        let mut poller = None;
+        loop {
+            match socket.try_send(&transmit) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let poller =
+                        poller.get_or_insert_with(|| Arc::clone(&socket).create_io_poller());
+                    poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
+                }
+                end => return end,
+            }
+        }
+    }
+
+    /// What comes of one class from now on, of all sockets. One reader a class: a later one replaces it. At most 256
+    /// datagrams wait; those beyond are lost and counted. [`Class::Quic`] is quinn's alone: nothing comes of it.
+    pub fn subscribe(&self, class: Class) -> mpsc::Receiver<Datagram> {
+        self.sorter.subscribe(class)
+    }
+}

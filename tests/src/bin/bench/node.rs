@@ -1,0 +1,72 @@
+//! Nodes within the benchmark's own process.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use bitchat_actors::{
+    channel::Mesh,
+    node::{ChannelRequest, Node, NodeBuilder},
+};
+use bitchat_wire::{
+    channel::{ChannelFile, ChannelId, Policy},
+    identity::IdentityKey,
+};
+
+/// A node on loopback with a database of its own.
+pub(crate) async fn start(folder: &Path, name: &str) -> Result<Node> {
+    let mut builder = NodeBuilder::new(
+        folder.join(format!("{name}.db")),
+        IdentityKey::generate(&mut rand::rng()),
+    );
+    name.clone_into(&mut builder.name);
+    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    Ok(builder.start().await?)
+}
+
+/// Makes a channel without trackers.
+pub(crate) async fn channel(node: &Node) -> Result<ChannelFile> {
+    let request = ChannelRequest {
+        name: "bench".into(),
+        policy: Policy::Open,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+    };
+    Ok(node.create_channel(request).await?)
+}
+
+/// Where a node listens.
+pub(crate) fn address(node: &Node) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
+}
+
+/// Waits until a node is linked with `members - 1` others.
+pub(crate) async fn full(node: &Node, cid: ChannelId, members: usize) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let summary = node.channel(cid).await?.summary;
+        if summary.mesh == Mesh::Full && summary.online >= members {
+            return Ok(());
+        }
+        ensure!(
+            begin.elapsed() < Duration::from_secs(120),
+            "no full mesh: {summary:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until a node's store has reached a position.
+pub(crate) async fn position(node: &Node, position: u64) -> Result<()> {
+    let mut events = node.subscribe();
+    loop {
+        if node.last_position().await? >= position {
+            return Ok(());
+        }
+        // Lagging behind is news, too.
+        let _ = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+    }
+}
