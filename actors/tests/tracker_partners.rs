@@ -70,7 +70,7 @@ impl Member {
     }
 
     /// Whether the tracker answers well.
-    async fn is_served(self, url: &str) -> bool {
+    async fn serves(self, url: &str) -> bool {
         let served = self.answered(url).await.state == TrackerState::Working;
         self.stop().await;
         served
@@ -269,7 +269,7 @@ async fn opentracker_over_http_and_udp() {
     // It reads the list of hashes a little later.
     let first = format!("http://127.0.0.1:{port}/announce");
     let begin = Instant::now();
-    while !Member::start(V4).await.is_served(&first).await {
+    while !Member::start(V4).await.serves(&first).await {
         assert!(begin.elapsed() < PATIENCE, "opentracker refuses");
     }
     for (scheme, path) in [("http", "/announce"), ("udp", ""), ("udp", "/announce")] {

@@ -58,7 +58,7 @@ impl Node {
         };
         let transport = Transport::start(config, &scopes[2], events).await.unwrap();
         let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start(transport.port(), &scopes[1], sender);
+        let trackers = Trackers::start(transport.port(), transport.udp(), &scopes[1], sender);
         let (sender, reached) = mpsc::channel(8);
         let discovery = Discovery::start(
             transport.clone(),

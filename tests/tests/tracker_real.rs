@@ -9,7 +9,7 @@ use std::{
 
 use bitchat_actors::{
     kit::{Metrics, Scope},
-    tracker::{Found, TrackerState, Trackers, Watch},
+    tracker::{Found, TrackerConfig, TrackerState, Trackers, Watch},
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::channel::{ChannelId, EpochKeys};
@@ -44,7 +44,7 @@ impl Announcer {
     fn start(port: u16) -> Self {
         let (scope, _deaths) = Scope::new(Metrics::default());
         let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start(port, &scope, sender);
+        let trackers = Trackers::start_with(TrackerConfig::new(port), &scope, sender);
         Self {
             trackers,
             found,

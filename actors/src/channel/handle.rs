@@ -20,7 +20,7 @@ use super::{
 use crate::{
     discovery::{Discovery, Wanted},
     kit::{Addr, Scope},
-    link::{Accept, Links, LocalDevice},
+    link::{Accept, LinkHandle, Links, LocalDevice},
     store::{LogEntry, Store},
     transport::Transport,
 };
@@ -132,6 +132,14 @@ impl Channel {
     /// The members, oneself first.
     pub async fn members(&self) -> Result<Vec<MemberView>, ChannelError> {
         Ok(self.snapshot().await?.members)
+    }
+
+    /// The links of this moment.
+    pub async fn links(&self) -> Result<Vec<LinkHandle>, ChannelError> {
+        self.addr
+            .ask(Command::Links)
+            .await
+            .map_err(|_| ChannelError::Gone)
     }
 
     /// The state of the channel at this moment.

@@ -64,6 +64,11 @@ pub(super) struct Candidate {
 type Rank = (bool, bool, u32, u8);
 
 impl Candidate {
+    /// The user says that a member is there, or one was.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.successes > 0 || matches!(self.source, Source::Hand | Source::Cache)
+    }
+
     fn new(source: Source, expected: Option<PeerId>, now: Instant, at: Instant) -> Self {
         Self {
             source,

@@ -147,7 +147,7 @@ impl State {
                 }
             }
             Event::Hint(cid, hint) => self.hint(cid, &hint, now),
-            Event::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, &mut effects),
+            Event::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, rng, &mut effects),
             Event::Dialled(address, result) => {
                 self.dialled(address, &result, now, rng, &mut effects)
             }
@@ -253,6 +253,7 @@ impl State {
         cid: ChannelId,
         outcome: &Outcome,
         now: Instant,
+        rng: &mut impl Rng,
         effects: &mut Vec<Effect>,
     ) {
         let Some(channel) = self.channels.get_mut(&cid) else {
@@ -274,11 +275,15 @@ impl State {
             }
             Outcome::Stranger { address } => {
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                let linked = book
-                    .candidates
-                    .get(&address)
-                    .is_some_and(|candidate| matches!(candidate.phase, Phase::Linked(_)));
-                if !linked {
+                let candidate = book.candidates.get(&address);
+                let is = |fits: fn(&Candidate) -> bool| candidate.is_some_and(fits);
+                if is(|candidate| matches!(candidate.phase, Phase::Linked(_))) {
+                    return;
+                }
+                // A member that has only just started refuses us as a stranger would.
+                if is(Candidate::is_trusted) {
+                    book.failed(address, now, rng.random());
+                } else {
                     book.shun(address, now);
                 }
             }

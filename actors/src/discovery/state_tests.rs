@@ -296,6 +296,26 @@ fn another_peer_than_a_member_said_uses_up_its_word_only() {
 }
 
 #[test]
+fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
+    let mut bench = Bench::new(1);
+    let hint = Hint {
+        peer: None,
+        addresses: vec![address(2)],
+        source: Source::Hand,
+        local: true,
+    };
+    assert_eq!(bench.on(Event::Hint(CID, hint)), [dial(address(2))]);
+    bench.on(Event::Dialled(address(2), Ok(peer(2))));
+    bench.on(Event::Outcome(
+        CID,
+        Outcome::Stranger {
+            address: address(2),
+        },
+    ));
+    assert_eq!(bench.wait(2 * SECOND).unwrap().1, [dial(address(2))]);
+}
+
+#[test]
 fn strangers_and_we_ourselves_are_left_alone() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);

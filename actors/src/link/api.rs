@@ -7,18 +7,20 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use bitchat_wire::{
     channel::{ChannelId, EpochKeys},
     event::Event,
     identity::{Certificate, DeviceKey, IdentityId},
-    proto,
+    message,
+    proto::{self, link_message::Kind},
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::Acks;
+use super::{Acks, pings::Pings};
 use crate::{discovery::Source, transport::Connection};
 
 /// A link's number within this run.
@@ -168,6 +170,7 @@ pub struct LinkHandle {
     pub(super) taken: Arc<AtomicUsize>,
     pub(super) close: watch::Sender<Option<proto::bye::Reason>>,
     pub(super) renew: Arc<Notify>,
+    pub(super) pings: Arc<Pings>,
     pub(super) connection: Connection,
 }
 
@@ -207,6 +210,16 @@ impl LinkHandle {
             }
             first
         });
+    }
+
+    /// The time from here to the member's reader and back; `None` when the link ends first, or has no room now.
+    pub async fn ping(&self) -> Option<Duration> {
+        let begin = Instant::now();
+        let (nonce, answered) = self.pings.begin();
+        let ping = message::encode(Kind::Ping(proto::Ping { nonce }));
+        self.live.try_send(ping.into()).ok()?;
+        answered.await.ok()?;
+        Some(begin.elapsed())
     }
 
     /// Renews the keys now rather than when they are due.

@@ -12,6 +12,7 @@ mod api;
 mod guards;
 mod handshake;
 mod hub;
+mod pings;
 mod reader;
 mod server;
 mod session;
@@ -23,3 +24,6 @@ pub use api::{
 };
 pub use hub::Links;
 pub use writer::LINK_MAILBOX;
+
+/// The protocol version that we speak.
+const VERSION: u32 = 1;

@@ -18,13 +18,12 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Inbound, LinkEvent, LinkId, LocalDevice,
+    CloseReason, Inbound, LinkEvent, LinkId, LocalDevice, VERSION,
+    pings::Pings,
     writer::{Control, Usage},
 };
 use crate::transport::RecvHalf;
 
-/// The protocol version that we speak.
-pub(super) const VERSION: u32 = 1;
 /// The first frame comes right behind the handshake.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// A member that begs for renewals gets one in so much time, no more.
@@ -220,6 +219,7 @@ pub(super) struct Reader {
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) wants: mpsc::Sender<proto::Range>,
     pub(super) renew: Arc<Notify>,
+    pub(super) pings: Arc<Pings>,
     /// Devices whose events came already.
     pub(super) devices: KeyCache,
 }
@@ -294,7 +294,11 @@ impl Reader {
                 Inbound::Fork(Box::new(pair))
             }
             Kind::Typing(_) => Inbound::Typing,
-            // Pongs, and kinds that this version does not use yet.
+            Kind::Pong(proto::Pong { nonce }) => {
+                self.pings.end(nonce);
+                return Ok(());
+            }
+            // Kinds that this version does not use yet.
             _ => return Ok(()),
         };
         self.events

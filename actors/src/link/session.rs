@@ -88,6 +88,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         taken: Arc::new(AtomicUsize::new(0)),
         close,
         renew: Arc::new(Notify::new()),
+        pings: Arc::default(),
         connection: connection.clone(),
     };
 
@@ -152,6 +153,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         events: reg.events.clone(),
         wants,
         renew: Arc::clone(&handle.renew),
+        pings: Arc::clone(&handle.pings),
         devices: KeyCache::default(),
     };
     tasks.spawn(reader.run().instrument(span.clone()));

@@ -82,7 +82,7 @@ impl Writer {
     async fn work(&mut self, agent: String) -> Result<proto::bye::Reason, String> {
         let mut buffer = Vec::with_capacity(4 * 1024);
         let hello = proto::Hello {
-            versions: vec![super::reader::VERSION],
+            versions: vec![super::VERSION],
             agent,
             listen_port: 0,
         };

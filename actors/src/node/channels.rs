@@ -15,6 +15,7 @@ use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, Nod
 use crate::{
     channel::{Channel, EventView, MemberView},
     discovery::DiscoveryStatus,
+    link::LinkHandle,
     store::{ChannelRecord, LogEntry, PageQuery, StoreError},
 };
 
@@ -109,7 +110,9 @@ impl Node {
             earlier.stop().await;
         }
         let channel = self.start_channel(file, made);
-        self.channel_map().insert(cid, channel);
+        self.channel_map().insert(cid, channel.clone());
+        // It answers once members may link; one that cannot start says so by its trouble.
+        let _ = channel.snapshot().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(cid)
     }
@@ -258,6 +261,11 @@ impl Node {
     /// The newest position.
     pub async fn last_position(&self) -> Result<u64, NodeError> {
         Ok(self.inner.store.last_position().await?)
+    }
+
+    /// The links of this moment, for measuring.
+    pub async fn links(&self, cid: ChannelId) -> Result<Vec<LinkHandle>, NodeError> {
+        Ok(self.get(cid)?.links().await?)
     }
 
     /// The members, oneself first.

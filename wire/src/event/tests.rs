@@ -443,3 +443,63 @@ fn two_events_with_one_number_are_a_fork() {
     .unwrap();
     assert!(!a.forks(&other), "nor two devices");
 }
+
+#[test]
+fn a_cache_of_keys_accepts_and_refuses_what_is_accepted_and_refused_without() {
+    let mut cache = KeyCache::default();
+    let event = said(b"x");
+    let mut bad_signature = *event.signature();
+    bad_signature[3] ^= 1;
+    // The neutral point, of order 1; a key that is none; and again, since an entry must not be made by failing.
+    let mut weak = event.raw().to_vec();
+    weak[5..37].fill(0);
+    weak[5] = 1;
+    let mut none = event.raw().to_vec();
+    none[5..37].fill(0xff);
+    for _ in 0..2 {
+        for (raw, signature) in [
+            (event.raw().clone(), *event.signature()),
+            (event.raw().clone(), bad_signature),
+            (weak.clone().into(), *event.signature()),
+            (none.clone().into(), *event.signature()),
+        ] {
+            assert_eq!(
+                Event::verify_with(&CID, raw.clone(), &signature, &mut cache),
+                Event::verify(&CID, raw, &signature)
+            );
+        }
+    }
+    // Any number of devices passes through it.
+    for n in 0..600u64 {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&n.to_be_bytes());
+        let device = DeviceKey::from_seed(&seed);
+        let event =
+            Event::author(&CID, &device, 0, 1, EventId([1; 32]), 2, 0, &Body::leave()).unwrap();
+        let raw = event.raw().clone();
+        Event::verify_with(&CID, raw, event.signature(), &mut cache).unwrap();
+    }
+}
+
+/// `cargo test --release -p bitchat-wire -- --ignored --nocapture events_a_second`
+#[test]
+#[ignore = "a measurement"]
+fn events_a_second() {
+    let events: Vec<Event> = (0..2_000u32).map(|n| said(&n.to_be_bytes())).collect();
+    let measure = |what: &str, check: &mut dyn FnMut(&Event)| {
+        let begin = std::time::Instant::now();
+        events.iter().for_each(check);
+        let rate = events.len() as f64 / begin.elapsed().as_secs_f64();
+        println!("{what}: {rate:.0} events/s");
+    };
+    measure("each key anew", &mut |event| {
+        Event::verify(&CID, event.raw().clone(), event.signature()).unwrap();
+    });
+    let mut cache = KeyCache::default();
+    measure("each key once", &mut |event| {
+        Event::verify_with(&CID, event.raw().clone(), event.signature(), &mut cache).unwrap();
+    });
+    measure("from the store", &mut |event| {
+        Event::from_store(&CID, event.raw().clone(), event.signature()).unwrap();
+    });
+}

@@ -52,16 +52,11 @@ pub(crate) async fn run() -> Result<()> {
 
 /// Round trips of a ping through a link and its echo in the other's reader, in seconds each.
 async fn round_trips(node: &Node, cid: ChannelId, count: usize) -> Result<Vec<f64>> {
+    let links = node.links(cid).await?;
+    let link = links.first().context("nobody is linked")?;
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
-        times.push(
-            node.ping(cid)
-                .await?
-                .first()
-                .context("nobody is linked")?
-                .1
-                .as_secs_f64(),
-        );
+        times.push(link.ping().await.context("the link ended")?.as_secs_f64());
     }
     Ok(times)
 }

@@ -1,5 +1,9 @@
 //! The shell around the machine: commits, links, commands, time.
 
+mod deeds;
+mod differences;
+mod snapshot;
+
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -63,6 +67,7 @@ pub(super) enum Command {
     /// Whether that is news.
     Read(ReadMark, Reply<bool>),
     Leave(Reply<Result<(), ChannelError>>),
+    Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
 }
@@ -174,8 +179,9 @@ impl Shell {
         if machine.logs.next(&machine.me) == 0 {
             self.say_unasked(machine, genesis_body(&certificate).to_vec());
         }
-        if self.people.name(&certificate.identity) != self.config.name.trim()
-            && let Ok(profile) = Body::profile(self.config.name.trim())
+        let name = self.config.name.trim();
+        if self.people.name(&certificate.identity) != name
+            && let Ok(profile) = Body::profile(name)
         {
             self.say_unasked(machine, profile);
         }
@@ -205,225 +211,6 @@ impl Shell {
     fn step(&mut self, machine: &mut Machine, input: Input) {
         let effects = machine.handle(input, now());
         self.perform(effects);
-    }
-
-    fn perform(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Commit(number, events) => self.commit(number, events),
-                Effect::Send(link, message) => {
-                    // The machine spends credits that the mailbox has: a refusal means that the link has ended.
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.try_send(message);
-                    }
-                }
-                Effect::Ack(link, claims) => {
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.ack(claims);
-                    }
-                }
-                Effect::Close(link, reason) => {
-                    if let Some(link) = self.links.get(&link) {
-                        link.handle.close(reason);
-                    }
-                }
-                Effect::Said(token, result) => self.answer(token, result),
-                Effect::Keep(marks) => {
-                    let kept = self.config.store.set_deliveries(self.config.cid(), marks);
-                    self.read(async move {
-                        // Marks that are not kept are told again at the next link.
-                        let _ = kept.await;
-                        None
-                    });
-                }
-                Effect::SendIds(link, device, from, to) => self.send_ids(link, device, from, to),
-                Effect::Compare(link, ids) => self.compare(link, ids),
-                Effect::CompareEvent(event) => self.compare_event(*event),
-                Effect::CloseLog(pair) => {
-                    let (store, cid) = (self.config.store.clone(), self.config.cid());
-                    self.reads.spawn(async move {
-                        let device = pair.0.header().device;
-                        if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
-                            tracing::warn!(%error, "cannot keep the proof of a fork");
-                        }
-                        let profiles = store.profiles(cid).await.ok()?;
-                        Some(Done::Profiles(device, profiles))
-                    });
-                }
-                Effect::Hint(peer, addresses, local) => {
-                    let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
-                    self.read(async move {
-                        discovery
-                            .hint(
-                                cid,
-                                Hint {
-                                    peer: Some(peer),
-                                    addresses,
-                                    source: Source::Pex,
-                                    local,
-                                },
-                            )
-                            .await;
-                        None
-                    });
-                }
-                Effect::Note(note) => self.note(note),
-            }
-        }
-    }
-
-    fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
-        for new in &events {
-            self.people.heard(new.identity, &new.event);
-        }
-        let commit = self.config.store.append(self.config.cid(), events);
-        self.commits
-            .push_back(Box::pin(async move { (number, commit.await) }));
-    }
-
-    /// Does a small thing on the side; when too many are under way, it is left undone.
-    fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
-        if self.reads.len() < READS * 8 {
-            self.reads
-                .spawn(async move { work.await.map(|input| Done::Input(Box::new(input))) });
-        }
-    }
-
-    fn done(&mut self, machine: &mut Machine, done: Done) {
-        match done {
-            Done::Input(input) => self.step(machine, *input),
-            Done::Profiles(device, profiles) => {
-                let Some(who) = machine.identity_of(device.as_bytes()) else {
-                    return;
-                };
-                let kept = profiles.into_iter().find(|(of, _)| *of == who);
-                self.people
-                    .replace(who, kept.map(|(_, profile)| profile).unwrap_or_default());
-            }
-        }
-    }
-
-    fn send_ids(&mut self, link: LinkId, device: Device, from: u64, to: u64) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
-            return;
-        };
-        let Ok(id) = DeviceId::from_bytes(&device) else {
-            return;
-        };
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let ids = store.event_ids(cid, id, from, to).await.ok()?;
-            let ids = ids.iter().map(|id| Bytes::copy_from_slice(&id.0)).collect();
-            let message = message::encode(Kind::Ids(proto::Ids {
-                device: Bytes::copy_from_slice(&device),
-                from,
-                ids,
-            }));
-            // Outside the credits: a full mailbox loses it, and the next suspicion asks again.
-            handle.try_send(message.into());
-            None
-        });
-    }
-
-    fn compare(&mut self, link: LinkId, ids: proto::Ids) {
-        let Some(handle) = self.links.get(&link).map(|link| link.handle.clone()) else {
-            return;
-        };
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let device = DeviceId::from_bytes(&ids.device).ok()?;
-            let ours = store
-                .event_ids(
-                    cid,
-                    device,
-                    ids.from,
-                    ids.from.saturating_add(ids.ids.len() as u64),
-                )
-                .await
-                .ok()?;
-            let differs =
-                ours.iter()
-                    .zip(&ids.ids)
-                    .position(|(ours, theirs)| ours.0[..] != theirs[..])? as u64;
-            if differs == 0 && ids.from > 0 {
-                // They part even earlier: the other side compares what lies before.
-                let from = ids.from.saturating_sub(MAX_IDS as u64);
-                let earlier = store.event_ids(cid, device, from, ids.from).await.ok()?;
-                let earlier = earlier
-                    .iter()
-                    .map(|id| Bytes::copy_from_slice(&id.0))
-                    .collect();
-                let message = message::encode(Kind::Ids(proto::Ids {
-                    device: ids.device,
-                    from,
-                    ids: earlier,
-                }));
-                handle.try_send(message.into());
-            }
-            let seq = ids.from + differs;
-            let event = store
-                .events(cid, device, seq, seq + 1, 1)
-                .await
-                .ok()?
-                .into_iter()
-                .next()?;
-            Some(Input::FirstDifference(link, event))
-        });
-    }
-
-    fn compare_event(&mut self, theirs: Event) {
-        let (store, cid) = (self.config.store.clone(), self.config.cid());
-        self.read(async move {
-            let header = *theirs.header();
-            let ours = store
-                .events(cid, header.device, header.seq, header.seq + 1, 1)
-                .await
-                .ok()?
-                .into_iter()
-                .next()?;
-            (ours.header().seq == header.seq && ours.forks(&theirs))
-                .then(|| Input::Proven(Box::new((ours, theirs))))
-        });
-    }
-
-    fn answer(&mut self, token: u64, result: Result<EventId, ChannelError>) {
-        match self.answers.remove(&token) {
-            // Whoever asked may have gone.
-            Some(Answer::User(reply)) => drop(reply.send(result)),
-            Some(Answer::Leave(reply)) => {
-                for link in self.links.values() {
-                    link.handle.close(Reason::Left);
-                }
-                let _ = reply.send(result.map(drop));
-            }
-            Some(Answer::Nobody) | None => {}
-        }
-    }
-
-    fn note(&mut self, note: Note) {
-        let cid = self.config.cid();
-        let event = match note {
-            Note::Committed(position) => ChannelEvent::Committed { cid, position },
-            Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => {
-                if !online {
-                    self.people.gone(&member);
-                }
-                ChannelEvent::Member {
-                    cid,
-                    member,
-                    online,
-                }
-            }
-            Note::Typing(member) => {
-                self.people.typing(member, Instant::now());
-                ChannelEvent::Typing { cid, member }
-            }
-            Note::Forked(member) => ChannelEvent::Forked { cid, member },
-            Note::Refused(why) => return tracing::warn!(why, "refused an event"),
-        };
-        // Nobody listening is no fault.
-        let _ = self.config.events.send(event);
     }
 
     fn link_event(&mut self, machine: &mut Machine, event: LinkEvent) {
@@ -499,6 +286,16 @@ impl Shell {
                     None
                 });
             }
+            Command::Links(reply) => {
+                drop(
+                    reply.send(
+                        self.links
+                            .values()
+                            .map(|link| link.handle.clone())
+                            .collect(),
+                    ),
+                );
+            }
             Command::Typing => self.step(machine, Input::Typing),
             Command::Read(mark, reply) => {
                 let news = self.config.read_marks && self.reading.upto(mark, Instant::now());
@@ -551,81 +348,6 @@ impl Shell {
             self.trouble = Some((error.to_string(), Instant::now() + RECOVERY));
         }
         Ok(())
-    }
-
-    fn snapshot(&self, machine: &Machine) -> Snapshot {
-        let me = self.config.local.certificate.identity;
-        let mut identities: Vec<IdentityId> = machine
-            .logs
-            .iter()
-            .map(|(_, log)| log.certificate.identity)
-            .collect();
-        identities.extend(self.links.values().map(|link| link.identity));
-        identities.push(me);
-        identities.sort_unstable();
-        identities.dedup();
-        let known = identities.iter().map(|id| (*id.as_bytes(), *id)).collect();
-        identities.retain(|id| *id == me || !self.people.has_left(id) || machine.is_online(id));
-        let forked: HashSet<IdentityId> = machine
-            .logs
-            .iter()
-            .filter(|(_, log)| log.closed_at.is_some())
-            .map(|(_, log)| log.certificate.identity)
-            .collect();
-        let (now, nothing) = (Instant::now(), Profile::default());
-        let mut members: Vec<MemberView> = identities
-            .iter()
-            .map(|id| (id, self.people.profile(id).unwrap_or(&nothing)))
-            .map(|(id, profile)| MemberView {
-                id: *id,
-                name: profile.name().to_owned(),
-                status: profile.status().to_owned(),
-                picture: profile.picture(),
-                typing: self.people.is_typing(id, now),
-                me: *id == me,
-                online: *id == me || machine.is_online(id),
-                path: self.path(id),
-                forked: forked.contains(id),
-            })
-            .collect();
-        members.sort_by(|a, b| {
-            b.me.cmp(&a.me)
-                .then_with(|| a.name.cmp(&b.name))
-                .then_with(|| a.id.cmp(&b.id))
-        });
-        let (online, all) = (members.iter().filter(|m| m.online).count(), members.len());
-        let mesh = match online {
-            _ if online == all && all > 1 => Mesh::Full,
-            0 | 1 => Mesh::None,
-            _ => Mesh::Partial,
-        };
-        Snapshot {
-            members,
-            mesh,
-            trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
-            names: self.people.names(),
-            reads: self.people.reads(),
-            known,
-            marks: machine.marks.by_author(),
-            me,
-            my_device: machine.me,
-            sent_to: machine.sent_to,
-        }
-    }
-
-    fn path(&self, id: &IdentityId) -> Option<PathView> {
-        let best = self
-            .links
-            .values()
-            .filter(|link| link.identity == *id)
-            .min_by_key(|link| link.handle.connection().rtt())?;
-        let connection = best.handle.connection();
-        Some(PathView {
-            kind: connection.path(),
-            address: connection.remote(),
-            source: best.source.clone(),
-            rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
-        })
     }
 
     /// Says goodbye on all links and lets commits in flight end.
