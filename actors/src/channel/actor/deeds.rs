@@ -26,7 +26,8 @@ impl Shell {
                 Effect::Said(token, result) => self.answer(token, result),
                 Effect::Keep(marks) => {
                     let kept = self.config.store.set_deliveries(self.config.cid(), marks);
-                    self.read(async move {
+                    // One a second at most; whoever floods us with forks must not keep marks from the disk.
+                    self.reads.spawn(async move {
                         // Marks that are not kept are told again at the next link.
                         let _ = kept.await;
                         None

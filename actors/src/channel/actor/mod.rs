@@ -280,7 +280,7 @@ impl Shell {
                     local: true,
                 };
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
-                self.read(async move {
+                self.reads.spawn(async move {
                     discovery.hint(cid, hint).await;
                     let _ = reply.send(());
                     None
