@@ -104,7 +104,13 @@ fn shown(log: &[EventView]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
         .collect()
 }
 
-async fn agree(what: &str, a: &Node, b: &Node, cid: ChannelId, done: impl Fn(&[EventView]) -> bool) {
+async fn agree(
+    what: &str,
+    a: &Node,
+    b: &Node,
+    cid: ChannelId,
+    done: impl Fn(&[EventView]) -> bool,
+) {
     until(what, || async {
         let (left, right) = (log(a, cid).await, log(b, cid).await);
         done(&left) && shown(&left) == shown(&right)
@@ -146,10 +152,16 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
         .unwrap();
     alice.react(cid, first, "👍", false).await.unwrap();
     bob.react(cid, first, "🎉", true).await.unwrap();
-    agree("edits and reactions are everywhere", &alice, &bob, cid, |log| {
-        log[0].edited
-            && matches!(&log[0].reactions[..], [one] if one.emoji == "👍" && one.by.len() == 2)
-    })
+    agree(
+        "edits and reactions are everywhere",
+        &alice,
+        &bob,
+        cid,
+        |log| {
+            log[0].edited
+                && matches!(&log[0].reactions[..], [one] if one.emoji == "👍" && one.by.len() == 2)
+        },
+    )
     .await;
     let now = log(&bob, cid).await;
     assert_eq!(text(&now[0]), "lunch tomorrow?");
@@ -157,7 +169,12 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
 
     // What was said is found as it is shown; nobody changes what another said.
     for node in [&alice, &bob] {
-        assert!(node.search(None, "dinner", 10, None).await.unwrap().is_empty());
+        assert!(
+            node.search(None, "dinner", 10, None)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let found = node.search(Some(cid), "lunch", 10, None).await.unwrap();
         assert_eq!(found[0].id, first);
     }
@@ -166,10 +183,7 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
         bob.edit(cid, first, "mine", None).await,
         refused(ChannelError::NotOurs)
     );
-    assert_eq!(
-        bob.delete(cid, first).await,
-        refused(ChannelError::NotOurs)
-    );
+    assert_eq!(bob.delete(cid, first).await, refused(ChannelError::NotOurs));
 
     let gone = alice.delete(cid, first).await.unwrap();
     assert_eq!(alice.delete(cid, first).await, Ok(gone), "once is enough");
@@ -183,9 +197,14 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
     .await;
     assert_eq!(
         bob.react(cid, first, "👍", false).await,
-        refused(ChannelError::Deleted)
+        Err(NodeError::Channel(ChannelError::Deleted))
     );
-    assert!(bob.search(None, "lunch", 10, None).await.unwrap().is_empty());
+    assert!(
+        bob.search(None, "lunch", 10, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(log(&bob, cid).await[1].id, answer, "the answer stays");
     tokio::join!(alice.stop(), bob.stop());
 }
@@ -349,7 +368,12 @@ async fn read_marks_are_told_only_by_those_who_want_to() {
         if !wanted {
             bob.send(cid, "three".into(), None).await.unwrap();
             agree("alice hears", &alice, &bob, cid, |log| log.len() == 3).await;
-            assert!(log(&alice, cid).await.iter().all(|view| view.state.read == 0));
+            assert!(
+                log(&alice, cid)
+                    .await
+                    .iter()
+                    .all(|view| view.state.read == 0)
+            );
         }
         tokio::join!(alice.stop(), bob.stop());
     }

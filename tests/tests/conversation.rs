@@ -51,7 +51,9 @@ fn a_conversation_by_the_command_line() {
     })
     .unwrap();
 
-    let first = a.cli_one(&["send", "pair", "shall we meet, @bob?"]).unwrap();
+    let first = a
+        .cli_one(&["send", "pair", "shall we meet, @bob?"])
+        .unwrap();
     let first = first["event_id"].as_str().unwrap();
     let short = &first[..8];
     eventually("bob has it", PATIENCE, || {
@@ -77,7 +79,14 @@ fn a_conversation_by_the_command_line() {
             let shown = |log: &[Value]| -> Vec<Value> {
                 log.iter()
                     .map(|m| {
-                        json!([m["event_id"], m["text"], m["edited"], m["deleted"], m["reply_to"], m["reactions"]])
+                        json!([
+                            m["event_id"],
+                            m["text"],
+                            m["edited"],
+                            m["deleted"],
+                            m["reply_to"],
+                            m["reactions"]
+                        ])
                     })
                     .collect()
             };
@@ -156,11 +165,21 @@ fn a_conversation_by_the_command_line() {
     // Hostile text is shown inert, its lines cannot pass for others', and JSON has it as it is.
     let long = HOSTILE.repeat(1_000);
     a.cli(&["send", "pair", &long]).unwrap();
-    a.cli(&["react", "pair", &log[1]["event_id"].as_str().unwrap()[..8], "x"])
-        .unwrap();
-    let log = both(&|log| log.len() == 3 && log[1]["reactions"].as_array().is_some_and(|r| r.len() == 1));
+    a.cli(&[
+        "react",
+        "pair",
+        &log[1]["event_id"].as_str().unwrap()[..8],
+        "x",
+    ])
+    .unwrap();
+    let log =
+        both(&|log| log.len() == 3 && log[1]["reactions"].as_array().is_some_and(|r| r.len() == 1));
     assert_eq!(log[2]["text"], long);
-    for args in [&["log", "pair", "--ids"][..], &["search", "bob"], &["members", "pair"]] {
+    for args in [
+        &["log", "pair", "--ids"][..],
+        &["search", "bob"],
+        &["members", "pair"],
+    ] {
         let shown = seen(&home_b, args);
         assert!(
             !shown.contains(|c: char| (c.is_control() && c != '\n') || "\u{202e}\u{200b}".contains(c)),
