@@ -16,7 +16,7 @@ use crate::{
 /// The channel that they meet in.
 pub const CHANNEL: &str = "party";
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nodes that share a channel's file and a tracker. They need not be linked yet.
 pub struct Party {
