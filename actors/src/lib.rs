@@ -13,6 +13,8 @@ pub use bitchat_wire as wire;
 
 pub mod channel;
 pub mod discovery;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod kit;
 pub mod link;
 pub mod node;
