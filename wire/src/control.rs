@@ -25,6 +25,12 @@ pub enum ControlError {
     BadAddress(usize),
 }
 
+impl From<Kind> for proto::Control {
+    fn from(kind: Kind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
 /// The bytes of a message, its length before it. Callers keep addresses within [`MAX_ADDRESS`].
 pub fn encode(message: &proto::Control) -> Vec<u8> {
     let len = message.encoded_len();
@@ -77,9 +83,11 @@ mod tests {
         for message in [
             observed(8),
             observed(MAX_ADDRESS),
-            proto::Control {
-                kind: Some(Kind::Drain(proto::Drain {})),
-            },
+            Kind::Drain(proto::Drain {}).into(),
+            Kind::Probe(proto::Probe { nonce: u64::MAX }).into(),
+            Kind::Echo(proto::Echo { nonce: 0 }).into(),
+            Kind::Selected(proto::Selected {}).into(),
+            Kind::Stalled(proto::Stalled {}).into(),
         ] {
             let bytes = encode(&message);
             let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();

@@ -41,6 +41,7 @@ pub(crate) const LINKS_A_CHANNEL: usize = 512;
 enum Msg {
     Initiate(Reached),
     Incoming(Connection, Stream),
+    Moved(ConnectionId, Connection),
 }
 
 /// A handle to the hub. Cheap to clone.
@@ -125,6 +126,12 @@ impl Links {
     pub async fn incoming(&self, connection: Connection, stream: Stream) {
         let _ = self.hub.send(Msg::Incoming(connection, stream)).await;
     }
+
+    /// Another connection takes over from the one of that number: every channel that is linked there is linked on
+    /// it too, by a fresh handshake, and the channel then closes the older link.
+    pub async fn moved(&self, from: ConnectionId, to: Connection) {
+        let _ = self.hub.send(Msg::Moved(from, to)).await;
+    }
 }
 
 impl Shared {
@@ -189,6 +196,20 @@ impl Shared {
             .is_some_and(|((of, _), _)| *of == connection)
     }
 
+    /// The channels that are linked on a connection, or are about to be.
+    fn channels_on(&self, connection: ConnectionId) -> HashSet<ChannelId> {
+        let mut channels: HashSet<ChannelId> = self
+            .links()
+            .keys()
+            .filter(|(on, _)| *on == connection)
+            .map(|(_, cid)| *cid)
+            .collect();
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = active.iter().filter(|(_, on)| *on == connection);
+        channels.extend(here.map(|(cid, _)| *cid));
+        channels
+    }
+
     /// Marks a channel's link on a connection as active until the guard drops; `None` when it is already.
     fn activate(
         self: &Arc<Self>,
@@ -235,10 +256,28 @@ impl Actor for Hub {
                 None => return Ok(()),
                 Some(Msg::Initiate(reached)) => {
                     let span = tracing::info_span!("link", peer = %short(&reached.connection));
-                    scope.graceful(
-                        span,
-                        initiate(Arc::clone(&self.shared), reached, scope.clone()),
-                    );
+                    let attempt = Attempt {
+                        cid: reached.cid,
+                        address: reached.address,
+                        source: Some(reached.source),
+                        connection: reached.connection,
+                    };
+                    let shared = Arc::clone(&self.shared);
+                    scope.graceful(span, initiate(shared, attempt, scope.clone()));
+                }
+                Some(Msg::Moved(from, connection)) => {
+                    for cid in self.shared.channels_on(from) {
+                        let span = tracing::info_span!("link", peer = %short(&connection));
+                        let attempt = Attempt {
+                            cid,
+                            address: connection.remote(),
+                            // Nobody found it anew; and the address may be one that cannot be dialled.
+                            source: None,
+                            connection: connection.clone(),
+                        };
+                        let shared = Arc::clone(&self.shared);
+                        scope.graceful(span, initiate(shared, attempt, scope.clone()));
+                    }
                 }
                 Some(Msg::Incoming(connection, stream)) => {
                     let Some(place) = self.shared.pending.enter(connection.remote().ip()) else {
@@ -254,14 +293,22 @@ impl Actor for Hub {
     }
 }
 
-async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
-    let Reached {
+/// A link that we begin.
+struct Attempt {
+    cid: ChannelId,
+    connection: Connection,
+    address: SocketAddr,
+    /// `None` for one that moves.
+    source: Option<Source>,
+}
+
+async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) {
+    let Attempt {
         cid,
         connection,
         address,
         source,
-        ..
-    } = reached;
+    } = attempt;
     let Some(reg) = shared.find(|reg| reg.cid == cid) else {
         return;
     };
@@ -290,7 +337,7 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
                 established,
                 Origin {
                     initiator: true,
-                    source: Some(source),
+                    source,
                     address,
                 },
                 &scope,
@@ -299,10 +346,13 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
         }
         Err(failure) => {
             tracing::debug!(%address, %failure, "no member there");
-            shared
-                .discovery
-                .outcome(cid, Outcome::Stranger { address })
-                .await;
+            // A link that does not move stays where it is until its connection ends, and is looked for then.
+            if source.is_some() {
+                shared
+                    .discovery
+                    .outcome(cid, Outcome::Stranger { address })
+                    .await;
+            }
         }
     }
 }

@@ -216,6 +216,7 @@ impl Shell {
                     remote: connection.remote(),
                     connection: connection.id(),
                     client_initiated: initiator == (connection.side() == TlsSide::Client),
+                    draining: connection.is_draining(),
                     credits: LINK_MAILBOX,
                 };
                 self.step(machine, Input::Up(up));
