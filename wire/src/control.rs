@@ -74,7 +74,10 @@ mod tests {
     fn observed(len: usize) -> proto::Control {
         let address = vec![4; len].into();
         proto::Control {
-            kind: Some(Kind::Observed(proto::Observed { address })),
+            kind: Some(Kind::Observed(proto::Observed {
+                address,
+                port: 4001,
+            })),
         }
     }
 
@@ -88,6 +91,7 @@ mod tests {
             Kind::Echo(proto::Echo { nonce: 0 }).into(),
             Kind::Selected(proto::Selected {}).into(),
             Kind::Stalled(proto::Stalled {}).into(),
+            Kind::Unanswered(proto::Unanswered {}).into(),
         ] {
             let bytes = encode(&message);
             let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();

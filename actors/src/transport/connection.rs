@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -67,6 +67,8 @@ struct Tcp {
     mux: Mux,
     meter: Arc<Meter>,
     remote: SocketAddr,
+    /// Where the peer listens, as it says; 0 while it has not said.
+    listens_on: AtomicU16,
     /// As last measured, in microseconds.
     rtt_us: AtomicU64,
 }
@@ -122,6 +124,7 @@ impl Connection {
             mux,
             meter,
             remote,
+            listens_on: AtomicU16::new(0),
             rtt_us: AtomicU64::new(micros(rtt)),
         }));
         Ok(Self::new(peer, side, &exporter, carrier, shared))
@@ -177,10 +180,23 @@ impl Connection {
         }
     }
 
-    /// Where the peer can be dialled, as far as this connection shows it.
+    /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
+    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens.
     pub fn dialable(&self) -> Option<SocketAddr> {
-        let dialable = self.path() == PathKind::Quic || self.side() == TlsSide::Client;
-        dialable.then(|| self.remote())
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) if self.side() == TlsSide::Server => {
+                let port = tcp.listens_on.load(Ordering::Relaxed);
+                (port != 0).then(|| SocketAddr::new(tcp.remote.ip(), port))
+            }
+            _ => Some(self.remote()),
+        }
+    }
+
+    /// The peer has said on which port it listens.
+    pub(super) fn listens_on(&self, port: u16) {
+        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+            tcp.listens_on.store(port, Ordering::Relaxed);
+        }
     }
 
     /// How it goes there.
@@ -209,6 +225,12 @@ impl Connection {
         self.inner.flow.is_stalled()
     }
 
+    /// The connection that takes over, where it is ours to move the links there.
+    pub(crate) fn moves_to(&self) -> Option<Connection> {
+        let ours = self.chooses();
+        self.inner.flow.taken_over_by().filter(|_| ours)
+    }
+
     pub(super) fn flow(&self) -> &Arc<Flow> {
         &self.inner.flow
     }
@@ -224,6 +246,18 @@ impl Connection {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.stats().frame_rx.acks,
             Carrier::Tcp(tcp) => tcp.meter.received(),
+        }
+    }
+
+    /// A number that changes when something is sent that the peer must answer, and when that is sent again. Of QUIC
+    /// only.
+    pub(super) fn asked(&self) -> u64 {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => {
+                let sent = quic.stats().frame_tx;
+                sent.stream.wrapping_add(sent.ping)
+            }
+            Carrier::Tcp(_) => 0,
         }
     }
 

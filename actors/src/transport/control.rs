@@ -51,11 +51,13 @@ pub(super) async fn speak(
     registry: &Addr<Msg>,
 ) -> String {
     let Stream { mut send, mut recv } = stream;
+    send.is_control();
     let Some(mut outbox) = connection.flow().outbox() else {
         return "a second control stream".to_owned();
     };
     let observed = Kind::Observed(proto::Observed {
         address: addr::observed(connection.remote(), connection.path()).into(),
+        port: shared.local.first().map_or(0, |local| local.port()).into(),
     });
     let probes = Probes::default();
     // Both at once: a peer that gives us no room to write is still heard.
@@ -119,6 +121,8 @@ async fn hear(
             Some(Kind::Observed(observed)) => {
                 let (address, path) = addr::from_observed(&observed.address)
                     .ok_or("an observed address that is none")?;
+                // What fits no port is none.
+                connection.listens_on(u16::try_from(observed.port).unwrap_or(0));
                 // Of TCP the port is that of one connection: it tells nobody where we can be reached.
                 if path == PathKind::Quic && told.len() < MAX_OBSERVED && !told.contains(&address) {
                     told.push(address);
@@ -144,6 +148,7 @@ async fn hear(
             }
             Some(Kind::Selected(_)) => Some(Word::Selected),
             Some(Kind::Stalled(_)) => Some(Word::Stalled),
+            Some(Kind::Unanswered(_)) => Some(Word::Unanswered),
             Some(Kind::Drain(_)) => Some(Word::Drain),
             None => None,
         };

@@ -18,7 +18,7 @@ pub(super) struct Flow {
     traffic: Arc<Traffic>,
     /// Streams that are open, control included.
     streams: AtomicUsize,
-    /// Something was written since the life last looked.
+    /// Data was written, or a probe, since the life last looked.
     written: AtomicBool,
     wrote: Notify,
     stalled: AtomicBool,
@@ -46,6 +46,10 @@ impl Flow {
 
     pub(super) fn sent(&self, bytes: usize) {
         self.traffic.sent(bytes);
+    }
+
+    /// Has the life look whether what was written is answered.
+    pub(super) fn look(&self) {
         // A load is cheaper than a swap, and mostly enough.
         if !self.written.load(Ordering::Relaxed) && !self.written.swap(true, Ordering::AcqRel) {
             self.wrote.notify_one();
@@ -91,6 +95,10 @@ impl Flow {
             }
             !same
         });
+    }
+
+    pub(super) fn taken_over_by(&self) -> Option<Connection> {
+        self.drain.borrow().clone()
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -6,7 +6,10 @@ use bitchat_wire::link::TlsSide;
 use futures_util::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use quinn::{ConnectionError, Endpoint, Incoming};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     Connection, DialError,
@@ -25,6 +28,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long after a sign that QUIC gets through: the sign may have been about something else.
+const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
 /// How a dial stands, for all who wait for it.
 pub(super) type DialState = Option<Result<Connection, DialError>>;
@@ -127,7 +132,7 @@ pub(super) async fn dial(
             open
         });
     });
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared));
+    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared, true));
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
@@ -164,7 +169,8 @@ pub(super) async fn second_path(
     shared: Arc<Shared>,
     registry: Addr<Msg>,
 ) {
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared)).await;
+    // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
+    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared, false)).await;
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
@@ -188,35 +194,35 @@ async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, regist
 
 type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
-/// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on.
+/// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
+/// from there are believed to be answers.
 async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
+    signs: bool,
 ) -> Result<(Connection, Option<Attempt>), DialError> {
     let seen = shared.sorter.expect(address);
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;
     let mut failure = DialError::TimedOut;
     let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
-    let (mut answered, mut tcp_tried) = (false, false);
+    let (mut answered, mut tcp_tried) = (!signs, false);
     loop {
         tokio::select! {
             biased;
             end = settled(&mut quic) => match end {
                 Ok(connection) => return Ok((connection, None)),
                 // Only silence says nothing about what TCP would find.
-                Err(DialError::TimedOut) => {
-                    answered = false;
-                    head_start.as_mut().reset(tokio::time::Instant::now());
-                }
+                Err(DialError::TimedOut) => head_start.as_mut().reset(Instant::now()),
                 Err(error) => return Err(error),
             },
             () = seen.packet(), if !answered => {
                 answered = true;
-                tcp = None;
+                (tcp, tcp_tried) = (None, false);
+                head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
             }
-            () = &mut head_start, if !tcp_tried && !answered => {
+            () = &mut head_start, if !tcp_tried => {
                 tcp_tried = true;
                 let shared = Arc::clone(shared);
                 let attempt = async move {
@@ -230,7 +236,7 @@ async fn race(
                 Err(error) => failure = error,
             },
         }
-        if quic.is_none() && tcp.is_none() && (answered || tcp_tried) {
+        if quic.is_none() && tcp.is_none() && tcp_tried {
             return Err(failure);
         }
     }

@@ -19,7 +19,7 @@ use super::{
     ledger::Ended,
     shared::Shared,
     tcp,
-    watch::probe,
+    watch::check,
 };
 use crate::kit::{Actor, Addr, Inbox, Reply, Scope};
 
@@ -74,6 +74,8 @@ pub(super) enum Word {
     Selected,
     /// Nothing gets through the others.
     Stalled,
+    /// It hears us on this one, but no answers: we may not be heard.
+    Unanswered,
     /// This one is to end.
     Drain,
 }
@@ -135,7 +137,7 @@ impl Actor for Registry {
                 _ = look.tick() => {
                     if let Some(jump) = clocks.jumped() {
                         tracing::info!(?jump, "the clock has jumped: all paths are probed");
-                        self.open.values().for_each(probe);
+                        self.open.values().for_each(check);
                     }
                     continue;
                 }
@@ -235,7 +237,7 @@ impl Registry {
                 let _ = reply.send(());
             }
             Msg::Stalled(id) => self.stalled(id, scope),
-            Msg::Told { id, word } => self.told(id, word),
+            Msg::Told { id, word } => self.told(id, word, scope),
             // The loop ends the life instead.
             Msg::SocketLost => {}
         }
@@ -373,7 +375,7 @@ impl Registry {
         self.settle(peer);
     }
 
-    fn told(&self, id: ConnectionId, word: Word) {
+    fn told(&mut self, id: ConnectionId, word: Word, scope: &Scope) {
         let Some(connection) = self.open.get(&id) else {
             return;
         };
@@ -386,9 +388,14 @@ impl Registry {
                 for other in all.iter().filter(|one| one.id() != id) {
                     // Until it shows that it works after all.
                     other.flow().set_stalled(true);
-                    probe(other);
+                    check(other);
                 }
                 self.settle(connection.peer());
+            }
+            Word::Unanswered => {
+                connection.flow().set_stalled(true);
+                check(connection);
+                self.stalled(id, scope);
             }
             Word::Drain => {
                 let others = all.iter().filter(|one| one.id() != id);

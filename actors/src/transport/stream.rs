@@ -29,6 +29,8 @@ pub struct SendHalf {
     io: SendIo,
     flow: Arc<Counted>,
     finished: bool,
+    /// What it carries is not watched for answers: words about the connection, probes among them.
+    control: bool,
 }
 
 /// The reading half: `AsyncRead`. A reset by the peer is an error, its shutdown is the end. Dropping it before
@@ -68,6 +70,7 @@ impl Stream {
                 io: send,
                 flow: Arc::clone(&flow),
                 finished: false,
+                control: false,
             },
             recv: RecvHalf { io: recv, flow },
         }
@@ -80,6 +83,11 @@ impl Stream {
 }
 
 impl SendHalf {
+    /// It turned out to be the control stream's: what it carries does not count as data.
+    pub(super) fn is_control(&mut self) {
+        self.control = true;
+    }
+
     /// Abandons what was written and not yet delivered: the peer reads an error, code 0. The other direction
     /// ends with its [`RecvHalf`].
     pub fn reset(&mut self) {
@@ -115,6 +123,9 @@ impl AsyncWrite for SendHalf {
         };
         if let Poll::Ready(Ok(sent)) = &end {
             this.flow.sent(*sent);
+            if !this.control {
+                this.flow.look();
+            }
         }
         end
     }

@@ -17,6 +17,8 @@ use super::V4;
 #[derive(Default)]
 struct Gates {
     udp: AtomicBool,
+    /// Of UDP, only what comes back.
+    deaf: AtomicBool,
     tcp: AtomicBool,
 }
 
@@ -56,6 +58,11 @@ impl Wire {
         self.gates.udp.store(open, Ordering::SeqCst);
     }
 
+    /// Whether the target hears nothing of what is sent to it by UDP.
+    pub(super) fn deaf(&self, deaf: bool) {
+        self.gates.deaf.store(deaf, Ordering::SeqCst);
+    }
+
     pub(super) fn tcp(&self, open: bool) {
         self.gates.tcp.store(open, Ordering::SeqCst);
     }
@@ -83,6 +90,9 @@ async fn carry_udp(udp: tokio::net::UdpSocket, target: SocketAddr, gates: Arc<Ga
                 }
             });
             far.insert(from, socket);
+        }
+        if gates.deaf.load(Ordering::SeqCst) {
+            continue;
         }
         let _ = far[&from].send_to(&datagram[..len], target).await;
     }
