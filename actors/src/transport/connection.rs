@@ -249,13 +249,16 @@ impl Connection {
         }
     }
 
-    /// A number that changes when something is sent that the peer must answer, and when that is sent again. Of QUIC
-    /// only.
+    /// A number that changes when something is sent that the peer must answer, and with each probe while it does not.
+    /// Of QUIC only.
     pub(super) fn asked(&self) -> u64 {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let sent = quic.stats().frame_tx;
-                sent.stream.wrapping_add(sent.ping)
+                // The last of these is what quinn probes with.
+                [sent.stream, sent.ping, sent.immediate_ack]
+                    .into_iter()
+                    .fold(0, u64::wrapping_add)
             }
             Carrier::Tcp(_) => 0,
         }

@@ -77,8 +77,8 @@ fn patience(connection: &Connection) -> Duration {
     STALL.max(connection.rtt().saturating_mul(3))
 }
 
-/// Looks until nothing has been under way for a while, or something was for too long. QUIC sends again what is not
-/// acknowledged, so what is lost shows as new questions without answers, whenever it was written.
+/// Looks until nothing has been under way for a while, or something was for too long. QUIC probes as long as
+/// something is not acknowledged, so what is lost shows as new questions without answers, whenever it was written.
 async fn quic_gets_through(connection: &Connection) -> bool {
     let (mut asked, mut answered) = (connection.asked(), connection.answered());
     let (mut looked, mut last_change) = (Instant::now(), Instant::now());
