@@ -1,7 +1,7 @@
 //! A piece of network between two nodes that can be cut: a port that carries UDP and TCP to another, or not.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
@@ -77,7 +77,7 @@ async fn carry_udp(udp: tokio::net::UdpSocket, target: SocketAddr, gates: Arc<Ga
         if !gates.udp.load(Ordering::SeqCst) {
             continue;
         }
-        if !far.contains_key(&from) {
+        if let Entry::Vacant(entry) = far.entry(from) {
             let socket = Arc::new(tokio::net::UdpSocket::bind((V4, 0)).await.unwrap());
             let (near, socket_, gates) =
                 (Arc::clone(&udp), Arc::clone(&socket), Arc::clone(&gates));
@@ -89,7 +89,7 @@ async fn carry_udp(udp: tokio::net::UdpSocket, target: SocketAddr, gates: Arc<Ga
                     }
                 }
             });
-            far.insert(from, socket);
+            entry.insert(socket);
         }
         if gates.deaf.load(Ordering::SeqCst) {
             continue;
