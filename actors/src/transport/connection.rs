@@ -226,7 +226,7 @@ impl Connection {
     }
 
     /// The connection that takes over, where it is ours to move the links there.
-    pub(crate) fn moves_to(&self) -> Option<Connection> {
+    pub(crate) fn moves_to(&self) -> Option<Self> {
         let ours = self.chooses();
         self.inner.flow.taken_over_by().filter(|_| ours)
     }
