@@ -8,6 +8,8 @@
 
 pub mod channel;
 pub mod discovery;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod kit;
 pub mod link;
 pub mod node;
