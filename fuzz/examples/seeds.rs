@@ -67,8 +67,28 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
         ("handshake_m2", lengths(&[0, 1_336, 1_337, 1_338])),
         ("handshake_m3", lengths(&[0, 216, 217, 218])),
         ("renewal", lengths(&[0, 32, 1_216, 2_464])),
+        ("tracker_reply", trackers()),
+        ("tracker_udp", lengths(&[0, 16, 200])),
+        (
+            "sync",
+            (0..16)
+                .map(|n| (0..=255_u8).map(|m| m.wrapping_mul(2 * n + 1)).collect())
+                .collect(),
+        ),
         ("frame", lengths(&[0, 4, 80, 96, 1_000, 70_000])),
     ])
+}
+
+/// Answers of HTTP trackers: compact, with dictionaries, refusing.
+fn trackers() -> Vec<Vec<u8>> {
+    [
+        "d8:intervali1800e12:min intervali900e5:peers6:aaaaaa6:peers60:e",
+        "d8:intervali60e5:peersld2:ip9:192.0.2.14:porti6881eee10:tracker id3:abce",
+        "d14:failure reason4:full8:retry ini5ee",
+        "d15:warning message4:slow11:external ip4:aaaa8:intervali9ee",
+    ]
+    .map(|answer| answer.as_bytes().to_vec())
+    .into()
 }
 
 /// The bytes behind every `key` in a file of vectors, however deep.

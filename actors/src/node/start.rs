@@ -231,6 +231,13 @@ impl Node {
                             observers.connected(connection.peer())
                         }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
+                        // The side that picked the survivor makes the new links; the other one waits for them.
+                        TransportEvent::Draining {
+                            connection,
+                            survivor,
+                            chosen_here: true,
+                        } => links.moved(connection.id(), survivor).await,
+                        TransportEvent::Draining { .. } => {}
                         // Dropping a stream of a kind that nobody serves yet resets it.
                         TransportEvent::Stream { .. } => {}
                     }

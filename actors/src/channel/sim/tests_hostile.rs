@@ -94,6 +94,7 @@ impl Solo {
             remote: SocketAddr::from(([127, 0, 0, 1], 1)),
             connection: ConnectionId(link),
             client_initiated: true,
+            draining: false,
             credits: CREDITS,
         };
         self.input(Input::Up(up));

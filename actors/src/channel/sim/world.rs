@@ -184,6 +184,7 @@ impl World {
                 remote: SocketAddr::from(([127, 0, 0, 1], 1_000 + other as u16)),
                 connection: ConnectionId(self.next_link),
                 client_initiated: true,
+                draining: false,
                 credits: CREDITS,
             };
             self.input(node, Input::Up(up));
