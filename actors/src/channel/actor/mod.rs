@@ -30,8 +30,9 @@ use tokio::{
 
 use super::{
     ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
+    effects::{Effect, Input, Note, Now, Up},
     logs::Device,
-    machine::{Effect, Input, Machine, Note, Now, Up},
+    machine::Machine,
     people::{People, Reading},
     views::Snapshot,
 };
