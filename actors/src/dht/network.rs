@@ -1,0 +1,182 @@
+//! What an address says by itself: its family, whose network it is on, and whether to believe it.
+//!
+//! One host may own a whole IPv6 /64, so that limits count those as one host; and whoever rents servers gets
+//! them from one /24 (IPv4) or /48 (IPv6), so that limits against many identities of one owner count those.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// IPv4 and IPv6 are two networks, with tables and ids of their own (BEP 32, BEP 45).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Of an address.
+    pub fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
+    }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
+    /// 0 or 1.
+    pub(super) fn index(self) -> usize {
+        usize::from(self == Self::V6)
+    }
+}
+
+/// The address as its own family has it: an IPv4 address mapped into IPv6 becomes plain IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// What counts as one host: an IPv4 address, an IPv6 /64. On local networks many nodes share one address, so
+/// there the port counts too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Host(u64, u16);
+
+/// What counts as one network: an IPv4 /24, an IPv6 /48. Local networks have none: nobody far away is in them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Network(u64);
+
+/// The host that an address belongs to.
+pub(super) fn host(address: SocketAddr) -> Host {
+    let port = if is_local(address.ip()) {
+        address.port()
+    } else {
+        0
+    };
+    Host(high_bits(address.ip()), port)
+}
+
+/// The network that an address belongs to; `None` on a local one.
+pub(super) fn network(ip: IpAddr) -> Option<Network> {
+    let bits = high_bits(ip);
+    let network = match ip {
+        IpAddr::V4(_) => bits >> 8,
+        IpAddr::V6(_) => bits >> 16,
+    };
+    (!is_local(ip)).then_some(Network(network))
+}
+
+/// An IPv4 address, or the first 64 bits of an IPv6 address.
+fn high_bits(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => u64::try_from(u128::from(ip) >> 64).unwrap_or(u64::MAX),
+    }
+}
+
+/// Whether an address lies on a loopback, private, shared (RFC 6598), link-local or unspecified network.
+/// IPv6 forms that carry an IPv4 address (mapped, NAT64, 6to4) count as what they carry.
+pub(super) fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_local_v4(ip),
+        IpAddr::V6(ip) => carried_v4(ip).map_or_else(|| is_local_v6(ip), is_local_v4),
+    }
+}
+
+/// Whether to believe that somebody is at an address which a node names: it must be one host's, and on a local
+/// network only if that node is (`local`) on such a network itself.
+pub(super) fn is_believable(address: SocketAddr, local: bool) -> bool {
+    let host = match address.ip() {
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 224,
+        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
+    };
+    host && address.port() != 0 && (local || !is_local(address.ip()))
+}
+
+fn is_local_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 0
+        || ip.is_loopback()
+        || ip.is_private()
+        || ip.is_link_local()
+        || (a == 100 && b & 0xc0 == 64)
+}
+
+fn is_local_v6(ip: Ipv6Addr) -> bool {
+    let first = ip.segments()[0];
+    // fc00::/7 (RFC 4193), and fe80::/9: link-local addresses with the old site-local ones beside them.
+    ip.is_loopback() || ip.is_unspecified() || first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80
+}
+
+fn carried_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let s = ip.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match s {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(v4(high, low))
+        }
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn hosts_and_networks() {
+        assert_eq!(host(at("9.8.7.6:1")), host(at("9.8.7.6:2")));
+        assert_ne!(host(at("127.0.0.1:1")), host(at("127.0.0.1:2")));
+        assert_eq!(host(at("[2a00::1]:1")), host(at("[2a00::2]:1")));
+        assert_ne!(host(at("[2a00:0:0:1::1]:1")), host(at("[2a00::1]:1")));
+        assert_eq!(
+            network(at("9.8.7.6:1").ip()),
+            network(at("9.8.7.200:1").ip())
+        );
+        assert_ne!(network(at("9.8.7.6:1").ip()), network(at("9.8.6.6:1").ip()));
+        assert_eq!(
+            network(at("[2a00:0:0:1::1]:1").ip()),
+            network(at("[2a00::1]:1").ip())
+        );
+        assert_eq!(network(at("10.0.0.1:1").ip()), None);
+    }
+
+    #[test]
+    fn local_addresses_are_believed_of_local_nodes_only() {
+        for local in [
+            "127.0.0.1:7",
+            "10.1.1.1:7",
+            "[::1]:7",
+            "[fd00::1]:7",
+            "[fe80::1]:7",
+        ] {
+            assert!(is_believable(at(local), true), "{local}");
+            assert!(!is_believable(at(local), false), "{local}");
+        }
+        assert!(is_believable(at("9.9.9.9:1"), false));
+        for never in [
+            "9.9.9.9:0",
+            "0.0.0.0:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "[::]:1",
+        ] {
+            assert!(!is_believable(at(never), true), "{never}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+#![allow(clippy::unwrap_used)]
+//! Nodes in a world with a clock and a network of its own.
+
+mod server;
+mod sim;
+mod world;
