@@ -1,13 +1,15 @@
-//! What each fuzz target does with its bytes: hand them to a decoder of `bitchat-wire`, and check what
+//! What each fuzz target does with its bytes: hand them to a decoder, and check what
 //! must hold of whatever it accepts. Run with `cargo fuzz run -s none TARGET` (stable Rust will do);
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` writes a first corpus.
 //!
 //! Bytes behind a signature or a seal would never get past it, so that those targets sign or seal
 //! what they are given as well.
 
+mod dht;
 mod formats;
 mod link;
 
+pub use dht::krpc;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 
@@ -15,7 +17,7 @@ pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
@@ -28,4 +30,5 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("handshake_m3", handshake_m3),
     ("renewal", renewal),
     ("frame", frame),
+    ("krpc", krpc),
 ];

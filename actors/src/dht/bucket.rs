@@ -88,10 +88,16 @@ impl Bucket {
         self.live.len() >= BUCKET
     }
 
-    /// How many of a network are here.
+    /// Whether it is full of nodes one of which answered lately: such a bucket needs no looking after.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        let lately = |entry: &Entry| now.saturating_duration_since(entry.answered) < GOOD_FOR / 2;
+        self.is_full() && self.live.iter().any(lately)
+    }
+
+    /// How many of a network are here, waiting ones included.
     pub(super) fn of_network(&self, network: Network) -> usize {
         let here = |entry: &&Entry| entry.network == Some(network);
-        self.live.iter().filter(here).count()
+        self.live.iter().chain(&self.spare).filter(here).count()
     }
 
     /// The node of that address, waiting ones included.

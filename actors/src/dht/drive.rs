@@ -36,18 +36,19 @@ impl State {
                 && let Some(running) = self.lookups.get_mut(&lookup)
             {
                 running.lookup.failed(to);
+                running.wake = now;
             }
         }
+        self.pump(now, rng);
         // A lookup without anybody to ask ends at once, which may make the next step due.
-        for _ in 0..4 {
-            match self.bootstrap.step(now) {
-                Some(Step::Resolve(names)) => self.effects.push(Effect::Resolve(names)),
-                Some(Step::Look(addresses)) => self.look_for_ourselves(&addresses, now, rng),
-                None => {}
+        while let Some(step) = self.bootstrap.step(now) {
+            match step {
+                Step::Resolve(names) => self.effects.push(Effect::Resolve(names)),
+                Step::Look(addresses) => self.look_for_ourselves(&addresses, now, rng),
             }
             self.pump(now, rng);
-            self.begin_due(now, rng);
         }
+        self.begin_due(now, rng);
     }
 
     fn begin_due(&mut self, now: Instant, rng: &mut dyn Rng) {
@@ -180,9 +181,10 @@ impl State {
         id
     }
 
-    /// Lets every lookup ask what it may.
+    /// Lets every lookup that has something to do ask what it may.
     fn pump(&mut self, now: Instant, rng: &mut dyn Rng) {
-        let ids: Vec<LookupId> = self.lookups.keys().copied().collect();
+        let awake = |(id, running): (&LookupId, &Running)| (running.wake <= now).then_some(*id);
+        let ids: Vec<LookupId> = self.lookups.iter().filter_map(awake).collect();
         for id in ids {
             while let Some(running) = self.lookups.get_mut(&id) {
                 if let Some(room) = self.limits.may_ask(now) {

@@ -13,7 +13,7 @@ pub struct Id(pub [u8; ID_LEN]);
 
 /// How far two ids are apart: their XOR, the smaller the nearer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Distance([u8; ID_LEN]);
+pub struct Distance(u128, u32);
 
 impl Id {
     /// Any id, each as likely.
@@ -28,23 +28,24 @@ impl Id {
 
     /// The XOR of both.
     pub fn distance(&self, other: &Self) -> Distance {
-        let mut xor = self.0;
-        for (byte, other) in xor.iter_mut().zip(other.0) {
-            *byte ^= other;
-        }
-        Distance(xor)
+        let ((high, low), (other_high, other_low)) = (self.halves(), other.halves());
+        Distance(high ^ other_high, low ^ other_low)
+    }
+
+    /// The first 16 bytes and the last four, as numbers.
+    fn halves(&self) -> (u128, u32) {
+        let [high @ .., a, b, c, d] = self.0;
+        (u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
     }
 
     /// How many leading bits both share, 160 for an id and itself.
     pub fn shared_bits(&self, other: &Self) -> usize {
-        let mut bits = 0;
-        for byte in self.distance(other).0 {
-            bits += byte.leading_zeros() as usize;
-            if byte != 0 {
-                break;
-            }
-        }
-        bits
+        let Distance(high, low) = self.distance(other);
+        let bits = match high {
+            0 => 128 + low.leading_zeros(),
+            _ => high.leading_zeros(),
+        };
+        bits as usize
     }
 
     /// A random id that shares exactly `bits` leading bits with this one (all of it for 160 and more).

@@ -106,6 +106,7 @@ impl State {
                     && let Some(running) = self.lookups.get_mut(&lookup)
                 {
                     running.lookup.failed(from);
+                    running.wake = now;
                 }
                 true
             }
@@ -156,6 +157,7 @@ impl State {
         }
         let found = !running.found.is_empty();
         running.lookup.answered(from, response.token, &here, found);
+        running.wake = now;
         if let Owner::Watch(hash) = running.owner
             && !peers.is_empty()
         {
@@ -182,6 +184,7 @@ impl State {
                 for node in nodes {
                     running.lookup.add(*node, Some(source));
                 }
+                running.wake = now;
                 return;
             }
         }

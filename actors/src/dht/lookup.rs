@@ -217,8 +217,7 @@ impl Lookup {
         let picked = self
             .frontier(self.bound_next, &blamed)
             .or_else(|| self.frontier(!self.bound_next, &blamed))
-            .or_else(|| self.frontier(true, &[]))
-            .or_else(|| self.frontier(false, &[]));
+            .or_else(|| self.last_resort());
         if let Some(at) = picked {
             self.candidates[at].phase = Phase::Asked(now);
             return Some(self.candidates[at].node.address);
@@ -247,6 +246,13 @@ impl Lookup {
             }
         }
         None
+    }
+
+    /// While too few have answered, those too whom nobody believes.
+    fn last_resort(&self) -> Option<usize> {
+        let answered = |known: &&Candidate| matches!(known.phase, Phase::Answered(_));
+        let few = self.candidates.iter().filter(answered).count() < NEAREST;
+        few.then(|| self.frontier(false, &[])).flatten()
     }
 
     /// Hosts that named several nodes which do not answer.

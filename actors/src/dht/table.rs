@@ -24,9 +24,14 @@ const NETWORK_IN_BUCKET: usize = 2;
 const NETWORK_IN_TABLE: usize = 8;
 /// A bucket that did not change for so long is looked after (BEP 5).
 const REFRESH: Duration = Duration::from_secs(15 * 60);
-/// A bucket with room is looked after sooner, first after [`FIRST_REFRESH`].
+/// A bucket with room is looked after sooner.
 const REFRESH_ROOM: Duration = Duration::from_secs(6 * 60);
-const FIRST_REFRESH: Duration = Duration::from_secs(8);
+/// And a new one sooner still.
+const REFRESH_NEW: Duration = Duration::from_secs(60);
+/// Seconds between new buckets.
+const REFRESH_STEP_S: u64 = 15;
+/// A table that has next to nobody asks whom it has for more.
+const REFRESH_FIRST: Duration = Duration::from_secs(8);
 
 /// The table.
 pub(super) struct Table {
@@ -66,8 +71,8 @@ impl Table {
         nodes.sort_by_key(|entry| std::cmp::Reverse(entry.answered));
         *self = Self::new(own);
         for entry in nodes {
-            if let Some(bucket) = self.bucket(&entry.node.id, now) {
-                bucket.insert(entry);
+            if entry.node.id != own && self.admits(&entry) {
+                self.put(entry, now);
             }
         }
     }
@@ -78,9 +83,15 @@ impl Table {
         if bits >= 160 {
             return None;
         }
+        let pause = if self.entries().nth(BUCKET).is_some() {
+            // One after the other.
+            REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
+        } else {
+            REFRESH_FIRST
+        };
         while self.buckets.len() <= bits {
             let mut bucket = Bucket::default();
-            bucket.refresh = Some(now + FIRST_REFRESH);
+            bucket.refresh = Some(now + pause);
             self.buckets.push(bucket);
         }
         self.buckets.get_mut(bits)
@@ -110,8 +121,15 @@ impl Table {
         if !self.admits(&new) {
             return None;
         }
-        let bucket = self.bucket(&node.id, now)?;
-        bucket.remove(|entry| entry.node.id == node.id || entry.host == new.host);
+        self.put(new, now)
+    }
+
+    /// Lets a node in; whoever has its id or its host, and is bad or waits, makes room.
+    fn put(&mut self, new: Entry, now: Instant) -> Option<Node> {
+        for bucket in &mut self.buckets {
+            bucket.remove(|entry| entry.node.id == new.node.id || entry.host == new.host);
+        }
+        let bucket = self.bucket(&new.node.id, now)?;
         bucket.insert(new);
         bucket.doubtful(now)
     }
@@ -234,9 +252,14 @@ impl Table {
         let own = self.own;
         let due = |bucket: &Bucket| bucket.refresh.is_some_and(|due| due <= now);
         // The nearest first: that is where others look for us.
-        let bits = self.buckets.iter().rposition(due)?;
-        self.looked_after(bits, now, rng);
-        Some(own.near(bits, rng))
+        while let Some(bits) = self.buckets.iter().rposition(due) {
+            let fresh = self.buckets[bits].is_fresh(now);
+            self.looked_after(bits, now, rng);
+            if !fresh {
+                return Some(own.near(bits, rng));
+            }
+        }
+        None
     }
 
     /// A lookup went to that id: its bucket need not be looked after for a while.

@@ -150,9 +150,14 @@ fn error(bytes: &[u8]) -> Result<Body, ParseError> {
     let text = code
         .and_then(|(_, len)| text(&rest[len..]))
         .unwrap_or_default();
+    let mut text = String::from_utf8_lossy(&text[..text.len().min(MAX_TEXT)]).into_owned();
+    // What replaces bad bytes is longer than they were.
+    while text.len() > MAX_TEXT {
+        text.pop();
+    }
     Ok(Body::Error {
         code: code.map_or(0, |(code, _)| code),
-        text: String::from_utf8_lossy(&text[..text.len().min(MAX_TEXT)]).into_owned(),
+        text,
     })
 }
 

@@ -6,10 +6,7 @@ use std::time::Duration;
 use rand::{RngExt, seq::IndexedRandom};
 
 use super::{
-    super::{
-        Profile, Saved,
-        state::{Command, Input},
-    },
+    super::state::Command,
     world::{Kind, World, hash},
 };
 
@@ -28,6 +25,11 @@ fn size() -> Size {
         Ok("full") => Size {
             nodes: 10_000,
             tries: 1_000,
+        },
+        // Without optimisation a packet costs twenty times as much.
+        _ if cfg!(debug_assertions) => Size {
+            nodes: 120,
+            tries: 15,
         },
         _ => Size {
             nodes: 600,
@@ -54,7 +56,8 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
         addresses.push(address);
         world.run(Duration::from_millis(40));
     }
-    world.run(Duration::from_secs(120));
+    println!("joined: {} packets", world.packets);
+    world.run(Duration::from_secs(20));
     let mut alive = Vec::new();
     for node in honest {
         // Of all nodes, so more of the honest ones.
@@ -71,26 +74,39 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
 fn lookups_find_peers_among_dead_and_hostile_nodes() {
     let Size { nodes, tries } = size();
     let (mut world, alive) = populated(1, nodes);
-    println!("{nodes} nodes, {} honest and alive, {} packets to get there", alive.len(), world.packets);
+    println!(
+        "{nodes} nodes, {} honest and alive, {} packets to get there",
+        alive.len(),
+        world.packets
+    );
     let before = world.packets;
     let mut pairs = Vec::new();
     for ticket in 0..tries {
         let who = *alive.choose(&mut world.rng).unwrap();
-        let other = *alive.iter().filter(|node| **node != who).collect::<Vec<_>>().choose(&mut world.rng).unwrap();
+        let other = *alive
+            .iter()
+            .filter(|node| **node != who)
+            .collect::<Vec<_>>()
+            .choose(&mut world.rng)
+            .unwrap();
         let hash = hash(&mut world.rng);
         world.command(who, Command::Watch(hash, 4_444));
         pairs.push((ticket as u64, who, *other, hash));
         world.run(Duration::from_millis(200));
     }
-    world.run(Duration::from_secs(60));
-    println!("{:.1} packets an announce", (world.packets - before) as f64 / tries as f64);
+    world.run(Duration::from_secs(30));
+    println!(
+        "{:.1} packets an announce",
+        (world.packets - before) as f64 / tries as f64
+    );
     let (mut found, mut asked, mut answered, mut hops) = (0, 0, 0, Vec::new());
     for (ticket, who, other, hash) in &pairs {
         world.command(*other, Command::Lookup(*hash, *ticket));
         world.run(Duration::from_millis(200));
         let _ = who;
     }
-    world.run(Duration::from_secs(60));
+    // No lookup takes longer.
+    world.run(Duration::from_secs(40));
     for (ticket, who, _, _) in &pairs {
         let result = &world.answers[ticket];
         let mut peer = world.nodes[*who].0;
