@@ -198,11 +198,12 @@ impl Lookup {
             .chain(self.seeds_asked.values().copied())
             .filter(|at| fresh(*at))
             .collect();
-        if under_way.len() < PARALLEL && self.cost.asked < MOST_ASKED {
-            if let Some(address) = self.pick(now) {
-                self.cost.asked += 1;
-                return Next::Ask(address);
-            }
+        if under_way.len() < PARALLEL
+            && self.cost.asked < MOST_ASKED
+            && let Some(address) = self.pick(now)
+        {
+            self.cost.asked += 1;
+            return Next::Ask(address);
         }
         match under_way.iter().min() {
             Some(first) => Next::Wait(*first + STALL),

@@ -237,7 +237,7 @@ impl World {
         };
         let mut response = Response::new(wanted.near(100, &mut self.rng));
         // Half of them have ids that fit their addresses, and so come less near.
-        if to.port() % 2 == 0 {
+        if to.port().is_multiple_of(2) {
             response.id = self.fitting(to.ip(), &wanted);
         }
         if matches!(
@@ -262,10 +262,10 @@ impl World {
     }
 
     fn invented(&mut self, at: usize, wanted: &Id) -> Node {
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             let friend = self.rng.random_range(0..self.hostile.len());
             let address = self.hostile[friend];
-            let id = if address.port() % 2 == 0 {
+            let id = if address.port().is_multiple_of(2) {
                 self.fitting(address.ip(), wanted)
             } else {
                 wanted.near(110, &mut self.rng)
