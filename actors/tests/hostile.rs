@@ -628,10 +628,10 @@ async fn keys_are_renewed_again_and_again_under_traffic_and_nothing_is_lost() {
             Some(Kind::Events(batch)) => {
                 for event in batch.events {
                     let event = Event::verify(&cid, event.event, &event.signature).unwrap();
-                    if let Body::Text(text) = Body::of(&event)
-                        && text.starts_with("hers")
+                    if let Body::Text(said) = Body::of(&event)
+                        && said.text.starts_with("hers")
                     {
-                        assert!(heard.insert(text.clone()), "{text} came twice");
+                        assert!(heard.insert(said.text.clone()), "{} came twice", said.text);
                     }
                 }
             }

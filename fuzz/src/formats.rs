@@ -156,12 +156,43 @@ pub fn event(data: &[u8]) {
 
     if let Ok(event) = Event::author(&cid, &device, 0, 1, EventId([1; 32]), 1, 0, data) {
         match Body::of(&event) {
-            Body::Text(text) => drop(Body::text(&text).expect("a text within its caps")),
+            Body::Text(said) => {
+                let bytes = said.encode().expect("a text within its caps");
+                comes_back(&cid, &device, &bytes, Body::Text(said));
+            }
+            Body::Edit { target, said } => {
+                let bytes = Body::edit(target, &said).expect("a text within its caps");
+                comes_back(&cid, &device, &bytes, Body::Edit { target, said });
+            }
+            Body::React { target, emoji } => {
+                let bytes = Body::react(target, &emoji).expect("emoji within their caps");
+                comes_back(&cid, &device, &bytes, Body::React { target, emoji });
+            }
+            Body::Delete { target } => {
+                comes_back(&cid, &device, &Body::delete(target), Body::Delete { target });
+            }
+            Body::Read(mark) => {
+                comes_back(&cid, &device, &Body::read_mark(&mark), Body::Read(mark));
+            }
+            Body::Picture(picture) => {
+                let bytes = Body::picture(picture.as_ref());
+                comes_back(&cid, &device, &bytes, Body::Picture(picture));
+            }
+            Body::Status(line) => {
+                let bytes = Body::status(&line).expect("a line made fit");
+                comes_back(&cid, &device, &bytes, Body::Status(line));
+            }
             Body::Profile { name } => drop(Body::profile(&name).expect("a name made fit")),
             Body::Genesis(_) => unreachable!("only the first event has a certificate"),
             _ => {}
         }
     }
+}
+
+/// What was understood is written, and understood as the same.
+fn comes_back(cid: &ChannelId, device: &DeviceKey, bytes: &[u8], body: Body) {
+    let event = Event::author(cid, device, 0, 1, EventId([1; 32]), 1, 0, bytes).expect("an event");
+    assert_eq!(Body::of(&event), body);
 }
 
 /// A message of a link.

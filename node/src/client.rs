@@ -96,8 +96,18 @@ impl Client {
 
     /// A POST of JSON.
     pub fn post(&self, segments: &[&str], body: &Value) -> Result<RequestBuilder, Failure> {
+        self.with_json(Method::POST, segments, body)
+    }
+
+    /// A request with JSON.
+    pub fn with_json(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: &Value,
+    ) -> Result<RequestBuilder, Failure> {
         Ok(self
-            .request(Method::POST, segments)?
+            .request(method, segments)?
             .header("content-type", "application/json")
             .body(body.to_string()))
     }
@@ -200,17 +210,22 @@ fn known(code: &str) -> &'static str {
         "bad_file",
         "bad_host",
         "bad_origin",
+        "bad_picture",
         "bad_request",
         "bad_text",
         "busy",
         "database",
+        "deleted",
         "disk_full",
         "forked",
         "internal",
         "invite_only",
         "newer_database",
         "no_channel",
+        "no_event",
         "not_found",
+        "not_text",
+        "not_yours",
         "stopping",
         "timeout",
         "too_large",

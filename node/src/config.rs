@@ -38,6 +38,8 @@ pub struct Config {
     pub dht_bootstrap: Vec<String>,
     /// The proxy that everything must go through.
     pub proxy: Option<String>,
+    /// Tell members how far one has read.
+    pub read_marks: bool,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             dht: true,
             dht_bootstrap: Vec::new(),
             proxy: None,
+            read_marks: false,
         }
     }
 }
@@ -101,6 +104,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "proxy",
         Kind::Text,
         "the proxy that everything must go through",
+    ),
+    (
+        "read_marks",
+        Kind::Flag,
+        "tell members how far you have read (off unless set)",
     ),
 ];
 

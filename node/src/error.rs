@@ -61,7 +61,8 @@ impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
         let code = match &error {
             NodeError::NoChannel(_) => "no_channel",
-            NodeError::Ambiguous(_) => "ambiguous",
+            NodeError::Ambiguous(_) | NodeError::AmbiguousEvent(_) => "ambiguous",
+            NodeError::NoEvent(_) => "no_event",
             NodeError::File(_) => "bad_file",
             NodeError::InviteOnly(_) => "invite_only",
             NodeError::Channel(error) => channel_code(error),
@@ -87,6 +88,11 @@ impl From<StartError> for Failure {
 fn channel_code(error: &ChannelError) -> &'static str {
     match error {
         ChannelError::BadText(_) => "bad_text",
+        ChannelError::BadBody(_) => "bad_text",
+        ChannelError::NoEvent => "no_event",
+        ChannelError::NotText => "not_text",
+        ChannelError::NotOurs => "not_yours",
+        ChannelError::Deleted => "deleted",
         ChannelError::Closed => "forked",
         ChannelError::Store(error) => store_code(error),
         ChannelError::Gone => "busy",
@@ -99,6 +105,8 @@ fn store_code(error: &StoreError) -> &'static str {
         StoreError::Newer { .. } => "newer_database",
         StoreError::DiskFull => "disk_full",
         StoreError::NoChannel => "no_channel",
+        StoreError::NoEvent => "no_event",
+        StoreError::Invalid(_) => "bad_request",
         StoreError::Gone => "busy",
         _ => "database",
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
@@ -76,6 +77,7 @@ impl OpenTracker {
                 return Ok(None);
             }
             if TcpStream::connect(tracker.address()).is_ok() {
+                tracker.wait_until_served(hashes)?;
                 return Ok(Some(tracker));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -83,12 +85,50 @@ impl OpenTracker {
         bail!("opentracker does not listen after {} s", START.as_secs())
     }
 
-    /// Serves these hashes from now on, and no others. It re-reads its list a moment later.
+    /// It listens before it has read its list, and refuses until then.
+    fn wait_until_served(&self, hashes: &[String]) -> anyhow::Result<()> {
+        let Some(last) = hashes.last() else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        while self.refuses(last)? {
+            if start.elapsed() > START {
+                bail!(
+                    "opentracker still refuses {last} after {} s",
+                    START.as_secs()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Asked on behalf of a peer that has just left, so that nobody is found by it.
+    fn refuses(&self, hash: &str) -> anyhow::Result<bool> {
+        let mut escaped = String::new();
+        for (n, digit) in hash.chars().enumerate() {
+            if n % 2 == 0 {
+                escaped.push('%');
+            }
+            escaped.push(digit);
+        }
+        let mut stream = TcpStream::connect(self.address())?;
+        write!(
+            stream,
+            "GET /announce?info_hash={escaped}&peer_id=-XX0000-000000000000&port=9&uploaded=0\
+             &downloaded=0&left=0&event=stopped HTTP/1.0\r\n\r\n"
+        )?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        Ok(reply.windows(7).any(|at| at == b"failure"))
+    }
+
+    /// Serves these hashes from now on, and no others.
     pub fn serve(&self, hashes: &[String]) -> anyhow::Result<()> {
         write_whitelist(&self.folder.path().join(WHITELIST), hashes)?;
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process has an id")?, Signal::HUP)?;
-        Ok(())
+        self.wait_until_served(hashes)
     }
 
     /// Where it listens, by TCP and UDP.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::EventId,
+    event::{BodyError, EventId},
     identity::{DeviceId, IdentityId},
 };
 
+use super::fold::Reaction;
 use crate::{discovery::Source, store::StoreError, transport::PathKind};
 
 /// How much of the mesh is there.
@@ -41,6 +42,8 @@ pub struct DeliveryState {
     pub delivered: usize,
     /// Members other than the author.
     pub of: usize,
+    /// Of these, how many say that they have read so far. Members say so only if they want to.
+    pub read: usize,
 }
 
 /// An event as users see it.
@@ -64,8 +67,18 @@ pub struct EventView {
     pub lamport: u64,
     /// Unix milliseconds by the author's clock, but never more than 5 minutes past its arrival here.
     pub time_ms: u64,
-    /// What it is.
+    /// What it is; a text as it is shown now.
     pub kind: EventKind,
+    /// Of a text: the event that it answers, which may be unknown here.
+    pub reply_to: Option<EventId>,
+    /// Of a text: its author changed it.
+    pub edited: bool,
+    /// Of a text: its author took it back, and its words are not shown.
+    pub deleted: bool,
+    /// Of a text: what members feel about it, the earliest first.
+    pub reactions: Vec<Reaction>,
+    /// Of a text: the members that it mentions.
+    pub mentions: Vec<IdentityId>,
     /// How far it has come.
     pub state: DeliveryState,
 }
@@ -82,6 +95,31 @@ pub enum EventKind {
     Profile(String),
     /// The author left.
     Left,
+    /// The author changes one of its texts. What the text shows now is in the text's own view.
+    Edit {
+        /// The text.
+        target: EventId,
+        /// What it says from here on.
+        text: String,
+    },
+    /// The author takes one of its texts back.
+    Delete {
+        /// The text.
+        target: EventId,
+    },
+    /// All that the author now feels about a text.
+    React {
+        /// The text.
+        target: EventId,
+        /// Nothing any more, when empty.
+        emoji: Vec<String>,
+    },
+    /// The author says how far it has read.
+    Read,
+    /// The author has another picture, or none.
+    Picture,
+    /// A line about the author; empty: none any more.
+    Status(String),
     /// A kind that this program does not know.
     Unknown,
 }
@@ -93,6 +131,12 @@ pub struct MemberView {
     pub id: IdentityId,
     /// The name signed by the member; empty when unknown.
     pub name: String,
+    /// The member's line about itself; empty when there is none.
+    pub status: String,
+    /// The event that holds the member's picture.
+    pub picture: Option<EventId>,
+    /// The member was heard typing in the last 10 seconds.
+    pub typing: bool,
     /// Whether this is us.
     pub me: bool,
     /// Whether a link is up (oneself: yes).
@@ -101,6 +145,24 @@ pub struct MemberView {
     pub path: Option<PathView>,
     /// A device of this member signed two events with one number; its log is closed.
     pub forked: bool,
+}
+
+#[cfg(test)]
+impl MemberView {
+    /// Of somebody of whom nothing is known but who it is.
+    pub(super) fn unknown(id: IdentityId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            status: String::new(),
+            picture: None,
+            typing: false,
+            me: false,
+            online: false,
+            path: None,
+            forked: false,
+        }
+    }
 }
 
 /// How a member is reached.
@@ -145,6 +207,13 @@ pub enum ChannelEvent {
         /// Up or down.
         online: bool,
     },
+    /// A member is writing. To be shown for 10 seconds, or until a text of that member comes.
+    Typing {
+        /// Where.
+        cid: ChannelId,
+        /// Who.
+        member: IdentityId,
+    },
     /// A device was proven to have signed two events with one number.
     Forked {
         /// Where.
@@ -163,6 +232,21 @@ pub enum ChannelError {
     /// The text is empty or longer than 65,536 bytes.
     #[error("a message has 1 to 65,536 bytes, this one has {0}")]
     BadText(usize),
+    /// Something else of it does not fit.
+    #[error("{0}")]
+    BadBody(BodyError),
+    /// The event that is to be answered, changed, judged or shown is not here.
+    #[error("no such event in this channel")]
+    NoEvent,
+    /// Only texts are edited, deleted and reacted to.
+    #[error("that event is no message")]
+    NotText,
+    /// Only one's own texts are edited and deleted.
+    #[error("that message is somebody else's: only its author can change it")]
+    NotOurs,
+    /// It was deleted.
+    #[error("that message was deleted")]
+    Deleted,
     /// Our own log was closed by a fork: this device can write no more here.
     #[error(
         "this device's log was closed, because it signed two different events with one number (was its database restored from a copy?)"

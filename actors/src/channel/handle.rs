@@ -8,9 +8,9 @@ use std::{
 
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys, Policy},
-    event::{Body, EventId},
+    event::EventId,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast};
 
 use super::{
     ChannelError, ChannelEvent, EventView, MemberView,
@@ -47,6 +47,8 @@ pub struct ChannelConfig {
     pub discovery: Discovery,
     /// Knows our PeerId.
     pub transport: Transport,
+    /// Tell members how far we have read.
+    pub read_marks: bool,
     /// Hears what happens.
     pub events: broadcast::Sender<ChannelEvent>,
     /// When trackers are asked first.
@@ -86,8 +88,10 @@ impl ChannelConfig {
 /// A handle to a channel. Cheap to clone.
 #[derive(Clone)]
 pub struct Channel {
-    addr: Addr<Command>,
-    config: Arc<ChannelConfig>,
+    pub(super) addr: Addr<Command>,
+    pub(super) config: Arc<ChannelConfig>,
+    /// One reaction at a time: each is the whole set, made from the one before.
+    pub(super) reacting: Arc<Mutex<()>>,
     scope: Scope,
 }
 
@@ -105,6 +109,7 @@ impl Channel {
         Self {
             addr,
             config,
+            reacting: Arc::default(),
             scope,
         }
     }
@@ -121,16 +126,7 @@ impl Channel {
 
     /// Says a line; returns once it is on our disk. With a key that was used, returns what it made then.
     pub async fn send(&self, text: &str, key: Option<String>) -> Result<EventId, ChannelError> {
-        let body = Body::text(text).map_err(|_| ChannelError::BadText(text.len()))?;
-        if let Some(key) = &key
-            && let Some(made) = self.config.store.by_key(self.config.cid(), key).await?
-        {
-            return Ok(made);
-        }
-        self.addr
-            .ask(|reply| Command::Say { body, key, reply })
-            .await
-            .map_err(|_| ChannelError::Gone)?
+        self.tell(text, None, key).await
     }
 
     /// The members, oneself first.

@@ -66,6 +66,8 @@ pub(super) enum Input {
         /// The user's idempotency key.
         key: Option<String>,
     },
+    /// The user is writing.
+    Typing,
     /// A commit was done; positions of its events.
     Committed(u64, Vec<u64>),
     /// Ids were compared: ours differ first at this event of ours.
@@ -125,6 +127,7 @@ pub(super) enum Note {
     Delivered(IdentityId, u64),
     Member(IdentityId, bool),
     Forked(IdentityId),
+    Typing(IdentityId),
     /// Something was refused for a reason that a user should know.
     Refused(&'static str),
 }
@@ -150,6 +153,8 @@ pub(super) struct Linked {
     pub(super) suspicions: HashMap<Device, Suspicion>,
     /// Another link of the same device is used instead; this one waits to be closed.
     pub(super) spare: bool,
+    /// When it last was heard typing.
+    pub(super) typed: Option<Instant>,
 }
 
 /// A channel's state.
@@ -168,6 +173,8 @@ pub(super) struct Machine {
     pub(super) proofs_wait: bool,
     /// Our events below this number were handed to at least one link.
     pub(super) sent_to: u64,
+    /// When we last told that our user is typing.
+    pub(super) typed: Option<Instant>,
     batches: BTreeMap<u64, Batch>,
     next_batch: u64,
     keys: HashMap<String, Vec<u64>>,
@@ -205,6 +212,7 @@ impl Machine {
             me,
             our_peer_id,
             sent_to: 0,
+            typed: None,
             pull: Pull::default(),
             links: BTreeMap::new(),
             marks: Marks::load(kept),
@@ -241,6 +249,7 @@ impl Machine {
                 }
             }
             Input::Say { token, body, key } => self.say(token, &body, key, now),
+            Input::Typing => self.typing(now),
             Input::Committed(batch, positions) => self.committed(batch, &positions, now),
             Input::FirstDifference(link, event) => self.show_difference(link, &event),
             Input::Proven(pair) => self.proven(None, *pair, now),

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
+    time::{Duration, Instant},
 };
 
 use bitchat_wire::{
@@ -15,13 +16,19 @@ use libp2p_identity::PeerId;
 
 use super::{
     logs::{Device, MAX_DEVICES},
-    machine::{Effect, Linked, Machine, Note, Now, Up},
+    machine::{Effect, Linked, Machine, Note, Now, RESERVED_CREDITS, Up},
 };
 use crate::{
     link::LinkId,
     tracker::network::is_local,
     transport::{from_multiaddr, to_multiaddr},
 };
+
+/// A typing notice is told at most this often.
+const TYPING_TOLD: Duration = Duration::from_secs(5);
+/// Typing notices of one link are heard at most this often; honest ones are further apart, even if one was
+/// late and the next is early.
+const TYPING_HEARD: Duration = Duration::from_secs(3);
 
 impl Machine {
     pub(super) fn up(&mut self, up: Up, now: Now) {
@@ -42,6 +49,7 @@ impl Machine {
             proven: HashSet::new(),
             suspicions: HashMap::new(),
             spare: false,
+            typed: None,
         };
         self.links.insert(up.link, linked);
         self.pull.up(up.link);
@@ -239,6 +247,39 @@ impl Machine {
                 self.effect(Effect::Hint(peer_id, addresses, local));
             }
         }
+    }
+
+    /// Our user is writing: every link hears it that has room, and none twice within [`TYPING_TOLD`].
+    pub(super) fn typing(&mut self, now: Now) {
+        let lately = |at: Instant| now.at.saturating_duration_since(at) < TYPING_TOLD;
+        if self.typed.is_some_and(lately) {
+            return;
+        }
+        self.typed = Some(now.at);
+        let message: Bytes = message::encode(Kind::Typing(proto::Typing {})).into();
+        let links: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, linked)| !linked.spare && linked.credits > RESERVED_CREDITS)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in links {
+            self.send(link, message.clone());
+        }
+    }
+
+    /// A member is writing, or says so too often.
+    pub(super) fn on_typing(&mut self, link: LinkId, now: Now) {
+        let Some(linked) = self.links.get_mut(&link) else {
+            return;
+        };
+        let lately = |at: Instant| now.at.saturating_duration_since(at) < TYPING_HEARD;
+        if linked.typed.is_some_and(lately) {
+            return;
+        }
+        linked.typed = Some(now.at);
+        let identity = linked.peer.identity;
+        self.effect(Effect::Note(Note::Typing(identity)));
     }
 
     pub(super) fn is_online(&self, identity: &IdentityId) -> bool {

@@ -28,7 +28,7 @@ impl Machine {
             Inbound::Peers(peers) => self.on_peers(link, peers),
             Inbound::Ids(ids) => self.effect(Effect::Compare(link, ids)),
             Inbound::Fork(pair) => self.proven(Some(link), *pair, now),
-            Inbound::Typing => {}
+            Inbound::Typing => self.on_typing(link, now),
         }
     }
 

@@ -2,9 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bitchat_wire::{event::Body, identity::IdentityId};
+use bitchat_wire::{
+    event::{Body, EventHeader, ReadMark},
+    identity::IdentityId,
+};
 
-use super::{DeliveryState, EventKind, EventView, MemberView, Mesh, Progress, logs::Device};
+use super::{
+    DeliveryState, EventKind, EventView, MemberView, Mesh, Progress,
+    fold::{Folded, fold},
+    logs::Device,
+};
 use crate::store::LogEntry;
 
 /// An author's clock is believed so far past the arrival here.
@@ -20,6 +27,9 @@ pub struct Snapshot {
     /// Why what arrives is not kept (the disk is full, say).
     pub trouble: Option<String>,
     pub(super) names: HashMap<IdentityId, String>,
+    pub(super) reads: HashMap<IdentityId, ReadMark>,
+    /// Everybody who ever said something here.
+    pub(super) known: HashMap<[u8; 32], IdentityId>,
     pub(super) marks: HashMap<Device, BTreeMap<IdentityId, u64>>,
     pub(super) me: IdentityId,
     pub(super) my_device: Device,
@@ -30,11 +40,22 @@ impl Snapshot {
     /// An event of the store, as users see it.
     pub fn view(&self, entry: LogEntry) -> EventView {
         let header = *entry.event.header();
+        let mut shown: Folded =
+            fold(&entry.event, &entry.author, &entry.references).unwrap_or_default();
         let kind = match Body::of(&entry.event) {
             Body::Genesis(_) => EventKind::Joined,
-            Body::Text(text) => EventKind::Text(text),
+            Body::Text(_) => EventKind::Text(std::mem::take(&mut shown.said.text)),
             Body::Profile { name } => EventKind::Profile(name),
             Body::Leave => EventKind::Left,
+            Body::Edit { target, said } => EventKind::Edit {
+                target,
+                text: said.text,
+            },
+            Body::Delete { target } => EventKind::Delete { target },
+            Body::React { target, emoji } => EventKind::React { target, emoji },
+            Body::Read(_) => EventKind::Read,
+            Body::Picture(_) => EventKind::Picture,
+            Body::Status(line) => EventKind::Status(line),
             _ => EventKind::Unknown,
         };
         EventView {
@@ -50,11 +71,27 @@ impl Snapshot {
                 .wall_ms
                 .min(entry.arrival_ms.saturating_add(CLOCK_LEEWAY_MS)),
             kind,
-            state: self.delivery(header.device.as_bytes(), header.seq, &entry.author),
+            reply_to: shown.said.reply_to,
+            edited: shown.edited,
+            deleted: shown.deleted,
+            reactions: shown.reactions,
+            mentions: shown
+                .said
+                .mentions
+                .iter()
+                .filter_map(|id| self.known.get(id).copied())
+                .collect(),
+            state: self.delivery(&header, &entry.author),
         }
     }
 
-    fn delivery(&self, device: &Device, seq: u64, author: &IdentityId) -> DeliveryState {
+    fn delivery(&self, header: &EventHeader, author: &IdentityId) -> DeliveryState {
+        let (device, seq) = (header.device.as_bytes(), header.seq);
+        let place = ReadMark {
+            lamport: header.lamport,
+            device: *device,
+            seq,
+        };
         let has = |member: &MemberView| {
             // We have what we show.
             member.me
@@ -70,6 +107,12 @@ impl Snapshot {
             .filter(|member| member.id != *author)
             .collect();
         let delivered = others.iter().filter(|member| has(member)).count();
+        let read = |member: &&&MemberView| {
+            self.reads
+                .get(&member.id)
+                .is_some_and(|mark| *mark >= place)
+        };
+        let read = others.iter().filter(read).count();
         let ours = *device == self.my_device && *author == self.me;
         let progress = if delivered > 0 {
             Progress::Delivered
@@ -82,6 +125,7 @@ impl Snapshot {
             progress,
             delivered,
             of: others.len(),
+            read,
         }
     }
 }

@@ -44,6 +44,12 @@ pub enum NodeError {
     /// Several channels fit.
     #[error("{0:?} fits several channels: use more of the id")]
     Ambiguous(String),
+    /// No event of that id.
+    #[error("no event of this channel has an id that begins with {0}")]
+    NoEvent(String),
+    /// Several events fit.
+    #[error("several ids begin with {0}: use more of it")]
+    AmbiguousEvent(String),
     /// The channel file is at fault.
     #[error(transparent)]
     File(#[from] ChannelFileError),
@@ -83,6 +89,8 @@ pub struct NodeBuilder {
     /// Send nothing at all: a proxy is set that this version cannot use yet, and going around it would
     /// give the user away. The node starts, keeps what is said, and neither dials, announces nor answers.
     pub offline: bool,
+    /// Tell members how far we have read. Off by default.
+    pub read_marks: bool,
 }
 
 /// A new channel, as a user asks for it.

@@ -35,7 +35,7 @@ impl Node {
         Ok(())
     }
 
-    fn get(&self, cid: ChannelId) -> Result<Channel, NodeError> {
+    pub(super) fn get(&self, cid: ChannelId) -> Result<Channel, NodeError> {
         self.channel_map()
             .get(&cid)
             .cloned()
@@ -237,7 +237,15 @@ impl Node {
         position: u64,
         limit: usize,
     ) -> Result<Vec<EventView>, NodeError> {
-        let entries = self.inner.store.since(cid, position, limit).await?;
+        self.views_of(self.inner.store.since(cid, position, limit).await?)
+            .await
+    }
+
+    /// Entries of any channels, in their order.
+    pub(super) async fn views_of(
+        &self,
+        entries: Vec<LogEntry>,
+    ) -> Result<Vec<EventView>, NodeError> {
         let mut views = Vec::with_capacity(entries.len());
         for group in entries.chunk_by(|a, b| a.cid == b.cid) {
             let Some(first) = group.first() else { continue };

@@ -2,6 +2,7 @@
 
 mod api;
 mod channels;
+mod conversation;
 mod start;
 mod status;
 

@@ -68,6 +68,7 @@ pub(super) struct Inner {
     pub(super) name: String,
     pub(super) agent: String,
     pub(super) offline: bool,
+    pub(super) read_marks: bool,
     pub(super) local: Arc<LocalDevice>,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
     pub(super) events: broadcast::Sender<NodeEvent>,
@@ -88,6 +89,7 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             offline: false,
+            read_marks: false,
         }
     }
 
@@ -178,6 +180,7 @@ impl NodeBuilder {
             name: self.name,
             agent: self.agent,
             offline: self.offline,
+            read_marks: self.read_marks,
             local: Arc::new(local),
             channels: Mutex::default(),
             events,
@@ -277,6 +280,7 @@ impl Node {
             events: inner.events.clone(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             offline: inner.offline,
+            read_marks: inner.read_marks,
         };
         Channel::start(config, &inner.layers.channels)
     }

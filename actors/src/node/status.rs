@@ -78,6 +78,11 @@ impl Node {
         self.inner.local.certificate.identity
     }
 
+    /// The name that we sign in each channel.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
     /// The UDP port.
     pub fn port(&self) -> u16 {
         self.inner.transport.port()

@@ -62,6 +62,18 @@ pub struct LogEntry {
     pub author: IdentityId,
     /// When it arrived here.
     pub arrival_ms: u64,
+    /// Of a text: what counts about it.
+    pub references: Vec<Reference>,
+}
+
+/// An event about a text: its author's latest edit and deletion, and of each identity the latest
+/// reactions.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The event.
+    pub event: Event,
+    /// Who wrote it.
+    pub author: IdentityId,
 }
 
 /// How far one member device has another device's log, by its own word on its own link.

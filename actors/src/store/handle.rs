@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 use super::{
     api::{ChannelRecord, Delivery, KnownPeer, LogEntry, LogHead, NewEvent, PageQuery},
     error::{Fail, StoreError},
-    history, logs, migrate, open, reader, tables, thread,
+    history, logs, migrate, open,
+    profile::Profile,
+    reader, search, tables, thread,
     thread::{Call, Post},
     writer::{self, Counters, Work},
 };
@@ -279,11 +281,41 @@ impl Store {
         self.read(move |conn| history::forks(conn, &cid)).await
     }
 
-    // -- names and the peer cache ------------------------------------------------------------------
+    // -- finding -----------------------------------------------------------------------------------
 
-    /// The latest profile name each member signed in this channel.
-    pub async fn names(&self, cid: ChannelId) -> Result<Vec<(IdentityId, String)>, StoreError> {
-        self.read(move |conn| history::names(conn, &cid)).await
+    /// Texts that hold these words as they are shown now, of one channel or of all, the last to arrive
+    /// first: at most `limit` (capped at 1,000, and at 16 MiB), and only those that arrived before the
+    /// event `before`. Every word must be there, as the beginning of a word at least; what stands in
+    /// double quotes must be there as it is. [`StoreError::Invalid`] says what cannot be searched for.
+    pub async fn search(
+        &self,
+        cid: Option<ChannelId>,
+        query: &str,
+        limit: usize,
+        before: Option<EventId>,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let query = query.to_owned();
+        self.read(move |conn| search::search(conn, cid.as_ref(), &query, limit, before))
+            .await
+    }
+
+    /// The events of a channel whose id begins with these 6 to 64 hexadecimal digits: at most two, which
+    /// is enough to tell one from several.
+    pub async fn by_prefix(
+        &self,
+        cid: ChannelId,
+        prefix: &str,
+    ) -> Result<Vec<EventId>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.read(move |conn| search::by_prefix(conn, &cid, &prefix))
+            .await
+    }
+
+    // -- profiles and the peer cache ---------------------------------------------------------------
+
+    /// What each member says of itself in this channel; who said nothing is left out.
+    pub async fn profiles(&self, cid: ChannelId) -> Result<Vec<(IdentityId, Profile)>, StoreError> {
+        self.read(move |conn| history::profiles(conn, &cid)).await
     }
 
     /// Remembers where a member was reached (at most 8 addresses a member, 1,024 a channel; oldest go).

@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Body, Event, EventHeader, EventId},
+    event::{Event, EventId},
     identity::{Certificate, DeviceId, IdentityId},
 };
 use bytes::Bytes;
@@ -16,6 +16,9 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::{
     api::{LogEntry, LogHead, PageQuery},
     error::{Fail, StoreError},
+    kinds,
+    profile::Profile,
+    references,
     writer::{channel_row, damaged, device_of, identity_of, int},
 };
 
@@ -27,17 +30,28 @@ const MAX_ENTRY_BYTES: usize = 16 << 20;
 /// Ids in one answer: what one message on a link carries.
 const MAX_IDS: u64 = 256;
 
-/// The columns of an entry. The cross joins tell SQLite to go through the events in the order of an index
+/// The columns of an entry.
+pub(super) const ENTRY_COLUMNS: &str =
+    "position, cid, event.raw, event.signature, log.identity, arrival_ms, event.kind";
+
+/// The tables of an entry. The cross joins tell SQLite to go through the events in the order of an index
 /// and to look up the rest, not to go through the logs and sort.
-const ENTRY: &str = "SELECT position, cid, event.raw, event.signature, log.identity, arrival_ms
-     FROM event CROSS JOIN log ON log.id = event.log
+const ENTRY_TABLES: &str = "FROM event CROSS JOIN log ON log.id = event.log
          CROSS JOIN channel ON channel.id = event.channel";
 
-/// One look-up a log, however many profiles it holds.
-pub(super) const NAMES: &str = "SELECT raw, signature, identity
-     FROM log CROSS JOIN event ON event.log = log.id
-     WHERE log.channel = ?1 AND event.kind = 3 AND event.seq =
-         (SELECT max(seq) FROM event AS other WHERE other.log = log.id AND other.kind = 3)";
+/// Kinds of which each log's last counts: names, read marks, pictures, status lines.
+pub(super) const PROFILE_KINDS: [i64; 4] = [3, 8, 9, 10];
+
+/// The last event of a kind in each log. One look-up a log, however many it holds; the literal kind lets
+/// SQLite take the index of that kind.
+pub(super) fn latest_sql(kind: i64) -> String {
+    format!(
+        "SELECT raw, signature, identity
+         FROM log CROSS JOIN event ON event.log = log.id
+         WHERE log.channel = ?1 AND event.kind = {kind} AND event.seq =
+             (SELECT max(seq) FROM event AS other WHERE other.log = log.id AND other.kind = {kind})"
+    )
+}
 
 pub(super) fn heads(conn: &Connection, cid: &ChannelId) -> Result<Vec<LogHead>, Fail> {
     let channel = channel_row(conn, cid)?;
@@ -130,7 +144,8 @@ pub(super) fn entry(
     id: EventId,
 ) -> Result<Option<LogEntry>, Fail> {
     let channel = channel_row(conn, cid)?;
-    let sql = format!("{ENTRY} WHERE event.id = ?1 AND event.channel = ?2");
+    let sql =
+        format!("SELECT {ENTRY_COLUMNS} {ENTRY_TABLES} WHERE event.id = ?1 AND event.channel = ?2");
     Ok(entries(conn, &sql, params![id.0, channel])?.pop())
 }
 
@@ -166,7 +181,7 @@ pub(super) fn page_sql(conversation_only: bool, before: bool) -> String {
         ""
     };
     format!(
-        "{ENTRY} WHERE event.channel = ?1 {said} {bound}
+        "SELECT {ENTRY_COLUMNS} {ENTRY_TABLES} WHERE event.channel = ?1 {said} {bound}
          ORDER BY event.lamport DESC, event.device DESC, event.seq DESC LIMIT ?2"
     )
 }
@@ -206,10 +221,13 @@ pub(super) fn since_sql(of_channel: bool) -> String {
     } else {
         ""
     };
-    format!("{ENTRY} WHERE position > ?1 {channel} ORDER BY position LIMIT ?2")
+    format!(
+        "SELECT {ENTRY_COLUMNS} {ENTRY_TABLES}
+         WHERE position > ?1 {channel} ORDER BY position LIMIT ?2"
+    )
 }
 
-fn capped(limit: usize) -> i64 {
+pub(super) fn capped(limit: usize) -> i64 {
     int(limit.min(MAX_ENTRIES) as u64)
 }
 
@@ -236,28 +254,23 @@ pub(super) fn forks(conn: &Connection, cid: &ChannelId) -> Result<Vec<(Event, Ev
     Ok(proofs)
 }
 
-pub(super) fn names(conn: &Connection, cid: &ChannelId) -> Result<Vec<(IdentityId, String)>, Fail> {
+pub(super) fn profiles(
+    conn: &Connection,
+    cid: &ChannelId,
+) -> Result<Vec<(IdentityId, Profile)>, Fail> {
     let channel = channel_row(conn, cid)?;
-    let mut statement = conn.prepare_cached(NAMES)?;
-    let mut rows = statement.query([channel])?;
-    let mut names: BTreeMap<IdentityId, (EventHeader, String)> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let event = event_of(cid, row, 0)?;
-        let Body::Profile { name } = Body::of(&event) else {
-            continue;
-        };
-        let header = *event.header();
-        // Of several devices of one member the latest word counts.
-        let identity = identity_of(&row.get(2)?)?;
-        let known = names.get(&identity);
-        if known.is_none_or(|(other, _)| other.order() < header.order()) {
-            names.insert(identity, (header, name));
+    let mut profiles: BTreeMap<IdentityId, Profile> = BTreeMap::new();
+    for kind in PROFILE_KINDS {
+        let mut statement = conn.prepare_cached(&latest_sql(kind))?;
+        let mut rows = statement.query([channel])?;
+        while let Some(row) = rows.next()? {
+            let event = event_of(cid, row, 0)?;
+            let identity = identity_of(&row.get(2)?)?;
+            // Of several devices of one member the latest word counts.
+            profiles.entry(identity).or_default().take(&event);
         }
     }
-    Ok(names
-        .into_iter()
-        .map(|(identity, (_, name))| (identity, name))
-        .collect())
+    Ok(profiles.into_iter().collect())
 }
 
 fn log_row(conn: &Connection, cid: &ChannelId, device: DeviceId) -> Result<Option<i64>, Fail> {
@@ -268,13 +281,17 @@ fn log_row(conn: &Connection, cid: &ChannelId, device: DeviceId) -> Result<Optio
         .optional()?)
 }
 
-fn event_of(cid: &ChannelId, row: &Row<'_>, at: usize) -> Result<Event, Fail> {
+pub(super) fn event_of(cid: &ChannelId, row: &Row<'_>, at: usize) -> Result<Event, Fail> {
     let raw = Bytes::from(row.get::<_, Vec<u8>>(at)?);
     let signature: [u8; 64] = row.get(at + 1)?;
     Event::from_store(cid, raw, &signature).map_err(|_| damaged("an event"))
 }
 
-fn entries(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<LogEntry>, Fail> {
+pub(super) fn entries(
+    conn: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+) -> Result<Vec<LogEntry>, Fail> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut authors: HashMap<[u8; 32], IdentityId> = HashMap::new();
@@ -284,9 +301,6 @@ fn entries(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Lo
         let cid = ChannelId(row.get(1)?);
         let event = event_of(&cid, row, 2)?;
         bytes += event.raw().len();
-        if bytes > MAX_ENTRY_BYTES && !entries.is_empty() {
-            break;
-        }
         let author: [u8; 32] = row.get(4)?;
         let author = match authors.get(&author) {
             Some(known) => *known,
@@ -297,12 +311,24 @@ fn entries(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Lo
                 identity
             }
         };
+        let references = match row.get(6)? {
+            kinds::TEXT => references::about(conn, &cid, event.id(), &author)?,
+            _ => Vec::new(),
+        };
+        bytes += references
+            .iter()
+            .map(|reference| reference.event.raw().len())
+            .sum::<usize>();
+        if bytes > MAX_ENTRY_BYTES && !entries.is_empty() {
+            break;
+        }
         entries.push(LogEntry {
             position: row.get::<_, i64>(0)?.unsigned_abs(),
             cid,
             event,
             author,
             arrival_ms: row.get::<_, i64>(5)?.unsigned_abs(),
+            references,
         });
     }
     Ok(entries)

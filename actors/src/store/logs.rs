@@ -2,7 +2,7 @@
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Body, Event, EventId},
+    event::{Event, EventId},
     identity::DeviceId,
 };
 use rusqlite::{OptionalExtension, params};
@@ -10,26 +10,12 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     api::NewEvent,
     error::{Fail, StoreError},
+    kinds, references,
     writer::{Head, Work, int},
 };
 
 /// The longest idempotency key, in bytes.
 const MAX_KEY: usize = 256;
-
-/// A text; the conversation is made of these.
-const KIND_TEXT: i64 = 2;
-/// A profile.
-const KIND_PROFILE: i64 = 3;
-
-fn kind(event: &Event) -> i64 {
-    match Body::of(event) {
-        Body::Genesis(_) => 1,
-        Body::Text(_) => KIND_TEXT,
-        Body::Profile { .. } => KIND_PROFILE,
-        Body::Leave => 4,
-        _ => 0,
-    }
-}
 
 /// Appends events, each to the log of its device.
 pub(super) fn append(
@@ -141,11 +127,12 @@ fn fork_of(work: &Work, channel: i64, device: DeviceId) -> Result<Option<u64>, F
 
 fn insert(work: &mut Work, channel: i64, log: i64, new: &NewEvent) -> Result<u64, Fail> {
     let header = new.event.header();
+    let (kind, target) = kinds::of(&new.event);
     work.conn
         .prepare_cached(
             "INSERT INTO event
-                 (channel, log, seq, device, lamport, kind, arrival_ms, id, raw, signature)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 (channel, log, seq, device, lamport, kind, arrival_ms, id, raw, signature, target)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             channel,
@@ -153,14 +140,22 @@ fn insert(work: &mut Work, channel: i64, log: i64, new: &NewEvent) -> Result<u64
             int(header.seq),
             header.device.as_bytes(),
             int(header.lamport),
-            kind(&new.event),
+            kind,
             int(new.arrival_ms),
             new.event.id().0,
             &new.event.raw()[..],
             new.event.signature(),
+            target.map(|target| target.0),
         ])?;
     work.wrote(1);
-    Ok(work.conn.last_insert_rowid().unsigned_abs())
+    let position = work.conn.last_insert_rowid().unsigned_abs();
+    if kind == kinds::TEXT {
+        work.unindexed.said(channel, new.event.id());
+    }
+    if let Some(target) = target {
+        references::add(work, channel, position, new, kind, target)?;
+    }
+    Ok(position)
 }
 
 fn take_key(work: &mut Work, channel: i64, key: &str, id: EventId) -> Result<(), Fail> {
@@ -230,8 +225,12 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
     if let Some(mut head) = work.head(channel, device)?
         && head.next > seq
     {
+        let about = references::of_log(work, head.log, seq)?;
         let moved = take_out(work, head.log, seq)?;
         work.wrote(moved);
+        for (target, kind) in about {
+            references::again(work, channel, &head.identity, target, kind)?;
+        }
         (head.head, head.lamport) = last_before(work, head.log, seq)?;
         head.next = seq;
         write_head(work, &head)?;

@@ -10,11 +10,15 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     error::StoreError,
+    kinds,
     open::{APPLICATION_ID, file_error, private_file, remove},
 };
 
 /// All steps, in order; the first leads from nothing to version 1. A step that landed is never edited.
-pub(super) const STEPS: &[&str] = &[include_str!("../../../migrations/0001_initial.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("../../../migrations/0001_initial.sql"),
+    include_str!("../../../migrations/0002_conversation.sql"),
+];
 
 /// The version of a database: how many steps were applied to it.
 pub(super) fn version(conn: &Connection) -> Result<u32, StoreError> {
@@ -40,6 +44,7 @@ pub(super) fn migrate(
         copy(conn, path, found)?;
     }
     conn.pragma_update(None, "foreign_keys", false)?;
+    kinds::teach(conn)?;
     for (step, to) in steps.iter().zip(1_u32..).skip(found as usize) {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(step)?;

@@ -14,6 +14,9 @@
 //! what was acknowledged survives a power cut, and whoever was answered finds it by reading. When the
 //! commit fails (a full disk), all calls of the transaction hear that, and nothing has changed.
 //!
+//! The words of texts are kept in a search index, which each transaction brings up to date right before
+//! its commit: what is acknowledged is found.
+//!
 //! **The reader** has a connection and a thread of its own, so that a long search holds up no commit.
 //! Each answer is a view of one moment.
 //!
@@ -30,12 +33,17 @@ mod api;
 mod error;
 mod handle;
 mod history;
+mod kinds;
 mod logs;
 mod migrate;
 mod open;
+mod profile;
 mod reader;
+mod references;
+mod search;
 mod tables;
 mod thread;
+mod words;
 mod writer;
 
 #[cfg(test)]
@@ -44,3 +52,4 @@ mod tests;
 pub use api::*;
 pub use error::StoreError;
 pub use handle::Store;
+pub use profile::Profile;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     error::{Fail, StoreError},
     thread::{Job, Queue, Step},
+    words::Unindexed,
 };
 use crate::kit::Metrics;
 
@@ -67,6 +68,8 @@ pub(super) struct Work {
     heads: HashMap<(i64, DeviceId), Head>,
     /// Heads that the running job changed.
     touched: Vec<(i64, DeviceId)>,
+    /// Texts that the search index has to be told of before the commit.
+    pub(super) unindexed: Unindexed,
     /// Rows written in the running transaction.
     rows: usize,
     data_version: i64,
@@ -83,6 +86,7 @@ pub(super) fn run(
         conn,
         heads: HashMap::new(),
         touched: Vec::new(),
+        unindexed: Unindexed::default(),
         rows: 0,
         data_version: 0,
         counters,
@@ -112,6 +116,7 @@ impl Work {
         let mut fatal = None;
         let end = self.transaction(first, queue, &mut jobs, &mut fatal);
         self.touched.clear();
+        self.unindexed.undo(0);
         if let Err(error) = &end {
             self.heads.clear();
             self.counters.failures.inc();
@@ -158,6 +163,7 @@ impl Work {
         loop {
             keep(self.statement("SAVEPOINT call"))?;
             self.touched.clear();
+            let unindexed = self.unindexed.mark();
             // The job stays in `jobs`, so that a panic is the only way for its caller to hear nothing.
             let Some(job) = jobs.get_mut(last) else { break };
             match job.run(self) {
@@ -168,6 +174,7 @@ impl Work {
                     for key in self.touched.drain(..) {
                         self.heads.remove(&key);
                     }
+                    self.unindexed.undo(unindexed);
                 }
                 Step::Failed => return Err(StoreError::DiskFull),
                 Step::Fatal(error) => {
@@ -182,6 +189,13 @@ impl Work {
             let Some(job) = queue.try_next() else { break };
             jobs.push(job);
             last += 1;
+        }
+        if let Err(fail) = self.unindexed.flush(&self.conn) {
+            if fail.is_fatal() {
+                *fatal = Some(fail.into());
+                return fatal.clone().map_or(Ok(()), Err);
+            }
+            return Err(fail.into());
         }
         keep(self.statement("COMMIT"))
     }

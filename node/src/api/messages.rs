@@ -2,7 +2,6 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use bitchat_actors::store::PageQuery;
-use bitchat_wire::event::EventId;
 use serde::Deserialize;
 
 use super::{
@@ -16,6 +15,7 @@ const PAGE: usize = 100;
 pub const MAX_PAGE: usize = 1_000;
 /// The longest idempotency key, in bytes.
 const MAX_KEY: usize = 128;
+const TOO_LONG: usize = MAX_KEY + 1;
 
 /// Which page.
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ pub struct Page {
 #[utoipa::path(get, path = "/v1/channels/{ch}/messages", tag = "messages",
     params(("ch" = String, Path, description = "Name, or prefix of the id"),
         ("limit" = Option<usize>, Query, description = "At most this many of the newest (100; no more than 1,000)"),
-        ("before" = Option<String>, Query, description = "Only what comes before this event id"),
+        ("before" = Option<String>, Query, description = "Only what comes before this event (its id, or 6 digits or more of it)"),
         ("all" = Option<bool>, Query, description = "Also profiles and other events that are not talk")),
     responses((status = 200, body = dto::Messages), (status = 404, body = dto::Problem)))]
 pub async fn page(
@@ -39,8 +39,11 @@ pub async fn page(
     Named(ch): Named,
     Query(page): Query<Page>,
 ) -> Result<Json<dto::Messages>, Error> {
-    let before = page.before.as_deref().map(event_id).transpose()?;
     let cid = api.node.find(&ch).await?;
+    let before = match &page.before {
+        Some(event) => Some(api.node.find_event(cid, event).await?),
+        None => None,
+    };
     let query = PageQuery {
         before,
         limit: page.limit.unwrap_or(PAGE).min(MAX_PAGE),
@@ -61,16 +64,17 @@ pub async fn send(
     Named(ch): Named,
     Body(message): Body<dto::NewMessage>,
 ) -> Result<(StatusCode, Json<dto::Sent>), Error> {
-    if let Some(key) = &message.key
-        && (key.is_empty() || key.len() > MAX_KEY)
-    {
-        return Err(Error::bad_request(format!(
-            "a key has 1 to {MAX_KEY} bytes, this one has {}",
-            key.len()
-        )));
-    }
+    check_key(message.key.as_deref())?;
     let cid = api.node.find(&ch).await?;
-    let id = api.node.send(cid, message.text, message.key).await?;
+    let id = match &message.reply_to {
+        None => api.node.send(cid, message.text, message.key).await?,
+        Some(event) => {
+            let target = api.node.find_event(cid, event).await?;
+            api.node
+                .reply(cid, target, &message.text, message.key)
+                .await?
+        }
+    };
     Ok((
         StatusCode::CREATED,
         Json(dto::Sent {
@@ -79,9 +83,12 @@ pub async fn send(
     ))
 }
 
-fn event_id(text: &str) -> Result<EventId, Error> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes)
-        .map_err(|_| Error::bad_request("an event id has 64 hexadecimal digits"))?;
-    Ok(EventId(bytes))
+/// A key is short enough to be kept for ever.
+pub fn check_key(key: Option<&str>) -> Result<(), Error> {
+    match key.map(str::len) {
+        Some(len @ (0 | TOO_LONG..)) => Err(Error::bad_request(format!(
+            "a key has 1 to {MAX_KEY} bytes, this one has {len}"
+        ))),
+        _ => Ok(()),
+    }
 }

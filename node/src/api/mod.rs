@@ -6,9 +6,11 @@
 
 pub mod auth;
 pub mod channels;
+pub mod conversation;
 pub mod dto;
 pub mod messages;
 pub mod openapi;
+pub mod profile;
 pub mod reply;
 pub mod server;
 pub mod status;
@@ -77,6 +79,46 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
             "/v1/channels/{ch}/messages",
             &["get", "post"],
             get(messages::page).post(messages::send),
+        ),
+        (
+            "/v1/channels/{ch}/messages/{event}",
+            &["get", "patch", "delete"],
+            get(conversation::show)
+                .patch(conversation::edit)
+                .delete(conversation::delete),
+        ),
+        (
+            "/v1/channels/{ch}/messages/{event}/reactions",
+            &["post"],
+            post(conversation::react),
+        ),
+        (
+            "/v1/channels/{ch}/typing",
+            &["post"],
+            post(conversation::typing),
+        ),
+        (
+            "/v1/channels/{ch}/read",
+            &["post"],
+            post(conversation::read),
+        ),
+        (
+            "/v1/channels/{ch}/members/{id}/picture",
+            &["get"],
+            get(profile::member_picture),
+        ),
+        ("/v1/search", &["get"], get(conversation::search)),
+        (
+            "/v1/profile",
+            &["get", "put"],
+            get(profile::show).put(profile::set),
+        ),
+        (
+            "/v1/profile/picture",
+            &["get", "put", "delete"],
+            get(profile::picture)
+                .put(profile::set_picture)
+                .delete(profile::remove_picture),
         ),
         ("/v1/events", &["get"], get(stream::events)),
     ]

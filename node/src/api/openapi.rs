@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{channels, dto, messages, status, stream};
+use super::{channels, conversation, dto, messages, profile, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,19 @@ use super::{channels, dto, messages, status, stream};
         channels::members,
         messages::page,
         messages::send,
+        conversation::show,
+        conversation::edit,
+        conversation::delete,
+        conversation::react,
+        conversation::typing,
+        conversation::read,
+        conversation::search,
+        profile::show,
+        profile::set,
+        profile::picture,
+        profile::set_picture,
+        profile::remove_picture,
+        profile::member_picture,
         stream::events
     ),
     components(schemas(
@@ -36,6 +49,7 @@ use super::{channels, dto, messages, status, stream};
         dto::Position,
         dto::DeliveredEvent,
         dto::MemberEvent,
+        dto::TypingEvent,
         dto::ForkedEvent
     )),
     modifiers(&Token),

@@ -40,9 +40,11 @@ impl From<NodeError> for Error {
     fn from(error: NodeError) -> Self {
         let failure = Failure::from(error);
         let status = match failure.code {
-            "no_channel" => StatusCode::NOT_FOUND,
-            "ambiguous" | "invite_only" | "forked" => StatusCode::CONFLICT,
-            "bad_file" | "bad_text" => StatusCode::BAD_REQUEST,
+            "no_channel" | "no_event" => StatusCode::NOT_FOUND,
+            "ambiguous" | "invite_only" | "forked" | "not_text" | "not_yours" | "deleted" => {
+                StatusCode::CONFLICT
+            }
+            "bad_file" | "bad_text" | "bad_request" => StatusCode::BAD_REQUEST,
             "disk_full" => StatusCode::INSUFFICIENT_STORAGE,
             "stopping" | "busy" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -102,6 +104,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         match axum::extract::Path::<String>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(name)) => Ok(Self(name)),
+            Err(rejection::PathRejection::FailedToDeserializePathParams(e)) => {
+                Err(told(StatusCode::BAD_REQUEST, e.body_text()))
+            }
+            Err(e) => Err(told(e.status(), e.body_text())),
+        }
+    }
+}
+
+/// A channel and something in it that a path names.
+pub struct Within(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Within {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        type Two = axum::extract::Path<(String, String)>;
+        match Two::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path((channel, inner))) => Ok(Self(channel, inner)),
             Err(rejection::PathRejection::FailedToDeserializePathParams(e)) => {
                 Err(told(StatusCode::BAD_REQUEST, e.body_text()))
             }

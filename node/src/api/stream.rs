@@ -39,7 +39,9 @@ pub struct Which {
 }
 
 /// What happens from now on, or since a position: a stream of `position` (once, at the beginning), `message`,
-/// `delivered`, `member`, `forked`, `channels` and `missed` (some of the last four were dropped: read again).
+/// `delivered`, `member`, `typing` (to be shown for 10 seconds, or until a text of that member comes),
+/// `forked`, `channels` and `missed` (some of the last five were dropped: read again). A `message` of the kind
+/// `edit`, `delete` or `react` says that its `target` may be shown otherwise now: ask for that one.
 #[utoipa::path(get, path = "/v1/events", tag = "messages",
     params(("after" = Option<u64>, Query, description = "Go on after this position; left out: from now on"),
         ("channel" = Option<String>, Query, description = "Only of this channel"),
@@ -174,6 +176,13 @@ impl Follow {
                     channel: cid.to_string(),
                     member: member.to_string(),
                     online,
+                },
+            )),
+            NodeEvent::Typing { cid, member } if wanted(cid) => self.ready.push_back(json(
+                "typing",
+                &dto::TypingEvent {
+                    channel: cid.to_string(),
+                    member: member.to_string(),
                 },
             )),
             NodeEvent::Forked { cid, member } if wanted(cid) => self.ready.push_back(json(

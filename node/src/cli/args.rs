@@ -58,6 +58,43 @@ pub enum Command {
     /// Say something in a channel
     #[command(after_help = SEND)]
     Send(Send),
+    /// Answer a message
+    #[command(after_help = REPLY)]
+    Reply(Reply),
+    /// Change a message of yours
+    #[command(
+        after_help = "Members see the new text, marked as edited.\n\nExample:\n  bitchat edit friends 3fa1b2c4 \"See you at nine!\""
+    )]
+    Edit(Edit),
+    /// Take a message of yours back
+    #[command(
+        after_help = "Members hide it. Who has read it has read it, and the signed event stays in their logs.\n\nExample:\n  bitchat delete friends 3fa1b2c4"
+    )]
+    Delete(OfEvent),
+    /// React to a message with an emoji
+    #[command(
+        after_help = "Examples:\n  bitchat react friends 3fa1b2c4 👍\n  bitchat react friends 3fa1b2c4 👍 --remove"
+    )]
+    React(React),
+    /// Find messages by their words
+    #[command(
+        override_usage = "bitchat search [OPTIONS] [CH] <QUERY>",
+        after_help = SEARCH
+    )]
+    Search(Search),
+    /// Tell the members of a channel that you are writing
+    #[command(
+        after_help = "They hear it at most every 5 seconds, and are shown it for 10.\n\nExample:\n  bitchat typing friends"
+    )]
+    Typing(OfChannel),
+    /// Tell the members of a channel how far you have read
+    #[command(
+        after_help = "Only if the setting `read_marks` is on, which it is not by itself.\n\nExamples:\n  bitchat config set read_marks true\n  bitchat read friends 3fa1b2c4"
+    )]
+    Read(OfEvent),
+    /// Show or change what you say of yourself in all channels
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Read what was said in a channel
     #[command(after_help = LOG)]
     Log(Log),
@@ -101,7 +138,25 @@ Examples:
   fortune | bitchat send friends -
   bitchat send friends \"backup done\" --key backup-2026-01-31";
 
+const REPLY: &str = "\
+EVENT is the message's id, or 6 digits or more with which no other begins: `bitchat log --ids` shows them.
+
+Examples:
+  bitchat reply friends 3fa1b2c4 \"Me too!\"
+  fortune | bitchat reply friends 3fa1b2c4 -";
+
+const SEARCH: &str = "\
+Every word must be in the message, as the beginning of a word at least; what stands in double quotes must be
+there as it is. Case and accents do not matter. The last to arrive come first.
+
+Examples:
+  bitchat search dinner
+  bitchat search friends '\"see you\" tomorrow'
+  bitchat search friends dinner --limit 20 --before EVENT_ID";
+
 const LOG: &str = "\
+Messages are shown as they are now: edited, taken back, with reactions. With --follow, one that changes is shown
+again.
 Times are in UTC. Characters that could deceive a terminal are shown as escapes. `--json` has everything.
 
 Examples:
@@ -301,6 +356,105 @@ pub struct Send {
     pub key: Option<String>,
 }
 
+/// An event of a channel.
+#[derive(Debug, Args)]
+pub struct OfEvent {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// The message's id, or 6 digits or more of it
+    pub event: String,
+}
+
+/// An answer.
+#[derive(Debug, Args)]
+pub struct Reply {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// The message that is answered: its id, or 6 digits or more of it
+    pub event: String,
+    /// What to say, at most 65,536 bytes; - reads it from standard input
+    #[arg(allow_negative_numbers = true)]
+    pub text: String,
+    /// The same key says it only once, however often the command runs
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// A message's new text.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// The message: its id, or 6 digits or more of it
+    pub event: String,
+    /// What it is to say, at most 65,536 bytes; - reads it from standard input
+    #[arg(allow_negative_numbers = true)]
+    pub text: String,
+    /// The same key changes it only once, however often the command runs
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// A reaction.
+#[derive(Debug, Args)]
+pub struct React {
+    /// The channel's name, or a prefix of its id
+    #[arg(value_name = "CH")]
+    pub channel: String,
+    /// The message: its id, or 6 digits or more of it
+    pub event: String,
+    /// An emoji
+    pub emoji: String,
+    /// Take it away again
+    #[arg(long)]
+    pub remove: bool,
+}
+
+/// What to find.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The channel (all, if left out), and what to search for
+    #[arg(value_names = ["CH", "QUERY"], num_args = 1..=2, required = true)]
+    pub words: Vec<String>,
+    /// At most this many [default: 50]
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Only what arrived before that event
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
+}
+
+/// One's own profile.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Show it
+    #[command(after_help = "Example:\n  bitchat profile show")]
+    Show,
+    /// Set the line about you; an empty one takes it away
+    #[command(
+        after_help = "Examples:\n  bitchat profile status \"At sea until June\"\n  bitchat profile status \"\""
+    )]
+    Status {
+        /// At most 256 bytes
+        line: String,
+    },
+    /// Set your picture, or take it away
+    #[command(
+        after_help = "Examples:\n  bitchat profile picture me.png\n  bitchat profile picture --remove"
+    )]
+    Picture {
+        /// A PNG, JPEG or WebP file of at most 49,152 bytes
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        file: Option<PathBuf>,
+        /// Take it away
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
 /// What to read.
 #[derive(Debug, Args)]
 pub struct Log {
@@ -319,4 +473,7 @@ pub struct Log {
     /// Also what is no talk: joins, names, leavings
     #[arg(long)]
     pub all: bool,
+    /// Show the beginning of each message's id, for reply, edit, delete and react
+    #[arg(long)]
+    pub ids: bool,
 }

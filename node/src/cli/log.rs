@@ -20,7 +20,11 @@ pub(super) async fn run(home: &Home, log: args::Log, out: Out) -> Result<(), Fai
     let client = Client::of(home)?;
     let mut printer = Printer {
         out,
-        lines: Lines::default(),
+        lines: if log.ids {
+            Lines::with_ids()
+        } else {
+            Lines::default()
+        },
     };
     if !log.follow {
         for message in read(&client, &log).await? {
@@ -51,11 +55,35 @@ pub(super) async fn run(home: &Home, log: args::Log, out: Out) -> Result<(), Fai
         }
         let message = event.data;
         last = last.max(position(&message));
-        let wanted = log.all || text(&message, "kind") == "text";
+        let kind = text(&message, "kind");
+        if matches!(kind, "edit" | "delete" | "react") && !log.all {
+            if let Some(changed) = changed(home, log.channel.as_str(), &message).await? {
+                printer.print(&changed)?;
+            }
+            continue;
+        }
+        let wanted = log.all || kind == "text";
         if wanted && !printed.remove(&position(&message)) {
             printer.print(&message)?;
         }
     }
+}
+
+/// The text that an edit, a deletion or a reaction is about, as it is shown now; `None` if it means nothing.
+async fn changed(home: &Home, channel: &str, about: &Value) -> Result<Option<Value>, Failure> {
+    let client = Client::of(home)?;
+    let segments = ["v1", "channels", channel, "messages", text(about, "target")];
+    let shown = match client
+        .json(client.request(reqwest::Method::GET, &segments)?)
+        .await
+    {
+        Ok(shown) => shown,
+        // It is not here, or not yet.
+        Err(failure) if failure.code == "no_event" => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let counts = text(about, "kind") == "react" || shown["author"] == about["author"];
+    Ok((counts && text(&shown, "kind") == "text").then_some(shown))
 }
 
 /// All that is wanted of the log, oldest first.

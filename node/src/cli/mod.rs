@@ -3,6 +3,7 @@
 
 pub mod args;
 mod channel;
+mod conversation;
 mod log;
 pub mod out;
 mod profile;
@@ -111,6 +112,14 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
         }
         Command::Channel(command) => channel::run(home, command, out).await,
         Command::Send(send) => send::run(home, send, out).await,
+        Command::Reply(reply) => send::reply(home, reply, out).await,
+        Command::Edit(edit) => send::edit(home, edit, out).await,
+        Command::Delete(of) => conversation::delete(home, &of, out).await,
+        Command::React(react) => conversation::react(home, &react, out).await,
+        Command::Search(search) => conversation::search(home, search, out).await,
+        Command::Typing(of) => conversation::typing(home, &of.channel, out).await,
+        Command::Read(of) => conversation::read(home, &of, out).await,
+        Command::Profile(command) => conversation::profile(home, command, out).await,
         Command::Log(log) => log::run(home, log, out).await,
         Command::Members(of) => channel::members(home, &of.channel, out).await,
         _ => Err(Failure::new("internal", "not a command of a running node")),
@@ -191,6 +200,26 @@ mod tests {
         let cli = Cli::try_parse_from(["bitchat", "send", "ch", "-"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Send(s)) if s.text == "-"));
         assert!(Cli::try_parse_from(["bitchat"]).unwrap().command.is_none());
+    }
+
+    #[test]
+    fn a_search_may_name_a_channel() {
+        for (args, words) in [
+            (&["bitchat", "search", "dinner"][..], &["dinner"][..]),
+            (
+                &["bitchat", "search", "friends", "dinner", "--limit", "3"],
+                &["friends", "dinner"],
+            ),
+        ] {
+            let cli = Cli::try_parse_from(args).unwrap();
+            assert!(matches!(cli.command, Some(Command::Search(s)) if s.words == words));
+        }
+        for bad in [
+            &["bitchat", "search"][..],
+            &["bitchat", "search", "a", "b", "c"],
+        ] {
+            assert!(Cli::try_parse_from(bad).is_err());
+        }
     }
 
     #[test]

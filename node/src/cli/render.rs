@@ -1,6 +1,6 @@
 //! Results as people read them. Whatever others wrote is made inert first.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use serde_json::Value;
 
@@ -9,14 +9,31 @@ use crate::term::{inert, inert_lines};
 
 /// So much of an id tells it from others, for a person.
 const SHORT: usize = 12;
+/// So much of an event's id tells it from others; at least 6 digits are asked for.
+const SHORT_EVENT: usize = 8;
+/// Characters of a text that stand before an answer to it.
+const QUOTE: usize = 32;
+/// Texts that are remembered for that.
+const QUOTES: usize = 10_000;
 
 /// Lines of a log. A line of its own says when the day changes.
 #[derive(Default)]
 pub(super) struct Lines {
     day: String,
+    ids: bool,
+    /// Who said what, of texts shown lately: for the answers to them.
+    said: HashMap<String, String>,
 }
 
 impl Lines {
+    /// Each line begins with so much of the event's id as names it.
+    pub(super) fn with_ids() -> Self {
+        Self {
+            ids: true,
+            ..Self::default()
+        }
+    }
+
     /// `12:01 alice: text`
     pub(super) fn render(&mut self, message: &Value) -> String {
         let time = text(message, "time");
@@ -29,13 +46,38 @@ impl Lines {
         }
         let name = who(message, "author");
         let said = text(message, "text");
+        if self.ids {
+            let id = text(message, "event_id");
+            let _ = write!(out, "{} ", id.get(..SHORT_EVENT).unwrap_or(id));
+        }
         let _ = match text(message, "kind") {
-            "text" => write!(
+            "text" => {
+                let id = text(message, "event_id").to_owned();
+                let shown = self.text(message, &name);
+                if self.said.len() >= QUOTES {
+                    self.said.clear();
+                }
+                self.said.insert(id, format!("{name}: {}", quote(said)));
+                write!(out, "{clock} {shown}")
+            }
+            "edit" => write!(out, "{clock} * {name} changed {}", about(message)),
+            "delete" => write!(out, "{clock} * {name} took {} back", about(message)),
+            "react" if said.is_empty() => {
+                write!(
+                    out,
+                    "{clock} * {name} took the reactions to {} back",
+                    about(message)
+                )
+            }
+            "react" => write!(
                 out,
-                "{clock} {name}: {}{}",
-                inert_lines(said, "      "),
-                mark(message)
+                "{clock} * {name} reacted to {} with {}",
+                about(message),
+                inert(said)
             ),
+            "read" => write!(out, "{clock} * {name} has read on"),
+            "picture" => write!(out, "{clock} * {name} has another picture"),
+            "status" => write!(out, "{clock} * {name} says: {}", inert(said)),
             "joined" => write!(out, "{clock} * {name} joined"),
             "profile" => write!(out, "{clock} * {name} is called {}", inert(said)),
             "left" => write!(out, "{clock} * {name} left"),
@@ -46,6 +88,54 @@ impl Lines {
         };
         out
     }
+
+    /// `alice: text`, with what it answers above and the reactions below.
+    fn text(&self, message: &Value, name: &str) -> String {
+        let mut out = format!("{name}: ");
+        if message["deleted"] == true {
+            out.push_str("(taken back)");
+            return out;
+        }
+        if let Some(answers) = message["reply_to"].as_str() {
+            let known = self.said.get(answers).map(String::as_str);
+            let short = answers.get(..SHORT_EVENT).unwrap_or(answers);
+            let _ = write!(out, "[re {}] ", known.unwrap_or(short));
+        }
+        out.push_str(&inert_lines(text(message, "text"), "      "));
+        if message["edited"] == true {
+            out.push_str("  (edited)");
+        }
+        out.push_str(&mark(message));
+        let reactions = message["reactions"].as_array().into_iter().flatten();
+        for (n, reaction) in reactions.enumerate() {
+            let lead = if n == 0 { "\n      " } else { "  " };
+            let _ = write!(
+                out,
+                "{lead}{} {}",
+                inert(text(reaction, "emoji")),
+                reaction["count"]
+            );
+        }
+        out
+    }
+}
+
+/// The beginning of a text, on one line.
+fn quote(said: &str) -> String {
+    let mut chars = said.lines().next().unwrap_or_default().chars();
+    let begin: String = chars.by_ref().take(QUOTE).collect();
+    let more = if chars.next().is_some() || said.contains('\n') {
+        "..."
+    } else {
+        ""
+    };
+    inert(&begin) + more
+}
+
+/// What an event is about, in short.
+fn about(message: &Value) -> &str {
+    let target = text(message, "target");
+    target.get(..SHORT_EVENT).unwrap_or(target)
 }
 
 /// How far a line has come, if there is anybody to come to.
@@ -54,6 +144,12 @@ fn mark(message: &Value) -> String {
     let of = state["of"].as_u64().unwrap_or(0);
     match state["progress"].as_str() {
         _ if of == 0 => String::new(),
+        Some("delivered") if state["read"].as_u64().unwrap_or(0) > 0 => {
+            format!(
+                "  [{} of {of}, read by {}]",
+                state["delivered"], state["read"]
+            )
+        }
         Some("delivered") => format!("  [{} of {of}]", state["delivered"]),
         Some(progress) => format!("  [{progress}]"),
         None => String::new(),
@@ -180,6 +276,12 @@ fn member(m: &Value) -> String {
     } else {
         out.push_str("offline");
     }
+    if m["typing"] == true {
+        out.push_str("  is writing");
+    }
+    if let Some(line) = m["status"].as_str().filter(|line| !line.is_empty()) {
+        let _ = write!(out, "  \"{}\"", inert(line));
+    }
     if m["forked"] == true {
         out.push_str("  WARNING: a device signed two different events with one number");
     }
@@ -215,9 +317,44 @@ mod tests {
             lines.render(&message("al\u{1b}[31mice", "x\n12:02 bob: no")),
             "12:01 al\\u{1b}[31mice: x\n      12:02 bob: no  [1 of 1]"
         );
+        let long = "\u{1b}]0;x\u{7}\u{202e}".repeat(8_000);
+        let shown = lines.render(&message("bob", &long));
+        assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'));
         assert_eq!(
             lines.render(&message("", "hi")),
             "12:01 bitchat1qqqq: hi  [1 of 1]"
+        );
+    }
+
+    #[test]
+    fn a_text_is_shown_as_it_is_now() {
+        let mut lines = Lines::with_ids();
+        let message = |id: &str, text: &str, more: Value| {
+            let mut message = json!({"event_id": id.repeat(8), "time": "2026-01-31T12:01:00.000Z",
+                "kind": "text", "name": "ann", "author": "bitchat1qqqqqqqqqq", "text": text, "state": {"of": 0}});
+            for (key, value) in more.as_object().into_iter().flatten() {
+                message[key] = value.clone();
+            }
+            message
+        };
+        assert_eq!(
+            lines.render(&message("aaaaaaaa", "one\ntwo", json!({"edited": true}))),
+            "-- 2026-01-31 (UTC) --\naaaaaaaa 12:01 ann: one\n      two  (edited)"
+        );
+        let reply = json!({"reply_to": "aaaaaaaa".repeat(8),
+            "reactions": [{"emoji": "+", "count": 2}, {"emoji": "\u{202e}", "count": 1}]});
+        assert_eq!(
+            lines.render(&message("bbbbbbbb", "yes", reply)),
+            "bbbbbbbb 12:01 ann: [re ann: one...] yes\n      + 2  \\u{202e} 1"
+        );
+        assert_eq!(
+            lines.render(&message("cccccccc", "", json!({"deleted": true}))),
+            "cccccccc 12:01 ann: (taken back)"
+        );
+        let unknown = json!({"reply_to": "dddddddd".repeat(8)});
+        assert_eq!(
+            lines.render(&message("eeeeeeee", "x", unknown)),
+            "eeeeeeee 12:01 ann: [re dddddddd] x"
         );
     }
 }

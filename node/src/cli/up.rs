@@ -118,6 +118,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.offline = config.proxy.is_some();
+    builder.read_marks = config.read_marks;
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),

@@ -11,7 +11,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use body::{Body, BodyError, MAX_PROFILE_NAME, MAX_TEXT};
+pub use body::{
+    Body, BodyError, MAX_EMOJI, MAX_EMOJI_BYTES, MAX_MENTIONS, MAX_PICTURE, MAX_PROFILE_NAME,
+    MAX_STATUS, MAX_TEXT, Picture, PictureKind, ReadMark, Said, is_emoji,
+};
 
 use crate::{
     channel::ChannelId,

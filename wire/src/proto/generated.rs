@@ -288,7 +288,7 @@ pub mod bye {
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventBody {
-    #[prost(oneof = "event_body::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "event_body::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<event_body::Kind>,
 }
 /// Nested message and enum types in `EventBody`.
@@ -301,12 +301,30 @@ pub mod event_body {
         Profile(super::Profile),
         #[prost(message, tag = "3")]
         Leave(super::Leave),
+        #[prost(message, tag = "4")]
+        Edit(super::Edit),
+        #[prost(message, tag = "5")]
+        Delete(super::Delete),
+        #[prost(message, tag = "6")]
+        React(super::React),
+        #[prost(message, tag = "7")]
+        Read(super::Read),
+        #[prost(message, tag = "8")]
+        Picture(super::Picture),
+        #[prost(message, tag = "9")]
+        Status(super::Status),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Text {
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// the id of the event that it answers, 32; empty: none
+    #[prost(bytes = "bytes", tag = "2")]
+    pub reply_to: ::prost::bytes::Bytes,
+    /// identities, 32 each, one after the other
+    #[prost(bytes = "bytes", tag = "3")]
+    pub mentions: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Profile {
@@ -315,6 +333,54 @@ pub struct Profile {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {
+}
+/// What the target, a text of the same identity, says from here on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Edit {
+    /// 32
+    #[prost(bytes = "bytes", tag = "1")]
+    pub target: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub mentions: ::prost::bytes::Bytes,
+}
+/// The target, a text of the same identity, is not to be shown any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delete {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub target: ::prost::bytes::Bytes,
+}
+/// All that the author's identity now feels about the target.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct React {
+    /// 32
+    #[prost(bytes = "bytes", tag = "1")]
+    pub target: ::prost::bytes::Bytes,
+    /// each once, with one space between; empty: nothing any more
+    #[prost(string, tag = "2")]
+    pub emoji: ::prost::alloc::string::String,
+}
+/// The author has read everything up to this place in the channel's order, itself included.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Read {
+    #[prost(uint64, tag = "1")]
+    pub lamport: u64,
+    /// 32
+    #[prost(bytes = "bytes", tag = "2")]
+    pub device: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Picture {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub image: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Status {
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
 }
 // ---- the control stream of a connection --------------------------------------------------------
 

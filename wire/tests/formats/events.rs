@@ -1,6 +1,8 @@
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Body, Event, EventId, HEADER_LEN, LAMPORT_LIMIT, genesis_body},
+    event::{
+        Body, Event, EventId, HEADER_LEN, LAMPORT_LIMIT, Picture, ReadMark, Said, genesis_body,
+    },
     identity::{DeviceKey, IdentityKey},
 };
 use serde_json::{Value, json};
@@ -52,10 +54,52 @@ fn vectors() {
     let unknown = author(3, text.id(), 8, &[0x82, 0x01, 0x03, 0x08, 0x96, 0x01]);
     let other = author(3, text.id(), LAMPORT_LIMIT - 1, &Body::leave());
     assert_eq!(Body::of(&profile), Body::Profile { name: "Ann".into() });
-    assert_eq!(Body::of(&text), Body::Text("Hello, wörld\n".into()));
+    assert_eq!(Body::of(&text), Body::Text(Said::plain("Hello, wörld\n")));
     assert_eq!(Body::of(&unknown), Body::Unknown);
     assert_eq!(Body::of(&other), Body::Leave);
     assert!(unknown.forks(&other));
+
+    let reply = Said {
+        text: "Hello, @Ann".into(),
+        reply_to: Some(text.id()),
+        mentions: vec![*identity.id().as_bytes()],
+    };
+    let png = [&b"\x89PNG\r\n\x1a\n"[..], &[0; 4]].concat();
+    let bodies = [
+        ("an answer, with a mention", reply.encode().unwrap()),
+        (
+            "a text is changed",
+            Body::edit(text.id(), &Said::plain("Hello, world")).unwrap(),
+        ),
+        ("a text is taken back", Body::delete(text.id())),
+        (
+            "two reactions",
+            Body::react(text.id(), &["👍".to_owned(), "❤️".to_owned()]).unwrap(),
+        ),
+        ("no reaction any more", Body::react(text.id(), &[]).unwrap()),
+        (
+            "read up to the text",
+            Body::read_mark(&ReadMark {
+                lamport: 7,
+                device: *device.id().as_bytes(),
+                seq: 2,
+            }),
+        ),
+        (
+            "a picture (too short to be a real one)",
+            Body::picture(Some(&Picture::new(png).unwrap())),
+        ),
+        ("no picture any more", Body::picture(None)),
+        ("a status line", Body::status("at sea").unwrap()),
+    ];
+    let mut conversation = Vec::new();
+    let mut last = text.clone();
+    for (what, body) in &bodies {
+        let header = last.header();
+        last = author(header.seq + 1, last.id(), header.lamport + 1, body);
+        assert_ne!(Body::of(&last), Body::Unknown, "{what}");
+        conversation.push(described(what, &last));
+    }
 
     let events = [
         described(
@@ -143,6 +187,8 @@ fn vectors() {
             "device": hex::encode(device.id().as_bytes()),
             "certificate": { "created": CREATED, "signature": hex::encode(certificate.signature) },
             "events": events,
+            "conversation_about": "Another course of the same log, after its third event: bodies that belong to conversations.",
+            "conversation": conversation,
             "refused": refused,
         }),
     );

@@ -39,10 +39,12 @@ impl Shell {
                 Effect::CloseLog(pair) => {
                     let (store, cid) = (self.config.store.clone(), self.config.cid());
                     self.reads.spawn(async move {
+                        let device = pair.0.header().device;
                         if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
                             tracing::warn!(%error, "cannot keep the proof of a fork");
                         }
-                        None
+                        let profiles = store.profiles(cid).await.ok()?;
+                        Some(Done::Profiles(device, profiles))
                     });
                 }
                 Effect::Hint(peer, addresses, local) => {
@@ -69,32 +71,33 @@ impl Shell {
 
     pub(super) fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
         for new in &events {
-            self.note_body(new.identity, &new.event);
+            self.people.heard(new.identity, &new.event);
         }
         let commit = self.config.store.append(self.config.cid(), events);
         self.commits
             .push_back(Box::pin(async move { (number, commit.await) }));
     }
 
-    pub(super) fn note_body(&mut self, identity: IdentityId, event: &Event) {
-        match Body::of(event) {
-            Body::Profile { name } => {
-                self.names.insert(identity, name);
-            }
-            Body::Leave => {
-                self.left.insert(identity);
-            }
-            Body::Text(_) | Body::Genesis(_) => {
-                self.left.remove(&identity);
-            }
-            _ => {}
-        }
-    }
-
     /// Does a small thing on the side; when too many are under way, it is left undone.
     pub(super) fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
         if self.reads.len() < READS * 8 {
-            self.reads.spawn(work);
+            self.reads
+                .spawn(async move { work.await.map(|input| Done::Input(Box::new(input))) });
+        }
+    }
+
+    /// Something on the side was done.
+    pub(super) fn done(&mut self, machine: &mut Machine, done: Done) {
+        match done {
+            Done::Input(input) => self.step(machine, *input),
+            Done::Profiles(device, profiles) => {
+                let Some(who) = machine.identity_of(device.as_bytes()) else {
+                    return;
+                };
+                let kept = profiles.into_iter().find(|(of, _)| *of == who);
+                self.people
+                    .replace(who, kept.map(|(_, profile)| profile).unwrap_or_default());
+            }
         }
     }
 
@@ -112,16 +115,25 @@ impl Shell {
         }
     }
 
-    pub(super) fn note(&self, note: Note) {
+    pub(super) fn note(&mut self, note: Note) {
         let cid = self.config.cid();
         let event = match note {
             Note::Committed(position) => ChannelEvent::Committed { cid, position },
             Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => ChannelEvent::Member {
-                cid,
-                member,
-                online,
-            },
+            Note::Member(member, online) => {
+                if !online {
+                    self.people.gone(&member);
+                }
+                ChannelEvent::Member {
+                    cid,
+                    member,
+                    online,
+                }
+            }
+            Note::Typing(member) => {
+                self.people.typing(member, Instant::now());
+                ChannelEvent::Typing { cid, member }
+            }
             Note::Forked(member) => ChannelEvent::Forked { cid, member },
             Note::Refused(why) => return tracing::warn!(why, "refused an event"),
         };

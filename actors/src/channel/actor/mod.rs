@@ -14,7 +14,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    event::{Body, Event, EventId, genesis_body},
+    event::{Body, Event, EventId, ReadMark, genesis_body},
     identity::{DeviceId, IdentityId},
     link::TlsSide,
     message::{self, MAX_IDS},
@@ -32,13 +32,14 @@ use super::{
     ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
     logs::Device,
     machine::{Effect, Input, Machine, Note, Now, Up},
+    people::{People, Reading},
     views::Snapshot,
 };
 use crate::{
     discovery::{Hint, Source},
     kit::{Actor, Inbox, Reply, Scope},
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
-    store::{NewEvent, StoreError},
+    store::{NewEvent, Profile, StoreError},
 };
 
 /// What the user wants, waiting: a person and a few programs.
@@ -62,6 +63,9 @@ pub(super) enum Command {
         reply: Reply<Result<EventId, ChannelError>>,
     },
     Snapshot(Reply<Snapshot>),
+    Typing,
+    /// Whether that is news.
+    Read(ReadMark, Reply<bool>),
     Leave(Reply<Result<(), ChannelError>>),
     Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
@@ -77,6 +81,13 @@ enum Answer {
 
 type Commit = Pin<Box<dyn Future<Output = (u64, Result<Vec<u64>, StoreError>)> + Send>>;
 
+/// What came of something done on the side.
+enum Done {
+    Input(Box<Input>),
+    /// What counts of profiles, now that events were taken out of the log of that identity's device.
+    Profiles(DeviceId, Vec<(IdentityId, Profile)>),
+}
+
 struct Link {
     handle: LinkHandle,
     identity: IdentityId,
@@ -87,12 +98,14 @@ struct Link {
 pub(super) struct Shell {
     config: Arc<ChannelConfig>,
     links: HashMap<LinkId, Link>,
-    names: HashMap<IdentityId, String>,
-    left: HashSet<IdentityId>,
+    people: People,
+    reading: Reading,
+    /// What our profile says elsewhere, and not yet here.
+    unsaid: Vec<Vec<u8>>,
     answers: HashMap<u64, Answer>,
     next_token: u64,
     commits: FuturesOrdered<Commit>,
-    reads: JoinSet<Option<Input>>,
+    reads: JoinSet<Option<Done>>,
     trouble: Option<(String, Instant)>,
 }
 
@@ -101,8 +114,9 @@ impl Shell {
         Self {
             config,
             links: HashMap::new(),
-            names: HashMap::new(),
-            left: HashSet::new(),
+            people: People::default(),
+            reading: Reading::default(),
+            unsaid: Vec::new(),
             answers: HashMap::new(),
             next_token: 0,
             commits: FuturesOrdered::new(),
@@ -115,7 +129,7 @@ impl Shell {
         let config = Arc::clone(&self.config);
         let (store, cid) = (&config.store, config.cid());
         let heads = store.heads(cid).await?;
-        self.names = store.names(cid).await?.into_iter().collect();
+        let mut left = HashSet::new();
         for head in &heads {
             let last = head.next.saturating_sub(1);
             let last = store
@@ -125,9 +139,14 @@ impl Shell {
                 .first()
                 .is_some_and(|event| Body::of(event) == Body::Leave)
             {
-                self.left.insert(head.certificate.identity);
+                left.insert(head.certificate.identity);
             }
         }
+        self.people = People::load(store.profiles(cid).await?, left);
+        let me = config.local.certificate.identity;
+        let own = self.people.profile(&me).cloned().unwrap_or_default();
+        self.reading = Reading::load(own.read());
+        self.unsaid = super::conversation::unsaid(store, cid, &own).await?;
         let (marks, proofs) = (store.deliveries(cid).await?, store.forks(cid).await?);
         Ok(Machine::new(
             cid,
@@ -160,10 +179,14 @@ impl Shell {
         if machine.logs.next(&machine.me) == 0 {
             self.say_unasked(machine, genesis_body(&certificate).to_vec());
         }
-        if self.names.get(&certificate.identity) != Some(&self.config.name)
-            && let Ok(profile) = Body::profile(&self.config.name)
+        let name = self.config.name.trim();
+        if self.people.name(&certificate.identity) != name
+            && let Ok(profile) = Body::profile(name)
         {
             self.say_unasked(machine, profile);
+        }
+        for body in std::mem::take(&mut self.unsaid) {
+            self.say_unasked(machine, body);
         }
     }
 
@@ -273,6 +296,11 @@ impl Shell {
                     ),
                 );
             }
+            Command::Typing => self.step(machine, Input::Typing),
+            Command::Read(mark, reply) => {
+                let news = self.config.read_marks && self.reading.upto(mark, Instant::now());
+                let _ = reply.send(news);
+            }
             Command::Snapshot(reply) => drop(reply.send(self.snapshot(machine))),
             Command::Leave(reply) => {
                 let token = self.token(Answer::Leave(reply));
@@ -369,6 +397,7 @@ impl Actor for Shell {
                 .next_wake(Instant::now())
                 .into_iter()
                 .chain(recovering)
+                .chain(self.reading.due().filter(|_| open))
                 .min();
             tokio::select! {
                 biased;
@@ -384,8 +413,8 @@ impl Actor for Shell {
                     Err(error) => self.recover(&mut machine, number, error).await?,
                 },
                 Some(done) = self.reads.join_next(), if !self.reads.is_empty() => {
-                    if let Ok(Some(input)) = done {
-                        self.step(&mut machine, input);
+                    if let Ok(Some(done)) = done {
+                        self.done(&mut machine, done);
                     }
                 }
                 () = room.notified() => self.room(&mut machine),
@@ -400,6 +429,9 @@ impl Actor for Shell {
                 },
                 () = sleep_until(wake.unwrap_or_else(far).into()), if wake.is_some() => {
                     self.step(&mut machine, Input::Tick);
+                    if open && let Some(mark) = self.reading.take(Instant::now()) {
+                        self.say_unasked(&mut machine, Body::read_mark(&mark));
+                    }
                 }
             }
         }

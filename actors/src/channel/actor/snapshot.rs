@@ -14,18 +14,24 @@ impl Shell {
         identities.push(me);
         identities.sort_unstable();
         identities.dedup();
-        identities.retain(|id| *id == me || !self.left.contains(id) || machine.is_online(id));
+        let known = identities.iter().map(|id| (*id.as_bytes(), *id)).collect();
+        identities.retain(|id| *id == me || !self.people.has_left(id) || machine.is_online(id));
         let forked: HashSet<IdentityId> = machine
             .logs
             .iter()
             .filter(|(_, log)| log.closed_at.is_some())
             .map(|(_, log)| log.certificate.identity)
             .collect();
+        let (now, nothing) = (Instant::now(), Profile::default());
         let mut members: Vec<MemberView> = identities
             .iter()
-            .map(|id| MemberView {
+            .map(|id| (id, self.people.profile(id).unwrap_or(&nothing)))
+            .map(|(id, profile)| MemberView {
                 id: *id,
-                name: self.names.get(id).cloned().unwrap_or_default(),
+                name: profile.name().to_owned(),
+                status: profile.status().to_owned(),
+                picture: profile.picture(),
+                typing: self.people.is_typing(id, now),
                 me: *id == me,
                 online: *id == me || machine.is_online(id),
                 path: self.path(id),
@@ -47,7 +53,9 @@ impl Shell {
             members,
             mesh,
             trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
-            names: self.names.clone(),
+            names: self.people.names(),
+            reads: self.people.reads(),
+            known,
             marks: machine.marks.by_author(),
             me,
             my_device: machine.me,

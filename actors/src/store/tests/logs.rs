@@ -4,7 +4,10 @@ use bitchat_wire::event::HEADER_LEN;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::store::history::{NAMES, page_sql, since_sql};
+use crate::store::{
+    history::{latest_sql, page_sql, since_sql},
+    references::{ALL, OWN},
+};
 
 #[tokio::test]
 async fn what_is_appended_is_read_back() {
@@ -295,7 +298,14 @@ async fn the_latest_profile_of_a_member_names_it() {
         (identity(4), "Bob".to_owned()),
     ];
     expected.sort();
-    assert_eq!(store.names(CID).await, Ok(expected));
+    let names: Vec<_> = store
+        .profiles(CID)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(identity, profile)| (identity, profile.name().to_owned()))
+        .collect();
+    assert_eq!(names, expected);
     home.stop().await;
 }
 
@@ -318,7 +328,12 @@ async fn reading_follows_indexes() {
         (page_sql(false, false), "event_order"),
         (since_sql(true), "event_arrival"),
         (since_sql(false), "INTEGER PRIMARY KEY"),
-        (NAMES.to_owned(), "event_profile"),
+        (latest_sql(3), "event_profile"),
+        (latest_sql(8), "event_read"),
+        (latest_sql(9), "event_picture"),
+        (latest_sql(10), "event_status"),
+        (OWN.to_owned(), "PRIMARY KEY"),
+        (ALL.to_owned(), "PRIMARY KEY"),
     ] {
         let plan = plan(sql.clone()).await.unwrap().join("; ");
         assert!(plan.contains(index), "{sql}: {plan}");

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 //! The store on real files.
 
+mod conversation;
 mod crash;
 mod faults;
 mod forks;
@@ -163,7 +164,7 @@ impl Pen {
 
 fn text_of(event: &Event) -> String {
     match Body::of(event) {
-        Body::Text(text) => text,
+        Body::Text(said) => said.text,
         other => format!("{other:?}"),
     }
 }

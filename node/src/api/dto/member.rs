@@ -22,6 +22,13 @@ pub struct Member {
     pub id: String,
     /// As the member signed it; empty when unknown.
     pub name: String,
+    /// The member's line about itself; empty when there is none.
+    pub status: String,
+    /// Whether there is a picture, at `/v1/channels/{ch}/members/{id}/picture`: the id of the event that
+    /// holds it, which changes with it.
+    pub picture: Option<String>,
+    /// Heard typing in the last 10 seconds.
+    pub typing: bool,
     /// Whether this is us.
     pub me: bool,
     /// Whether a link is up (oneself: yes).
@@ -38,6 +45,9 @@ impl Member {
         Self {
             id: m.id.to_string(),
             name: m.name,
+            status: m.status,
+            picture: m.picture.map(|id| id.to_string()),
+            typing: m.typing,
             me: m.me,
             online: m.online,
             path: m.path.as_ref().map(Path::new),

@@ -32,10 +32,24 @@ pub struct Message {
     pub lamport: u64,
     /// By the author's clock, but never more than 5 minutes after it arrived here.
     pub time: String,
-    /// `text`, `joined`, `profile`, `left` or `unknown`.
+    /// `text`, `joined`, `profile`, `left`, `edit`, `delete`, `react`, `read`, `picture`, `status` or `unknown`.
     pub kind: &'static str,
-    /// What was said; of a profile, the name; else empty.
+    /// Of a text, what it says now (nothing when it was deleted); of an edit, what its target is to say; of a
+    /// profile, the name; of a status, the line; of a `react`, all emoji of the author, with spaces between;
+    /// else empty.
     pub text: String,
+    /// Of a text: the id of the event that it answers.
+    pub reply_to: Option<String>,
+    /// Of a text: its author changed it.
+    pub edited: bool,
+    /// Of a text: its author took it back.
+    pub deleted: bool,
+    /// Of a text: what members feel about it, the earliest first.
+    pub reactions: Vec<Reaction>,
+    /// Of a text: the Bit Chat IDs of the members that it mentions.
+    pub mentions: Vec<String>,
+    /// Of `edit`, `delete` and `react`: the id of the text that they are about.
+    pub target: Option<String>,
     /// How far it has come.
     pub state: State,
     /// Its place in the order of arrival here: the cursor of `/v1/events`.
@@ -51,17 +65,37 @@ pub struct State {
     pub delivered: usize,
     /// Members other than the author.
     pub of: usize,
+    /// Of these, how many say that they have read it.
+    pub read: usize,
+}
+
+/// One emoji on a text.
+#[derive(Serialize, ToSchema)]
+pub struct Reaction {
+    /// Which.
+    pub emoji: String,
+    /// How many feel so.
+    pub count: usize,
+    /// Their Bit Chat IDs, the earliest first.
+    pub by: Vec<String>,
 }
 
 impl Message {
     /// From the node's own words.
     pub fn new(e: EventView) -> Self {
-        let (kind, text) = match e.kind {
-            EventKind::Joined => ("joined", String::new()),
-            EventKind::Text(text) => ("text", text),
-            EventKind::Profile(name) => ("profile", name),
-            EventKind::Left => ("left", String::new()),
-            _ => ("unknown", String::new()),
+        let nothing = String::new;
+        let (kind, text, target) = match e.kind {
+            EventKind::Joined => ("joined", nothing(), None),
+            EventKind::Text(text) => ("text", text, None),
+            EventKind::Profile(name) => ("profile", name, None),
+            EventKind::Left => ("left", nothing(), None),
+            EventKind::Edit { target, text } => ("edit", text, Some(target)),
+            EventKind::Delete { target } => ("delete", nothing(), Some(target)),
+            EventKind::React { target, emoji } => ("react", emoji.join(" "), Some(target)),
+            EventKind::Read => ("read", nothing(), None),
+            EventKind::Picture => ("picture", nothing(), None),
+            EventKind::Status(line) => ("status", line, None),
+            _ => ("unknown", nothing(), None),
         };
         Self {
             event_id: hex::encode(e.id.0),
@@ -74,6 +108,20 @@ impl Message {
             time: rfc3339(e.time_ms),
             kind,
             text,
+            reply_to: e.reply_to.map(|id| id.to_string()),
+            edited: e.edited,
+            deleted: e.deleted,
+            reactions: e
+                .reactions
+                .into_iter()
+                .map(|reaction| Reaction {
+                    emoji: reaction.emoji,
+                    count: reaction.by.len(),
+                    by: reaction.by.iter().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            mentions: e.mentions.iter().map(ToString::to_string).collect(),
+            target: target.map(|id| id.to_string()),
             state: State::new(e.state),
             position: e.position,
         }
@@ -90,6 +138,7 @@ impl State {
             },
             delivered: s.delivered,
             of: s.of,
+            read: s.read,
         }
     }
 }
@@ -103,6 +152,71 @@ pub struct NewMessage {
     /// Saying it again with the same key returns the first one's id.
     #[serde(default)]
     pub key: Option<String>,
+    /// The event that it answers: its id, or 6 digits or more of it.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+}
+
+/// What a text is to say from now on.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewText {
+    /// 1 to 65,536 bytes.
+    pub text: String,
+    /// As in `NewMessage`.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// A reaction to a text.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReaction {
+    /// An emoji of 1 to 32 bytes.
+    pub emoji: String,
+    /// Take it away instead.
+    #[serde(default)]
+    pub remove: bool,
+}
+
+/// A change of a text that is on this node's disk.
+#[derive(Serialize, ToSchema)]
+pub struct Changed {
+    /// The id of the event that says so; null when there was nothing to change.
+    pub event_id: Option<String>,
+    /// The id of the text.
+    pub target: String,
+}
+
+/// How far the user has read.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadUpTo {
+    /// The last event that was read: its id, or 6 digits or more of it.
+    pub event: String,
+}
+
+/// Whether members are told how far the user has read.
+#[derive(Serialize, ToSchema)]
+pub struct ReadTold {
+    /// False: the setting `read_marks` is off, or they know already.
+    pub told: bool,
+}
+
+/// A channel whose members hear that the user is writing.
+#[derive(Serialize, ToSchema)]
+pub struct Typing {
+    /// The channel's id.
+    pub id: String,
+}
+
+/// Of a stream: a member is writing.
+#[derive(Serialize, ToSchema)]
+pub struct TypingEvent {
+    /// The channel's id.
+    pub channel: String,
+    /// The member's Bit Chat ID.
+    pub member: String,
 }
 
 /// A line that is on this node's disk.

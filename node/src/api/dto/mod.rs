@@ -11,6 +11,27 @@ use utoipa::ToSchema;
 
 pub use self::{channel::*, member::*, message::*};
 
+/// One's own profile, as all channels have it.
+#[derive(Serialize, ToSchema)]
+pub struct Profile {
+    /// Bit Chat ID.
+    pub id: String,
+    /// The name, which is a setting (`bitchat config set name`).
+    pub name: String,
+    /// The line about oneself; empty when there is none.
+    pub status: String,
+    /// The media type of the picture at `/v1/profile/picture`; null when there is none.
+    pub picture: Option<&'static str>,
+}
+
+/// What to change of it.
+#[derive(Serialize, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProfile {
+    /// The line about oneself, at most 256 bytes; empty: none any more.
+    pub status: String,
+}
+
 /// Any error.
 #[derive(Serialize, ToSchema)]
 pub struct Problem {

@@ -1,0 +1,126 @@
+//! Events about others: of each identity the latest of a kind about a target is what counts.
+
+use bitchat_wire::{channel::ChannelId, event::EventId, identity::IdentityId};
+use rusqlite::{Connection, params};
+
+use super::{
+    api::{NewEvent, Reference},
+    error::Fail,
+    history::event_of,
+    kinds::{DELETE, EDIT, REACT},
+    writer::{Work, identity_of, int},
+};
+
+/// Notes that an event was inserted which is about `target`.
+pub(super) fn add(
+    work: &mut Work,
+    channel: i64,
+    position: u64,
+    new: &NewEvent,
+    kind: i64,
+    target: EventId,
+) -> Result<(), Fail> {
+    let header = new.event.header();
+    let counts = work
+        .conn
+        .prepare_cached(
+            "INSERT INTO reference
+                 (channel, target, kind, identity, position, lamport, device, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO UPDATE SET position = excluded.position, lamport = excluded.lamport,
+                 device = excluded.device, seq = excluded.seq
+             WHERE (excluded.lamport, excluded.device, excluded.seq) > (lamport, device, seq)",
+        )?
+        .execute(params![
+            channel,
+            target.0,
+            kind,
+            new.identity.as_bytes(),
+            int(position),
+            int(header.lamport),
+            header.device.as_bytes(),
+            int(header.seq),
+        ])?;
+    work.wrote(counts);
+    if counts > 0 && kind != REACT {
+        work.unindexed.changed(channel, target);
+    }
+    Ok(())
+}
+
+/// What the events of a log from `seq` on are about: targets and kinds.
+pub(super) fn of_log(work: &Work, log: i64, seq: u64) -> Result<Vec<([u8; 32], i64)>, Fail> {
+    let mut statement = work.conn.prepare_cached(
+        "SELECT DISTINCT target, kind FROM event
+         WHERE log = ?1 AND seq >= ?2 AND target IS NOT NULL",
+    )?;
+    let rows = statement.query_map(params![log, int(seq)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Some of an identity's events about a target are gone: what is left counts.
+pub(super) fn again(
+    work: &mut Work,
+    channel: i64,
+    identity: &IdentityId,
+    target: [u8; 32],
+    kind: i64,
+) -> Result<(), Fail> {
+    work.conn
+        .prepare_cached(
+            "DELETE FROM reference
+             WHERE channel = ?1 AND target = ?2 AND kind = ?3 AND identity = ?4",
+        )?
+        .execute(params![channel, target, kind, identity.as_bytes()])?;
+    work.conn
+        .prepare_cached(
+            "INSERT INTO reference
+                 (channel, target, kind, identity, position, lamport, device, seq)
+             SELECT event.channel, target, kind, identity, position, event.lamport, event.device, seq
+             FROM event CROSS JOIN log ON log.id = event.log
+             WHERE event.channel = ?1 AND target = ?2 AND kind = ?3 AND identity = ?4
+             ORDER BY event.lamport DESC, event.device DESC, seq DESC LIMIT 1",
+        )?
+        .execute(params![channel, target, kind, identity.as_bytes()])?;
+    work.wrote(2);
+    work.unindexed.changed(channel, EventId(target));
+    Ok(())
+}
+
+/// What counts about a text of `author`: at most one edit and one deletion, and of each identity its
+/// reactions.
+pub(super) fn about(
+    conn: &Connection,
+    cid: &ChannelId,
+    target: EventId,
+    author: &IdentityId,
+) -> Result<Vec<Reference>, Fail> {
+    let mut found = Vec::new();
+    let own = [(EDIT, Some(author)), (DELETE, Some(author))];
+    for (kind, by) in own.into_iter().chain([(REACT, None)]) {
+        let mut statement = conn.prepare_cached(if by.is_some() { OWN } else { ALL })?;
+        let mut rows = match by {
+            Some(by) => statement.query(params![cid.0, target.0, kind, by.as_bytes()])?,
+            None => statement.query(params![cid.0, target.0, kind])?,
+        };
+        while let Some(row) = rows.next()? {
+            found.push(Reference {
+                event: event_of(cid, row, 0)?,
+                author: identity_of(&row.get(2)?)?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The latest of one identity.
+pub(super) const OWN: &str = "SELECT raw, signature, reference.identity
+     FROM channel CROSS JOIN reference ON reference.channel = channel.id
+         CROSS JOIN event ON event.position = reference.position
+     WHERE cid = ?1 AND reference.target = ?2 AND reference.kind = ?3 AND reference.identity = ?4";
+
+/// The latest of every identity.
+pub(super) const ALL: &str = "SELECT raw, signature, reference.identity
+     FROM channel CROSS JOIN reference ON reference.channel = channel.id
+         CROSS JOIN event ON event.position = reference.position
+     WHERE cid = ?1 AND reference.target = ?2 AND reference.kind = ?3";

@@ -1,0 +1,380 @@
+#![allow(clippy::unwrap_used, missing_docs)]
+//! Conversations between whole nodes in one process: what one does to a text, the others are shown.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bitchat_actors::{
+    channel::{ChannelError, ChannelEvent, EventKind, EventView, Mesh},
+    node::{ChannelRequest, Node, NodeBuilder, NodeError},
+    store::{PageQuery, StoreError},
+};
+use bitchat_wire::{
+    channel::{ChannelId, Policy},
+    event::{MAX_PICTURE, MAX_TEXT, Picture},
+    identity::IdentityKey,
+};
+
+fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
+    let mut builder = NodeBuilder::new(
+        folder.join(format!("{name}.db")),
+        IdentityKey::from_seed(&[seed; 32]),
+    );
+    builder.name = name.to_owned();
+    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    builder
+}
+
+/// Two nodes that share a channel and are linked.
+async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
+    let mut nodes = Vec::new();
+    for (name, seed) in [("alice", 1), ("bob", 2)] {
+        let mut builder = builder(folder, name, seed);
+        builder.read_marks = read_marks;
+        nodes.push(builder.start().await.unwrap());
+    }
+    let (bob, alice) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    let request = ChannelRequest {
+        name: "friends".into(),
+        policy: Policy::Open,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+    };
+    let file = alice.create_channel(request).await.unwrap();
+    let cid = bob.join(file).await.unwrap();
+    meet(&bob, &alice, cid).await;
+    // Names are known once both have said theirs.
+    until("names are known", || async {
+        let mut known = true;
+        for node in [&alice, &bob] {
+            let members = node.members(cid).await.unwrap();
+            known &= members.len() == 2 && members.iter().all(|m| !m.name.is_empty());
+        }
+        known
+    })
+    .await;
+    (alice, bob, cid)
+}
+
+async fn meet(from: &Node, to: &Node, cid: ChannelId) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
+    from.connect(cid, address).await.unwrap();
+    until("they are linked", || async {
+        from.channel(cid).await.unwrap().summary.mesh == Mesh::Full
+    })
+    .await;
+}
+
+/// Waits until `done`, at most 30 s.
+async fn until<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
+    let begin = Instant::now();
+    while !done().await {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "{what}: not within 30 s"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn log(node: &Node, cid: ChannelId) -> Vec<EventView> {
+    let query = PageQuery {
+        before: None,
+        limit: 100,
+        conversation_only: true,
+    };
+    node.log(cid, query).await.unwrap()
+}
+
+/// All that a log shows, but for what each node knows of its own.
+fn shown(log: &[EventView]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
+    log.iter()
+        .map(|view| {
+            (
+                view.id,
+                view.kind.clone(),
+                (view.reply_to, view.edited, view.deleted),
+                view.reactions.clone(),
+                view.mentions.clone(),
+            )
+        })
+        .collect()
+}
+
+async fn agree(
+    what: &str,
+    a: &Node,
+    b: &Node,
+    cid: ChannelId,
+    done: impl Fn(&[EventView]) -> bool,
+) {
+    until(what, || async {
+        let (left, right) = (log(a, cid).await, log(b, cid).await);
+        done(&left) && shown(&left) == shown(&right)
+    })
+    .await;
+}
+
+fn text(view: &EventView) -> &str {
+    match &view.kind {
+        EventKind::Text(text) => text,
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_a_text_is_the_same_at_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, cid) = pair(folder.path(), false).await;
+    let first = alice
+        .send(cid, "dinner tonight, @Bob?".into(), None)
+        .await
+        .unwrap();
+    agree("bob hears", &alice, &bob, cid, |log| log.len() == 1).await;
+    assert_eq!(log(&bob, cid).await[0].mentions, [bob.id()]);
+
+    let answer = bob.reply(cid, first, "yes!", None).await.unwrap();
+    bob.react(cid, first, "👍", false).await.unwrap();
+    bob.react(cid, first, "🎉", false).await.unwrap();
+    assert_eq!(bob.react(cid, first, "🎉", false).await.unwrap(), None);
+    agree("alice hears", &alice, &bob, cid, |log| {
+        log.len() == 2 && log[0].reactions.len() == 2
+    })
+    .await;
+    assert_eq!(log(&alice, cid).await[1].reply_to, Some(first));
+
+    alice
+        .edit(cid, first, "lunch tomorrow?", None)
+        .await
+        .unwrap();
+    alice.react(cid, first, "👍", false).await.unwrap();
+    bob.react(cid, first, "🎉", true).await.unwrap();
+    agree(
+        "edits and reactions are everywhere",
+        &alice,
+        &bob,
+        cid,
+        |log| {
+            log[0].edited
+                && matches!(&log[0].reactions[..], [one] if one.emoji == "👍" && one.by.len() == 2)
+        },
+    )
+    .await;
+    let now = log(&bob, cid).await;
+    assert_eq!(text(&now[0]), "lunch tomorrow?");
+    assert!(now[0].mentions.is_empty(), "the new text mentions nobody");
+
+    // What was said is found as it is shown; nobody changes what another said.
+    for node in [&alice, &bob] {
+        assert!(
+            node.search(None, "dinner", 10, None)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let found = node.search(Some(cid), "lunch", 10, None).await.unwrap();
+        assert_eq!(found[0].id, first);
+    }
+    let refused = |error: ChannelError| Err(NodeError::Channel(error));
+    assert_eq!(
+        bob.edit(cid, first, "mine", None).await,
+        refused(ChannelError::NotOurs)
+    );
+    assert_eq!(bob.delete(cid, first).await, refused(ChannelError::NotOurs));
+
+    let gone = alice.delete(cid, first).await.unwrap();
+    assert_eq!(alice.delete(cid, first).await, Ok(gone), "once is enough");
+    assert_eq!(
+        alice.edit(cid, first, "back", None).await,
+        refused(ChannelError::Deleted)
+    );
+    agree("it is taken back everywhere", &alice, &bob, cid, |log| {
+        log[0].deleted && text(&log[0]).is_empty() && log[0].reactions.is_empty()
+    })
+    .await;
+    assert_eq!(
+        bob.react(cid, first, "👍", false).await,
+        Err(NodeError::Channel(ChannelError::Deleted))
+    );
+    assert!(
+        bob.search(None, "lunch", 10, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(log(&bob, cid).await[1].id, answer, "the answer stays");
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_missed_is_shown_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, cid) = pair(folder.path(), false).await;
+    let long = "ä".repeat(MAX_TEXT / 2);
+    let first = alice.send(cid, long.clone(), None).await.unwrap();
+    let second = alice.send(cid, "second".into(), None).await.unwrap();
+    agree("bob hears", &alice, &bob, cid, |log| log.len() == 2).await;
+    assert_eq!(text(&log(&bob, cid).await[0]), long);
+    assert_eq!(
+        alice.send(cid, long.clone() + "x", None).await,
+        Err(ChannelError::BadText(MAX_TEXT + 1).into())
+    );
+    bob.stop().await;
+
+    let key = || Some("once".to_owned());
+    let edit = alice.edit(cid, first, "short", key()).await.unwrap();
+    assert_eq!(
+        alice.edit(cid, first, "short", key()).await.unwrap(),
+        edit,
+        "a key makes one event"
+    );
+    alice.delete(cid, second).await.unwrap();
+    alice.react(cid, first, "x", false).await.unwrap();
+    let bob = builder(folder.path(), "bob", 2).start().await.unwrap();
+    agree("bob catches up", &alice, &bob, cid, |log| {
+        text(&log[0]) == "short" && log[1].deleted && log[0].reactions.len() == 1
+    })
+    .await;
+
+    // Ids may be short, if they are long enough.
+    let hex = first.to_string();
+    assert_eq!(bob.find_event(cid, &hex[..10]).await, Ok(first));
+    assert_eq!(bob.find_event(cid, &hex.to_uppercase()).await, Ok(first));
+    assert!(matches!(
+        bob.find_event(cid, &hex[..5]).await,
+        Err(NodeError::Store(StoreError::Invalid(_)))
+    ));
+    assert!(matches!(
+        bob.find_event(cid, &"0".repeat(64)).await,
+        Err(NodeError::NoEvent(_))
+    ));
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typing_is_heard_seldom_and_ends_with_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, cid) = pair(folder.path(), false).await;
+    let mut news = bob.subscribe();
+    for _ in 0..50 {
+        alice.typing(cid).await.unwrap();
+    }
+    let typing = |members: Vec<bitchat_actors::channel::MemberView>| {
+        members.iter().any(|m| m.id == alice.id() && m.typing)
+    };
+    until("bob sees it", || async {
+        typing(bob.members(cid).await.unwrap())
+    })
+    .await;
+    alice.send(cid, "done".into(), None).await.unwrap();
+    until("the text ends it", || async {
+        log(&bob, cid).await.len() == 1 && !typing(bob.members(cid).await.unwrap())
+    })
+    .await;
+    let mut heard = 0;
+    while let Ok(event) = news.try_recv() {
+        heard += usize::from(matches!(
+            event,
+            ChannelEvent::Typing { member, .. } if member == alice.id()
+        ));
+    }
+    // All of it took less than the 5 seconds between two, unless this machine stood still.
+    assert!((1..=3).contains(&heard), "heard {heard} times");
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn profiles_are_told_now_and_later_and_not_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob, cid) = pair(folder.path(), false).await;
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    png.resize(MAX_PICTURE, 7);
+    let picture = Picture::new(png).unwrap();
+    alice.set_status(" at sea ").await.unwrap();
+    alice.set_picture(Some(&picture)).await.unwrap();
+    until("bob sees both", || async {
+        let members = bob.members(cid).await.unwrap();
+        let ann = members.iter().find(|m| m.id == alice.id()).unwrap();
+        ann.status == "at sea" && ann.picture.is_some()
+    })
+    .await;
+    let seen = bob.picture(cid, alice.id()).await.unwrap();
+    assert_eq!(seen.as_ref(), Some(&picture));
+    assert_eq!(bob.picture(cid, bob.id()).await.unwrap(), None);
+    let long = alice.set_status(&"x".repeat(257)).await;
+    assert!(matches!(long, Err(NodeError::Channel(_))));
+
+    // A channel made later has it as well, and a restart says nothing twice.
+    let request = ChannelRequest {
+        name: "others".into(),
+        policy: Policy::Open,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+    };
+    let later = alice.create_channel(request).await.unwrap().id();
+    let own = |node: &Node, cid| {
+        let node = node.clone();
+        async move { node.picture(cid, node.id()).await.unwrap() }
+    };
+    until("it is told there", || async {
+        own(&alice, later).await.as_ref() == Some(&picture)
+    })
+    .await;
+    let all = PageQuery {
+        before: None,
+        limit: 100,
+        conversation_only: false,
+    };
+    let count = alice.log(later, all).await.unwrap().len();
+    alice.stop().await;
+    let alice = builder(folder.path(), "alice", 1).start().await.unwrap();
+    assert_eq!(alice.profile().await.unwrap().0, "at sea");
+    // What a new life has to say comes before anything that it is asked.
+    alice.send(later, "hello".into(), None).await.unwrap();
+    assert_eq!(alice.log(later, all).await.unwrap().len(), count + 1);
+
+    alice.set_picture(None).await.unwrap();
+    alice.set_status("").await.unwrap();
+    until("bob sees neither", || async {
+        let members = bob.members(cid).await.unwrap();
+        let ann = members.iter().find(|m| m.id == alice.id()).unwrap();
+        ann.status.is_empty() && ann.picture.is_none()
+    })
+    .await;
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_marks_are_told_only_by_those_who_want_to() {
+    for wanted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (alice, bob, cid) = pair(folder.path(), wanted).await;
+        let first = alice.send(cid, "one".into(), None).await.unwrap();
+        let second = alice.send(cid, "two".into(), None).await.unwrap();
+        agree("bob hears", &alice, &bob, cid, |log| log.len() == 2).await;
+        assert_eq!(bob.mark_read(cid, first).await.unwrap(), wanted);
+        if wanted {
+            until("alice knows", || async {
+                let log = log(&alice, cid).await;
+                (log[0].state.read, log[1].state.read) == (1, 0)
+            })
+            .await;
+            assert!(!bob.mark_read(cid, first).await.unwrap(), "that is no news");
+        }
+        let _ = bob.mark_read(cid, second).await.unwrap();
+        if !wanted {
+            bob.send(cid, "three".into(), None).await.unwrap();
+            agree("alice hears", &alice, &bob, cid, |log| log.len() == 3).await;
+            assert!(
+                log(&alice, cid)
+                    .await
+                    .iter()
+                    .all(|view| view.state.read == 0)
+            );
+        }
+        tokio::join!(alice.stop(), bob.stop());
+    }
+}
