@@ -1,7 +1,8 @@
 //! Our DHT node among libtorrent's (Debian package `python3-libtorrent`): each finds what the other announces,
-//! nodes that know only us get to know each other, and our own nodes meet without anything else.
+//! nodes that know only us get to know each other, our own nodes meet without anything else, and so do two
+//! programs that share nothing but a channel file.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     net::SocketAddr,
@@ -15,6 +16,7 @@ use bitchat_actors::{
     dht::{Dht, DhtConfig, Family, Found, Id, Keeper, Profile, Saved},
     kit::{Metrics, Scope},
 };
+use bitchat_tests::process::{NodeProcess, eventually};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -134,6 +136,7 @@ impl Ours {
             families: vec![Family::V4],
             profile,
             bootstrap: bootstrap.to_vec(),
+            routers: Vec::new(),
         };
         let outgoing = Arc::new(move |to: SocketAddr, packet: &[u8]| {
             let _ = socket.try_send_to(packet, to);
@@ -293,5 +296,72 @@ async fn nodes_that_know_only_us_get_to_know_each_other() -> Result<()> {
     println!("{announced} {found}");
     let peers = found["found"].as_array().unwrap();
     ensure!(peers.contains(&announced["announced"]), "{found}");
+    Ok(())
+}
+
+/// Settings that keep a node of this test to loopback and the DHT.
+const DHT_ALONE: &[&str] = &["--bind", "127.0.0.1", "--no-portmap", "--no-lan"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_with_a_trackerless_file_meet() -> Result<()> {
+    if !partner() {
+        return Ok(());
+    }
+    let swarm = Swarm::start(20, None).await?;
+    let dir = tempfile::tempdir()?;
+    let (home_a, home_b) = (dir.path().join("a"), dir.path().join("b"));
+    let file = dir.path().join("party.chat");
+    let file = file.to_str().context("a path")?;
+    let entered = [DHT_ALONE, &["--dht-bootstrap", &swarm.nodes[7]]].concat();
+    let a = NodeProcess::up(&home_a, &entered)?;
+    let create = ["channel", "create", "party", "--out", file];
+    a.cli_one(&[&create[..], &["--node", &swarm.nodes[2]]].concat())?;
+
+    // The other enters the DHT by what the file names.
+    let b = NodeProcess::up(&home_b, DHT_ALONE)?;
+    let begin = Instant::now();
+    b.cli(&["channel", "join", file])?;
+    eventually("both are linked", PATIENCE, || {
+        let info = b.cli_one(&["channel", "info", "party"])?;
+        Ok((info["mesh"] == "full" && info["online"] == 2).then_some(()))
+    })?;
+    println!("linked {:?} after joining", begin.elapsed());
+    let found_by = |node: &NodeProcess| -> Result<bool> {
+        let members = node.cli(&["members", "party"])?;
+        Ok(members.iter().any(|m| m["path"]["source"] == "dht"))
+    };
+    ensure!(found_by(&a)? || found_by(&b)?, "not by the DHT");
+
+    // Both say how the DHT does.
+    let info = eventually("the DHT works for the channel", PATIENCE, || {
+        let info = b.cli_one(&["channel", "info", "party"])?;
+        Ok((info["dht"]["state"] == "working").then_some(info))
+    })?;
+    ensure!(info["dht"]["announced_to"].as_u64() > Some(0), "{info}");
+    ensure!(info["dht"]["last_success_s"].is_u64(), "{info}");
+    ensure!(info["trackers"] == serde_json::json!([]), "{info}");
+    let status = a.cli_one(&["status"])?;
+    ensure!(status["dht"]["state"] == "working", "{status}");
+    let shown = a.cli_one(&["dht"])?;
+    ensure!(shown["families"][0]["good"].as_u64() >= Some(8), "{shown}");
+    ensure!(shown["traffic"]["packets_in"].as_u64() > Some(0), "{shown}");
+    let hash = info["rendezvous"][0].as_str().context("a hash")?;
+    let peers = eventually("a lookup by hand finds both", PATIENCE, || {
+        let found = a.cli_one(&["dht", "get", hash])?;
+        let both = found["peers"].as_array().is_some_and(|p| p.len() >= 2);
+        Ok(both.then_some(found))
+    })?;
+    println!("{peers}");
+    ensure!(a.try_cli(&["dht", "get", "xyz"])?.error_code()? == "bad_request");
+
+    // The next run enters by the nodes that the last one kept, and finds the other again.
+    let (status, took) = a.stop()?;
+    ensure!(status.success(), "{status}");
+    println!("stopped in {took:?}");
+    let again = NodeProcess::up(&home_a, DHT_ALONE)?;
+    eventually("the next run knows the DHT", PATIENCE, || {
+        let shown = again.cli_one(&["dht"])?;
+        Ok((shown["nodes"].as_u64() >= Some(8)).then_some(()))
+    })?;
     Ok(())
 }

@@ -28,7 +28,7 @@ const MOST_TICKETS: usize = 16;
 /// Names in a channel file that are resolved at a time.
 const MOST_NAMES: usize = 64;
 /// How long keeping what we know may hold up the end.
-const LAST_SAVE: Duration = Duration::from_secs(2);
+const LAST_SAVE: Duration = Duration::from_millis(600);
 
 /// A command.
 pub(super) enum Msg {
@@ -89,6 +89,7 @@ impl Actor for DhtActor {
             profile: self.parts.config.profile,
             saved,
             bootstrap: self.parts.config.bootstrap.clone(),
+            routers: self.parts.config.routers.clone(),
         };
         let mut state = State::new(setup, now(), &mut rand::rng());
         self.remember(&mut state, scope);

@@ -7,15 +7,18 @@ use std::{
 
 use rand::{Rng, RngExt};
 
-use super::{Family, Id, profile::Profile, state::LookupId};
+use super::{Family, Id, WatchStatus, profile::Profile, state::LookupId};
 
 /// Infohashes at a time: two for each of some hundred channels.
 const MOST_WATCHED: usize = 1_024;
 /// Lookups after the first announce: two nodes that start at the same moment both look before either has
 /// announced, and find each other only so.
 const FOLLOW_UP_S: [u64; 3] = [3, 10, 30];
-/// How soon a lookup that somebody asks for may follow the last one.
+/// How soon a lookup that somebody asks for may follow the last one. It doubles with each that is asked for
+/// between two announces: other clients hardly look anything up oftener than they announce it.
 const FIND_AGAIN: Duration = Duration::from_secs(10);
+/// The longest such pause.
+const LONGEST_FIND_AGAIN: Duration = Duration::from_secs(320);
 /// The first pause after an announce that no node took; it doubles.
 const RETRY: Duration = Duration::from_secs(10);
 /// The longest such pause.
@@ -27,13 +30,18 @@ pub(super) struct Slot {
     find: Option<Instant>,
     announce: Instant,
     follow_ups: usize,
+    /// Lookups that somebody asked for since the last announce.
+    finds: u32,
     failures: u32,
     started: Option<Instant>,
     /// The lookup that runs.
     pub(super) lookup: Option<LookupId>,
+    /// When nodes answered the last lookup that any answered, and the peers that they named.
+    answered: Option<Instant>,
+    found: usize,
     /// Nodes that took the last announce, and when it went out.
-    pub(super) taken: usize,
-    pub(super) announced: Option<Instant>,
+    taken: usize,
+    announced: Option<Instant>,
 }
 
 /// One infohash.
@@ -70,6 +78,9 @@ impl Watches {
             find: None,
             announce: now,
             follow_ups: 0,
+            finds: 0,
+            answered: None,
+            found: 0,
             failures: 0,
             started: None,
             lookup: None,
@@ -102,8 +113,13 @@ impl Watches {
     pub(super) fn find(&mut self, hash: &Id, now: Instant) {
         if let Some(watch) = self.by_hash.get_mut(hash) {
             for slot in &mut watch.slots {
-                let at = slot.started.map_or(now, |last| now.max(last + FIND_AGAIN));
-                slot.find = Some(slot.find.map_or(at, |find| find.min(at)));
+                if slot.find.is_some() || slot.lookup.is_some() {
+                    continue;
+                }
+                let pause = FIND_AGAIN * 2_u32.pow(slot.finds.min(8));
+                slot.finds += 1;
+                let pause = pause.min(LONGEST_FIND_AGAIN);
+                slot.find = Some(slot.started.map_or(now, |last| now.max(last + pause)));
             }
         }
     }
@@ -143,12 +159,13 @@ impl Watches {
         }
     }
 
-    /// Its lookup ended with so many nodes that can be told. The port to announce to them now, if it is time.
+    /// Its lookup ended: so many nodes can be told, and named so many peers. The port to announce to them now, if
+    /// it is time.
     pub(super) fn ended(
         &mut self,
         hash: &Id,
         family: Family,
-        nodes: usize,
+        (nodes, found): (usize, usize),
         now: Instant,
         rng: &mut dyn Rng,
     ) -> Option<u16> {
@@ -157,6 +174,10 @@ impl Watches {
         let slot = &mut watch.slots[family.index()];
         slot.lookup = None;
         slot.find = None;
+        if nodes > 0 {
+            slot.answered = Some(now);
+            slot.found = found;
+        }
         let tell = slot.announce <= now;
         if tell && nodes == 0 {
             let pause = RETRY * 2_u32.pow(slot.failures.min(8));
@@ -166,6 +187,7 @@ impl Watches {
         }
         if tell {
             slot.failures = 0;
+            slot.finds = 0;
             slot.taken = 0;
             slot.announced = Some(now);
             slot.announce = now + Duration::from_millis(rng.random_range(repeat));
@@ -190,9 +212,29 @@ impl Watches {
         watch.slots.get_mut(family.index())
     }
 
-    /// All, for the status.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, &Watch)> {
-        self.by_hash.iter()
+    /// Whether it is watched.
+    pub(super) fn contains(&self, hash: &Id) -> bool {
+        self.by_hash.contains_key(hash)
+    }
+
+    /// How all stand.
+    pub(super) fn status(&self) -> Vec<WatchStatus> {
+        let failing = |slot: &Slot| slot.failures > 0;
+        let fine = |slot: &Slot| slot.failures == 0 && slot.announced.is_some();
+        // Where there is no socket, nothing was ever started.
+        let next = |slot: &Slot| slot.started.and_then(|_| slot.next());
+        let one = |(hash, watch): (&Id, &Watch)| WatchStatus {
+            hash: *hash,
+            port: watch.port,
+            announced: watch.slots.iter().filter_map(|slot| slot.announced).max(),
+            taken: watch.slots.iter().map(|slot| slot.taken).sum(),
+            answered: watch.slots.iter().filter_map(|slot| slot.answered).max(),
+            found: watch.slots.iter().map(|slot| slot.found).sum(),
+            failing: watch.slots.iter().any(failing) && !watch.slots.iter().any(fine),
+            next: watch.slots.iter().filter_map(next).min(),
+            looking: watch.slots.iter().any(|slot| slot.lookup.is_some()),
+        };
+        self.by_hash.iter().map(one).collect()
     }
 }
 
@@ -234,7 +276,10 @@ mod tests {
             watches.begin(&HASH, V4, 1, now);
             assert_eq!(watches.due(V4, now), None);
             lookups.push(at);
-            if watches.ended(&HASH, V4, nodes, now, &mut rng).is_some() {
+            if watches
+                .ended(&HASH, V4, (nodes, 0), now, &mut rng)
+                .is_some()
+            {
                 announces.push(at);
             }
         }
@@ -266,20 +311,21 @@ mod tests {
     }
 
     #[test]
-    fn asking_again_and_again_finds_no_more_often_than_each_ten_seconds() {
+    fn asking_again_and_again_finds_ever_less_often_until_the_next_announce() {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let mut watches = Watches::new(Profile::Transmission);
         watches.add(HASH, 7, start);
-        let mut lookups = 0;
-        for second in 0..600 {
+        let mut lookups = Vec::new();
+        for second in 0..1_200 {
             let now = start + Duration::from_secs(second);
             watches.find(&HASH, now);
             if watches.due(V4, now).is_some() {
                 watches.begin(&HASH, V4, 1, now);
-                watches.ended(&HASH, V4, 8, now, &mut rng);
-                lookups += 1;
+                watches.ended(&HASH, V4, (8, 0), now, &mut rng);
+                lookups.push(second);
             }
         }
-        assert!((50..=64).contains(&lookups), "{lookups}");
+        // The first announce and its follow-ups, then pauses that double.
+        assert!((8..=12).contains(&lookups.len()), "{lookups:?}");
     }
 }

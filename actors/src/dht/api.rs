@@ -35,15 +35,18 @@ pub struct DhtConfig {
     /// `host:port` of nodes to begin at when neither the last run's nor channel files' nodes answer. Names are
     /// resolved by the system.
     pub bootstrap: Vec<String>,
+    /// `host:port` of nodes to begin at when those do not answer either.
+    pub routers: Vec<String>,
 }
 
 impl DhtConfig {
-    /// Both families, Transmission's shape, no nodes to begin at.
+    /// Both families, Transmission's shape, nobody to begin at but saved nodes and those of channel files.
     pub fn new() -> Self {
         Self {
             families: Family::ALL.to_vec(),
             profile: Profile::default(),
             bootstrap: Vec::new(),
+            routers: Vec::new(),
         }
     }
 }
@@ -101,6 +104,18 @@ pub struct FamilyStatus {
     pub table: TableCounts,
 }
 
+/// What the DHT is doing, as a whole or for one infohash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum DhtState {
+    /// It just begins.
+    Waiting,
+    /// Nodes answer.
+    Working,
+    /// Nobody answers.
+    Failing,
+}
+
 /// The state of a watched infohash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WatchStatus {
@@ -112,6 +127,12 @@ pub struct WatchStatus {
     pub announced: Option<Instant>,
     /// Nodes that took that announce.
     pub taken: usize,
+    /// When nodes answered a lookup last.
+    pub answered: Option<Instant>,
+    /// Peers that they named.
+    pub found: usize,
+    /// The last lookup in every family was answered by nobody.
+    pub failing: bool,
     /// When it is looked up or announced next.
     pub next: Option<Instant>,
     /// Whether it is looked up now.
@@ -137,6 +158,46 @@ pub struct DhtStatus {
     pub stored_peers: usize,
     /// What is watched.
     pub watches: Vec<WatchStatus>,
+    /// When a node answered last.
+    pub answered: Option<Instant>,
+    /// Nobody is known: when all nodes to begin at are tried again.
+    pub retry: Option<Instant>,
+}
+
+impl DhtStatus {
+    /// Of IPv4 and IPv6, those that have a socket.
+    pub fn families(&self) -> impl Iterator<Item = &FamilyStatus> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+
+    /// What it is doing as a whole.
+    pub fn state(&self) -> DhtState {
+        if self.families().any(|family| family.table.good > 0) {
+            DhtState::Working
+        } else if self.retry.is_some() {
+            DhtState::Failing
+        } else {
+            DhtState::Waiting
+        }
+    }
+
+    /// What it is doing for a watched infohash.
+    pub fn state_of(&self, watch: &WatchStatus) -> DhtState {
+        match self.state() {
+            DhtState::Working if watch.failing => DhtState::Failing,
+            DhtState::Working if watch.answered.is_none() => DhtState::Waiting,
+            state => state,
+        }
+    }
+}
+
+/// The public routers that this program knows, `host:port` each.
+pub fn public_routers() -> Vec<String> {
+    let lines = include_str!("routers.txt").lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A handle to the DHT actor. Cheap to clone.

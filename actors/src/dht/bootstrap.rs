@@ -1,5 +1,5 @@
 //! Getting to know the first nodes: those of the last run, then those that channel files name, then those that
-//! the configuration names, each only if what came before led to too few.
+//! the configuration names, then public routers, each only if what came before led to too few.
 
 use std::{
     net::SocketAddr,
@@ -25,6 +25,7 @@ enum Stage {
     Saved,
     Files,
     Configured,
+    Routers,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,11 +58,16 @@ pub(super) struct Bootstrap {
     saved: Vec<SocketAddr>,
     files: Vec<String>,
     configured: Vec<String>,
+    routers: Vec<String>,
 }
 
 impl Bootstrap {
-    /// Begins at the nodes of the last run. `configured`: `host:port` each.
-    pub(super) fn new(saved: Vec<SocketAddr>, configured: Vec<String>) -> Self {
+    /// Begins at the nodes of the last run. `configured` and `routers`: `host:port` each.
+    pub(super) fn new(
+        saved: Vec<SocketAddr>,
+        configured: Vec<String>,
+        routers: Vec<String>,
+    ) -> Self {
         let saved = saved.into_iter().take(MOST_SAVED).collect();
         Self {
             phase: Phase::At(Stage::Saved),
@@ -69,6 +75,7 @@ impl Bootstrap {
             saved,
             files: Vec::new(),
             configured: configured.into_iter().take(MOST_NAMED).collect(),
+            routers,
         }
     }
 
@@ -90,6 +97,14 @@ impl Bootstrap {
     /// Whether lookups of a stage run.
     pub(super) fn is_looking(&self) -> bool {
         matches!(self.phase, Phase::Looking(_))
+    }
+
+    /// When everything is tried again, after it led nowhere.
+    pub(super) fn retry(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Pause(until) => Some(until),
+            _ => None,
+        }
     }
 
     /// When there is something to do.
@@ -121,6 +136,7 @@ impl Bootstrap {
                 Stage::Saved => &[],
                 Stage::Files => self.files.as_slice(),
                 Stage::Configured => self.configured.as_slice(),
+                Stage::Routers => self.routers.as_slice(),
             };
             if names.is_empty() {
                 self.after(stage, now);
@@ -165,7 +181,8 @@ impl Bootstrap {
         self.phase = match stage {
             Stage::Saved => Phase::At(Stage::Files),
             Stage::Files => Phase::At(Stage::Configured),
-            Stage::Configured => {
+            Stage::Configured => Phase::At(Stage::Routers),
+            Stage::Routers => {
                 let pause = FIRST_PAUSE * 2_u32.pow(self.tries.min(10));
                 self.tries = self.tries.saturating_add(1);
                 Phase::Pause(now + pause.min(LONGEST_PAUSE))
@@ -193,7 +210,11 @@ mod tests {
     #[test]
     fn each_stage_is_tried_only_after_the_one_before() {
         let now = Instant::now();
-        let mut bootstrap = Bootstrap::new(vec![at("9.9.9.9:9")], vec!["router.example:1".into()]);
+        let mut bootstrap = Bootstrap::new(
+            vec![at("9.9.9.9:9")],
+            vec!["6.6.6.6:6".into()],
+            vec!["router.example:1".into()],
+        );
         assert!(bootstrap.add(vec!["8.8.8.8:8".into()]));
         assert!(!bootstrap.add(vec!["8.8.8.8:8".into()]));
         assert_eq!(bootstrap.step(now), Some(Step::Look(vec![at("9.9.9.9:9")])));
@@ -201,6 +222,9 @@ mod tests {
         bootstrap.looked(0, now);
         assert_eq!(bootstrap.step(now), Some(Step::Look(vec![at("8.8.8.8:8")])));
         bootstrap.looked(1, now);
+        assert_eq!(bootstrap.step(now), Some(Step::Look(vec![at("6.6.6.6:6")])));
+        assert_eq!(bootstrap.retry(), None);
+        bootstrap.looked(2, now);
         let names = vec!["router.example:1".to_owned()];
         assert_eq!(bootstrap.step(now), Some(Step::Resolve(names)));
         assert_eq!(bootstrap.step(now), None);
@@ -210,6 +234,7 @@ mod tests {
         );
         bootstrap.looked(0, now);
         assert_eq!(bootstrap.next(now), Some(now + FIRST_PAUSE));
+        assert_eq!(bootstrap.retry(), Some(now + FIRST_PAUSE));
         assert_eq!(bootstrap.step(now), None);
         let later = now + FIRST_PAUSE;
         assert!(matches!(bootstrap.step(later), Some(Step::Look(_))));
@@ -222,7 +247,7 @@ mod tests {
     #[test]
     fn names_that_do_not_resolve_and_no_nodes_at_all_end_in_ever_longer_pauses() {
         let mut now = Instant::now();
-        let mut bootstrap = Bootstrap::new(Vec::new(), vec!["router.example:1".into()]);
+        let mut bootstrap = Bootstrap::new(Vec::new(), vec!["router.example:1".into()], Vec::new());
         let mut pauses = Vec::new();
         for _ in 0..12 {
             let start = now;

@@ -232,8 +232,14 @@ impl State {
             Owner::Watch(hash) => {
                 let nodes = lookup.announce_to();
                 let family = lookup.family;
-                let port = self.watches.ended(&hash, family, nodes.len(), now, rng);
+                let counts = (nodes.len(), found.len());
+                let port = self.watches.ended(&hash, family, counts, now, rng);
                 let Some(port) = port else { return };
+                // Behind a NAT others reach us at the port that they see, if they all see one.
+                let seen = self.sides[family.index()]
+                    .as_ref()
+                    .and_then(|side| side.votes.port());
+                let port = seen.unwrap_or(port);
                 let (implied_port, seed) = self.profile.announce_flags();
                 for (to, token) in nodes {
                     let method = Method::AnnouncePeer {

@@ -93,6 +93,7 @@ impl State {
                 if let Some(observed) = message.observed {
                     self.vote(from, canonical(observed), now, rng);
                 }
+                self.answered = Some(now);
                 self.response(from, response, asked.purpose, now);
                 true
             }

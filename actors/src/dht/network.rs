@@ -1,9 +1,11 @@
-//! What an address says by itself: its family, whose network it is on, and whether to believe it.
+//! What an address says by itself: its family, and whose network it is on.
 //!
 //! One host may own a whole IPv6 /64, so that limits count those as one host; and whoever rents servers gets
 //! them from one /24 (IPv4) or /48 (IPv6), so that limits against many identities of one owner count those.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+
+pub(super) use crate::transport::network::{is_believable, is_local};
 
 /// IPv4 and IPv6 are two networks, with tables and ids of their own (BEP 32, BEP 45).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,52 +85,6 @@ fn high_bits(ip: IpAddr) -> u64 {
     }
 }
 
-/// Whether an address lies on a loopback, private, shared (RFC 6598), link-local or unspecified network.
-/// IPv6 forms that carry an IPv4 address (mapped, NAT64, 6to4) count as what they carry.
-pub(super) fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_local_v4(ip),
-        IpAddr::V6(ip) => carried_v4(ip).map_or_else(|| is_local_v6(ip), is_local_v4),
-    }
-}
-
-/// Whether to believe that somebody is at an address which a node names: it must be one host's, and on a local
-/// network only if that node is (`local`) on such a network itself.
-pub(super) fn is_believable(address: SocketAddr, local: bool) -> bool {
-    let host = match address.ip() {
-        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 224,
-        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
-    };
-    host && address.port() != 0 && (local || !is_local(address.ip()))
-}
-
-fn is_local_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    a == 0
-        || ip.is_loopback()
-        || ip.is_private()
-        || ip.is_link_local()
-        || (a == 100 && b & 0xc0 == 64)
-}
-
-fn is_local_v6(ip: Ipv6Addr) -> bool {
-    let first = ip.segments()[0];
-    // fc00::/7 (RFC 4193), and fe80::/9: link-local addresses with the old site-local ones beside them.
-    ip.is_loopback() || ip.is_unspecified() || first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80
-}
-
-fn carried_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = ip.segments();
-    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            Some(v4(high, low))
-        }
-        [0x2002, high, low, ..] => Some(v4(high, low)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -154,29 +110,5 @@ mod tests {
             network(at("[2a00::1]:1").ip())
         );
         assert_eq!(network(at("10.0.0.1:1").ip()), None);
-    }
-
-    #[test]
-    fn local_addresses_are_believed_of_local_nodes_only() {
-        for local in [
-            "127.0.0.1:7",
-            "10.1.1.1:7",
-            "[::1]:7",
-            "[fd00::1]:7",
-            "[fe80::1]:7",
-        ] {
-            assert!(is_believable(at(local), true), "{local}");
-            assert!(!is_believable(at(local), false), "{local}");
-        }
-        assert!(is_believable(at("9.9.9.9:1"), false));
-        for never in [
-            "9.9.9.9:0",
-            "0.0.0.0:1",
-            "224.0.0.1:1",
-            "[ff02::1]:1",
-            "[::]:1",
-        ] {
-            assert!(!is_believable(at(never), true), "{never}");
-        }
     }
 }

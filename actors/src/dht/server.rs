@@ -60,7 +60,7 @@ impl State {
                 }
                 let peer = SocketAddr::new(from.ip(), port);
                 self.peers.announce(&own, info_hash, peer, now);
-                if self.watches.iter().any(|(hash, _)| *hash == info_hash) {
+                if self.watches.contains(&info_hash) {
                     // Whom we look for tells us by itself.
                     self.effects.push(Effect::Found(Found {
                         hash: info_hash,

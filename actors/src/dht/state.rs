@@ -13,9 +13,8 @@ use rand::Rng;
 
 use super::{
     DhtStatus, Family, FamilyStatus, Found, Id, LookupCost, LookupResult, Profile, Saved, Traffic,
-    WatchStatus, announce::Watches, bootstrap::Bootstrap, limits::Limits, lookup::Lookup,
-    peers::Peers, pending::Pending, saved::MOST_KEPT, security, table::Table, token::Tokens,
-    votes::Votes,
+    announce::Watches, bootstrap::Bootstrap, limits::Limits, lookup::Lookup, peers::Peers,
+    pending::Pending, saved::MOST_KEPT, security, table::Table, token::Tokens, votes::Votes,
 };
 
 /// Names a lookup that runs.
@@ -36,8 +35,10 @@ pub(super) struct Setup {
     pub(super) profile: Profile,
     /// From the last run.
     pub(super) saved: Saved,
-    /// `host:port` of nodes to begin at when nothing else helps.
+    /// `host:port` of nodes to begin at when neither those nor channel files' help.
     pub(super) bootstrap: Vec<String>,
+    /// `host:port` of nodes to begin at when nothing else helps.
+    pub(super) routers: Vec<String>,
 }
 
 /// What happened.
@@ -138,6 +139,8 @@ pub(super) struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) next_lookup: LookupId,
     pub(super) number: u16,
+    /// When a node answered last.
+    pub(super) answered: Option<Instant>,
     save_at: Instant,
     sweep_at: Instant,
 }
@@ -150,6 +153,7 @@ impl State {
             profile,
             saved,
             bootstrap,
+            routers,
         } = setup;
         let mut side = |family: Family| {
             let external = saved.external[family.index()];
@@ -177,11 +181,12 @@ impl State {
             lookups: BTreeMap::new(),
             tickets: BTreeMap::new(),
             watches: Watches::new(profile),
-            bootstrap: Bootstrap::new(known, bootstrap),
+            bootstrap: Bootstrap::new(known, bootstrap, routers),
             traffic: Traffic::default(),
             effects: Vec::new(),
             next_lookup: 0,
             number: u16::from_be_bytes([number[0], number[1]]),
+            answered: None,
             save_at: now + FIRST_SAVE,
             sweep_at: now + SWEEP,
         }
@@ -324,18 +329,6 @@ impl State {
                 })
         };
         let (hashes, peers) = self.peers.counts();
-        let watch = |(hash, watch): (&Id, &super::announce::Watch)| WatchStatus {
-            hash: *hash,
-            port: watch.port,
-            announced: watch.slots.iter().filter_map(|slot| slot.announced).max(),
-            taken: watch.slots.iter().map(|slot| slot.taken).sum(),
-            next: watch
-                .slots
-                .iter()
-                .filter_map(super::announce::Slot::next)
-                .min(),
-            looking: watch.slots.iter().any(|slot| slot.lookup.is_some()),
-        };
         DhtStatus {
             v4: side(Family::V4),
             v6: side(Family::V6),
@@ -344,7 +337,9 @@ impl State {
             lookups: self.lookups.len(),
             stored_hashes: hashes,
             stored_peers: peers,
-            watches: self.watches.iter().map(watch).collect(),
+            watches: self.watches.status(),
+            answered: self.answered,
+            retry: self.bootstrap.retry(),
         }
     }
 }

@@ -11,6 +11,8 @@ use super::network::{Host, host};
 const MOST_VOTES: usize = 32;
 /// So many hosts must agree before anything is believed.
 const LEAST_AGREEING: usize = 3;
+/// And so many before we announce a port that nobody told us: a few liars would make us unreachable.
+const LEAST_FOR_ANNOUNCES: usize = 8;
 
 /// The votes of one family.
 #[derive(Default)]
@@ -34,24 +36,39 @@ impl Votes {
 
     /// The IP that more than half of the voters see.
     pub(super) fn ip(&self) -> Option<IpAddr> {
-        most(self.votes.iter().map(|(_, address)| address.ip()))
+        most(
+            self.votes.iter().map(|(_, address)| address.ip()),
+            LEAST_AGREEING,
+        )
     }
 
     /// The address with port that more than half of them see: behind a NAT that gives each
     /// destination another port, there is none.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        most(self.votes.iter().map(|(_, address)| *address))
+        most(
+            self.votes.iter().map(|(_, address)| *address),
+            LEAST_AGREEING,
+        )
+    }
+
+    /// The port at which others reach us, if so many say so that it is worth announcing.
+    pub(super) fn port(&self) -> Option<u16> {
+        let address = most(
+            self.votes.iter().map(|(_, address)| *address),
+            LEAST_FOR_ANNOUNCES,
+        )?;
+        Some(address.port())
     }
 }
 
-fn most<T: Ord + Copy>(votes: impl ExactSizeIterator<Item = T>) -> Option<T> {
+fn most<T: Ord + Copy>(votes: impl ExactSizeIterator<Item = T>, least: usize) -> Option<T> {
     let all = votes.len();
     let mut counts: BTreeMap<T, usize> = BTreeMap::new();
     for vote in votes {
         *counts.entry(vote).or_default() += 1;
     }
     let (vote, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    (count >= LEAST_AGREEING && count * 2 > all).then_some(vote)
+    (count >= least && count * 2 > all).then_some(vote)
 }
 
 #[cfg(test)]
@@ -76,6 +93,7 @@ mod tests {
         assert_eq!(votes.address(), None, "they differ on the port");
         votes.add(at("8.8.8.3:1"), at("5.5.5.5:5"));
         assert_eq!(votes.address(), Some(at("5.5.5.5:5")));
+        assert_eq!(votes.port(), None, "too few to announce it");
         // Another family's address says nothing; a new home shows once most say so.
         votes.add(at("8.8.8.3:1"), at("[2a00::1]:5"));
         assert_eq!(votes.address(), Some(at("5.5.5.5:5")));
@@ -83,6 +101,7 @@ mod tests {
             votes.add(at(&format!("7.7.7.{host}:1")), at("4.4.4.4:4"));
         }
         assert_eq!(votes.address(), Some(at("4.4.4.4:4")));
+        assert_eq!(votes.port(), Some(4));
         assert!(votes.votes.len() <= MOST_VOTES);
     }
 }

@@ -18,10 +18,10 @@ mod announce;
 mod api;
 mod ask;
 mod http;
-pub mod network;
 mod reply;
 mod tiers;
 mod udp;
 mod udp_client;
 
+pub use crate::transport::network;
 pub use api::*;

@@ -18,6 +18,7 @@ mod demux;
 mod handshake;
 mod ledger;
 mod metrics;
+pub mod network;
 mod quic;
 mod registry;
 mod runtime;

@@ -132,7 +132,7 @@ fn the_id_follows_the_address_that_others_see() {
 fn questions_look_like_those_of_the_profile() {
     let mut world = World::new(4);
     let (ours, other) = (world.somewhere(), world.somewhere());
-    let node = world.honest(ours, true, &[]);
+    let node = world.honest(ours, false, &[]);
     let ask = |world: &mut World, bytes: &[u8]| {
         let now = world.now;
         let mut rng = StdRng::seed_from_u64(5);

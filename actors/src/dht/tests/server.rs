@@ -36,6 +36,7 @@ impl Bench {
             profile,
             saved: Saved::default(),
             bootstrap: Vec::new(),
+            routers: Vec::new(),
         };
         let state = State::new(setup, now, &mut rng);
         Self { state, now, rng }

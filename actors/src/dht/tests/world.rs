@@ -84,7 +84,8 @@ impl World {
         }
     }
 
-    /// An honest node. `bound`: its id fits its address (BEP 42).
+    /// An honest node. `bound`: it is of libtorrent's kind, whose ids fit their addresses (BEP 42) and whose answers
+    /// say where they see us; otherwise of Transmission's.
     pub(super) fn honest(
         &mut self,
         address: SocketAddr,
@@ -99,7 +100,12 @@ impl World {
             external: [bound.then_some(address.ip()), None],
             nodes: nodes.collect(),
         };
-        self.with(address, saved, Profile::Transmission)
+        let profile = if bound {
+            Profile::Libtorrent
+        } else {
+            Profile::Transmission
+        };
+        self.with(address, saved, profile)
     }
 
     pub(super) fn with(&mut self, address: SocketAddr, saved: Saved, profile: Profile) -> usize {
@@ -108,6 +114,7 @@ impl World {
             profile,
             saved,
             bootstrap: Vec::new(),
+            routers: Vec::new(),
         };
         let state = State::new(setup, self.now, &mut self.rng);
         let node = self.put(address, Kind::Honest(Box::new(state)));
