@@ -68,6 +68,14 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
         ("handshake_m3", lengths(&[0, 216, 217, 218])),
         ("renewal", lengths(&[0, 32, 1_216, 2_464])),
         ("krpc", krpc()),
+        ("tracker_reply", trackers()),
+        ("tracker_udp", lengths(&[0, 16, 200])),
+        (
+            "sync",
+            (0..16)
+                .map(|n| (0..=255_u8).map(|m| m.wrapping_mul(2 * n + 1)).collect())
+                .collect(),
+        ),
         ("frame", lengths(&[0, 4, 80, 96, 1_000, 70_000])),
     ])
 }
@@ -91,6 +99,18 @@ fn krpc() -> Vec<Vec<u8>> {
         "d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee".to_owned(),
     ]
     .map(String::into_bytes)
+    .into()
+}
+
+/// Answers of HTTP trackers: compact, with dictionaries, refusing.
+fn trackers() -> Vec<Vec<u8>> {
+    [
+        "d8:intervali1800e12:min intervali900e5:peers6:aaaaaa6:peers60:e",
+        "d8:intervali60e5:peersld2:ip9:192.0.2.14:porti6881eee10:tracker id3:abce",
+        "d14:failure reason4:full8:retry ini5ee",
+        "d15:warning message4:slow11:external ip4:aaaa8:intervali9ee",
+    ]
+    .map(|answer| answer.as_bytes().to_vec())
     .into()
 }
 

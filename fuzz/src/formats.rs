@@ -169,7 +169,12 @@ pub fn event(data: &[u8]) {
                 comes_back(&cid, &device, &bytes, Body::React { target, emoji });
             }
             Body::Delete { target } => {
-                comes_back(&cid, &device, &Body::delete(target), Body::Delete { target });
+                comes_back(
+                    &cid,
+                    &device,
+                    &Body::delete(target),
+                    Body::Delete { target },
+                );
             }
             Body::Read(mark) => {
                 comes_back(&cid, &device, &Body::read_mark(&mark), Body::Read(mark));

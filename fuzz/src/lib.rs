@@ -1,5 +1,5 @@
-//! What each fuzz target does with its bytes: hand them to a decoder, and check what
-//! must hold of whatever it accepts. Run with `cargo fuzz run -s none TARGET` (stable Rust will do);
+//! What each fuzz target does with its bytes: hand them to a decoder, or to a machine that strangers drive,
+//! and check what must hold of whatever it accepts. Run with `cargo fuzz run -s none TARGET` (stable Rust will do);
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` writes a first corpus.
 //!
 //! Bytes behind a signature or a seal would never get past it, so that those targets sign or seal
@@ -9,6 +9,7 @@ mod dht;
 mod formats;
 mod link;
 
+pub use bitchat_actors::fuzz::{sync, tracker_reply, tracker_udp};
 pub use dht::krpc;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
@@ -17,7 +18,7 @@ pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
@@ -31,4 +32,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("renewal", renewal),
     ("frame", frame),
     ("krpc", krpc),
+    ("tracker_reply", tracker_reply),
+    ("tracker_udp", tracker_udp),
+    ("sync", sync),
 ];

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
 #[test]
 fn every_target_has_a_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
@@ -30,6 +32,20 @@ fn targets_take_plain_bytes() {
             for byte in [0, b'd', b'l', 0xff] {
                 target(&vec![byte; len]);
             }
+        }
+    }
+}
+
+/// Not what a fuzzer finds, but more than nothing where there is none.
+#[test]
+fn targets_take_noise() {
+    let mut rng = StdRng::seed_from_u64(1);
+    for (name, target) in bitchat_fuzz::TARGETS {
+        let rounds = if name == "sync" { 100 } else { 1_000 };
+        for _ in 0..rounds {
+            let mut noise = vec![0; rng.random_range(0..1_500)];
+            rng.fill_bytes(&mut noise);
+            target(&noise);
         }
     }
 }

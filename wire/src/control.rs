@@ -25,6 +25,12 @@ pub enum ControlError {
     BadAddress(usize),
 }
 
+impl From<Kind> for proto::Control {
+    fn from(kind: Kind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
 /// The bytes of a message, its length before it. Callers keep addresses within [`MAX_ADDRESS`].
 pub fn encode(message: &proto::Control) -> Vec<u8> {
     let len = message.encoded_len();
@@ -68,7 +74,10 @@ mod tests {
     fn observed(len: usize) -> proto::Control {
         let address = vec![4; len].into();
         proto::Control {
-            kind: Some(Kind::Observed(proto::Observed { address })),
+            kind: Some(Kind::Observed(proto::Observed {
+                address,
+                port: 4001,
+            })),
         }
     }
 
@@ -77,9 +86,12 @@ mod tests {
         for message in [
             observed(8),
             observed(MAX_ADDRESS),
-            proto::Control {
-                kind: Some(Kind::Drain(proto::Drain {})),
-            },
+            Kind::Drain(proto::Drain {}).into(),
+            Kind::Probe(proto::Probe { nonce: u64::MAX }).into(),
+            Kind::Echo(proto::Echo { nonce: 0 }).into(),
+            Kind::Selected(proto::Selected {}).into(),
+            Kind::Stalled(proto::Stalled {}).into(),
+            Kind::Unanswered(proto::Unanswered {}).into(),
         ] {
             let bytes = encode(&message);
             let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();

@@ -45,8 +45,6 @@ pub(super) struct Log {
     pub(super) committed_head: EventId,
     /// Proven to have forked: nothing from here on belongs to the log.
     pub(super) closed_at: Option<u64>,
-    /// An event at this number broke the rules, so that the log can never go on.
-    stuck_at: Option<u64>,
     /// Somebody's log of this device differs from ours; where, is being found out.
     pub(super) suspect: bool,
     lamport: u64,
@@ -66,7 +64,8 @@ pub(super) enum Verdict {
     Differs,
     /// It does not follow our head: the logs differ somewhere before it.
     OtherPast,
-    /// It breaks the rules.
+    /// It breaks the rules. Its log goes on as if it had never come: its device may have signed another with
+    /// this number that does not, and shown that one to others.
     Refused(&'static str),
 }
 
@@ -105,7 +104,6 @@ impl Logs {
                 committed: head.next,
                 committed_head: head.head,
                 closed_at: head.closed_at,
-                stuck_at: None,
                 suspect: false,
                 lamport: head.lamport,
                 recent: recent.into_iter().collect(),
@@ -134,15 +132,26 @@ impl Logs {
 
     /// Below which number `device`'s log can grow at all; `None`: without bound.
     pub(super) fn end(&self, device: &Device) -> Option<u64> {
-        let log = self.logs.get(device)?;
-        match (log.closed_at, log.stuck_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        self.logs.get(device)?.closed_at
     }
 
     pub(super) fn is_held(&self, device: &Device, seq: u64) -> bool {
         self.held.contains_key(&(*device, seq))
+    }
+
+    /// Whether what is held as the very next event of a log waits for our clock. It may never be accepted, and its
+    /// device may have signed another with this number, so that who has not given one is asked for it as well.
+    pub(super) fn waits_for_clock(&self, device: &Device, seq: u64) -> bool {
+        seq == self.next(device)
+            && self
+                .held
+                .get(&(*device, seq))
+                .is_some_and(|held| self.is_ahead(&held.event))
+    }
+
+    /// Its Lamport time is too far ahead to be accepted yet.
+    fn is_ahead(&self, event: &Event) -> bool {
+        event.header().lamport > self.max_lamport.saturating_add(MAX_LEAP)
     }
 
     /// The Lamport time of the next event that we write.
@@ -187,12 +196,12 @@ impl Logs {
                 _ => Verdict::Known,
             };
         }
-        if header.seq > next || header.lamport > self.max_lamport.saturating_add(MAX_LEAP) {
+        if header.seq > next || self.is_ahead(&event) {
             self.hold(device, event, from);
             return Verdict::Early;
         }
         if header.epoch != 0 {
-            return self.stick(device, header.seq, "its epoch is not known");
+            return Verdict::Refused("its epoch is not known");
         }
         match self.logs.get_mut(device) {
             None => {
@@ -212,20 +221,15 @@ impl Logs {
             }
             Some(log) if header.prev != log.head => return Verdict::OtherPast,
             Some(log) if header.lamport <= log.lamport => {
-                return self.stick(device, header.seq, "its Lamport time does not grow");
+                return Verdict::Refused("its Lamport time does not grow");
             }
             Some(log) => log.follow(&event),
         }
         self.max_lamport = self.max_lamport.max(header.lamport);
+        // Another with this number may have waited.
+        self.take_held(device, header.seq);
         accepted.push(event);
         Verdict::Accepted
-    }
-
-    fn stick(&mut self, device: &Device, seq: u64, why: &'static str) -> Verdict {
-        if let Some(log) = self.logs.get_mut(device) {
-            log.stuck_at = Some(seq);
-        }
-        Verdict::Refused(why)
     }
 
     /// An event of ours, made to follow.
@@ -301,8 +305,12 @@ impl Logs {
     fn hold(&mut self, device: &Device, event: Event, from: LinkId) {
         let size = held_size(&event);
         let key = (*device, event.header().seq);
-        if self.held.contains_key(&key) {
-            return;
+        if let Some(held) = self.held.get(&key) {
+            // Of two with one number, the one that our clock reaches first.
+            if held.event.header().lamport <= event.header().lamport {
+                return;
+            }
+            self.take_held(device, key.1);
         }
         while self.held_bytes + size > MAX_HELD_BYTES {
             let most = self.held_by.iter().max_by_key(|(_, bytes)| **bytes);
@@ -379,7 +387,6 @@ impl Log {
             committed: 0,
             committed_head: EventId::ZERO,
             closed_at: None,
-            stuck_at: None,
             suspect: false,
             lamport: event.header().lamport,
             recent: VecDeque::from([(0, event.id())]),

@@ -87,6 +87,8 @@ pub(super) struct Up {
     pub(super) connection: ConnectionId,
     /// The handshake was started by the client of the TLS session.
     pub(super) client_initiated: bool,
+    /// Its connection was to end already when it came up.
+    pub(super) draining: bool,
     /// Messages that the link's mailbox takes.
     pub(super) credits: usize,
 }
@@ -140,6 +142,8 @@ pub(super) struct Linked {
     pub(super) remote: SocketAddr,
     pub(super) connection: ConnectionId,
     pub(super) client_initiated: bool,
+    /// Its connection was to end already when it came up.
+    pub(super) draining: bool,
     pub(super) credits: usize,
     /// The number of our next event to push.
     pub(super) cursor: u64,

@@ -42,6 +42,7 @@ impl Machine {
             remote: up.remote,
             connection: up.connection,
             client_initiated: up.client_initiated,
+            draining: up.draining,
             credits: up.credits,
             cursor: self.ring.end(),
             told: HashSet::new(),
@@ -93,14 +94,15 @@ impl Machine {
     }
 
     /// Two links of one device: on one connection the TLS client's survives; else, between the same two
-    /// runs, the higher PeerId picks the newest and says so, and the other never closes first; a new run
-    /// of the device replaces the old one.
+    /// runs, the higher PeerId picks the newest that is not on a connection which is to end, and says so, and the
+    /// other never closes first; a new run of the device replaces the old one.
     fn settle_doubles(&mut self, new: LinkId, device: &Device) {
         let Some(added) = self.links.get(&new) else {
             return;
         };
         let (peer_id, connection, new_is_clients) =
             (added.peer_id, added.connection, added.client_initiated);
+        let new_drains = added.draining;
         let others: Vec<LinkId> = self
             .links
             .iter()
@@ -111,13 +113,18 @@ impl Machine {
             let Some(old) = self.links.get(&other) else {
                 continue;
             };
-            let new_survives =
-                old.connection != connection || new_is_clients || !old.client_initiated;
+            let new_survives = if old.connection == connection {
+                new_is_clients || !old.client_initiated
+            } else {
+                !new_drains || old.draining
+            };
             let (survivor, loser) = if new_survives {
                 (new, other)
             } else {
                 (other, new)
             };
+            let (same_run, same_connection) =
+                (old.peer_id == peer_id, old.connection == connection);
             // On one connection both know which survives, so it does not matter who closes the other first.
             let we_pick = old.peer_id != peer_id
                 || old.connection == connection
@@ -129,7 +136,12 @@ impl Machine {
                 linked.spare = false;
             }
             if we_pick {
-                self.effect(Effect::Close(loser, Reason::Duplicate));
+                let reason = if same_run && !same_connection {
+                    Reason::Moved
+                } else {
+                    Reason::Duplicate
+                };
+                self.effect(Effect::Close(loser, reason));
             }
         }
     }

@@ -23,8 +23,8 @@ mod mesh;
 mod people;
 mod pull;
 mod push;
-#[cfg(test)]
-mod sim;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod sim;
 mod sync;
 mod views;
 

@@ -42,6 +42,8 @@ struct Source {
     /// Logs of which it claims more than we have, as far as we know.
     wanted: BTreeSet<Device>,
     asked: VecDeque<Asked>,
+    /// The next event of a log that it gave, and that waits for our clock.
+    gave: HashMap<Device, u64>,
     /// Answers to questions that were given up, which may yet come; answers come in the order of questions.
     owed: usize,
     /// Questions without a useful answer; useful ones take them back.
@@ -52,6 +54,15 @@ struct Source {
 impl Source {
     fn is_free(&self, now: Instant) -> bool {
         self.asked.len() < IN_FLIGHT && self.sulks_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether it claims to have an event, and did not give one already that waits.
+    fn has(&self, device: &Device, seq: u64) -> bool {
+        let claimed = self
+            .claims
+            .get(device)
+            .is_some_and(|claimed| *claimed > seq);
+        claimed && self.gave.get(device) != Some(&seq)
     }
 
     fn sulk(&mut self, now: Instant) {
@@ -200,6 +211,11 @@ impl Pull {
             return;
         };
         let Asked { device, from, .. } = asked;
+        if logs.waits_for_clock(device, *from) {
+            source.gave.insert(*device, *from);
+            return;
+        }
+        source.gave.remove(device);
         if logs.next(device) > *from
             || logs.is_held(device, *from)
             || logs.end(device).is_some_and(|end| end <= *from)
@@ -299,20 +315,23 @@ impl Pull {
         } else {
             end
         };
-        let from = self.first_open(device, next, end, logs)?;
+        let other = |source: &Source| source.has(device, next);
+        let from = if next < end
+            && logs.waits_for_clock(device, next)
+            && !self.covered(device, next)
+            && self.links.values().any(other)
+        {
+            next
+        } else {
+            self.first_open(device, next, end, logs)?
+        };
         let (&link, source) = self
             .links
             .iter()
-            .filter(|(_, source)| {
-                source.is_free(now)
-                    && source
-                        .claims
-                        .get(device)
-                        .is_some_and(|&claimed| claimed > from)
-            })
+            .filter(|(_, source)| source.is_free(now) && source.has(device, from))
             .min_by_key(|(_, source)| (source.failures, source.asked.len()))?;
         let claimed = source.claims.get(device).copied().unwrap_or(0);
-        let mut to = from;
+        let mut to = from + 1;
         let stop = end.min(claimed).min(from.saturating_add(RANGE));
         while to < stop && !logs.is_held(device, to) && !self.covered(device, to) {
             to += 1;

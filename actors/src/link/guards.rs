@@ -12,6 +12,8 @@ use crate::transport::ConnectionId;
 const PENDING: usize = 64;
 /// Handshakes that we answer at once for one address, or one /64 of IPv6.
 const PENDING_PER_ADDRESS: usize = 4;
+/// The same for this machine's own addresses: all nodes that run on it come from there.
+const PENDING_FROM_HERE: usize = PENDING / 2;
 /// A connection that fails so many handshakes is closed, and its peer barred.
 const FAILURES: u8 = 3;
 /// Connections whose failures are remembered. Beyond, all are forgiven: they cost a stranger a connection each.
@@ -38,7 +40,12 @@ impl Pending {
             .unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
         let here = counts.get(&address).copied().unwrap_or(0);
-        if all >= PENDING || here >= PENDING_PER_ADDRESS {
+        let most = if address.is_loopback() {
+            PENDING_FROM_HERE
+        } else {
+            PENDING_PER_ADDRESS
+        };
+        if all >= PENDING || here >= most {
             return None;
         }
         counts.insert(address, here + 1);
@@ -92,6 +99,7 @@ fn network(address: IpAddr) -> IpAddr {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),
+            None if v6.is_loopback() => address,
             None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         },
     }
@@ -119,6 +127,17 @@ mod tests {
         assert!(pending.enter(one).is_some());
         drop(others);
         assert!(pending.by_address.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn many_nodes_of_one_machine_link_at_once() {
+        let pending = Arc::new(Pending::default());
+        for here in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
+            let here: IpAddr = here.parse().unwrap();
+            let held: Vec<_> = (0..32).map(|_| pending.enter(here).unwrap()).collect();
+            assert!(pending.enter(here).is_none());
+            assert_eq!(held.len(), 32);
+        }
     }
 
     #[test]

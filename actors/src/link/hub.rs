@@ -12,6 +12,7 @@ use std::{
 };
 
 use bitchat_wire::{channel::ChannelId, link::Established};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ const HUB_MAILBOX: usize = 256;
 const BAR: Duration = Duration::from_secs(60);
 /// Links of one channel on one connection: one that each side began, and the ones that replace them.
 const LINKS_A_CONNECTION: usize = 4;
+/// How often to try to move a link, while the place on the other connection is taken.
+const MOVE_PAUSE: Duration = Duration::from_millis(250);
 /// Links of one channel. Each keeps a place for its last word in the channel's mailbox, of which this is a
 /// half at most: the other half carries what links say.
 pub(crate) const LINKS_A_CHANNEL: usize = 512;
@@ -41,6 +44,7 @@ pub(crate) const LINKS_A_CHANNEL: usize = 512;
 enum Msg {
     Initiate(Reached),
     Incoming(Connection, Stream),
+    Moved(ConnectionId, Connection),
 }
 
 /// A handle to the hub. Cheap to clone.
@@ -125,6 +129,12 @@ impl Links {
     pub async fn incoming(&self, connection: Connection, stream: Stream) {
         let _ = self.hub.send(Msg::Incoming(connection, stream)).await;
     }
+
+    /// Another connection takes over from the one of that number: every channel that is linked there is linked on
+    /// it too, by a fresh handshake, and the channel then closes the older link.
+    pub async fn moved(&self, from: ConnectionId, to: Connection) {
+        let _ = self.hub.send(Msg::Moved(from, to)).await;
+    }
 }
 
 impl Shared {
@@ -189,6 +199,20 @@ impl Shared {
             .is_some_and(|((of, _), _)| *of == connection)
     }
 
+    /// The channels that are linked on a connection, or are about to be.
+    fn channels_on(&self, connection: ConnectionId) -> HashSet<ChannelId> {
+        let mut channels: HashSet<ChannelId> = self
+            .links()
+            .keys()
+            .filter(|(on, _)| *on == connection)
+            .map(|(_, cid)| *cid)
+            .collect();
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = active.iter().filter(|(_, on)| *on == connection);
+        channels.extend(here.map(|(cid, _)| *cid));
+        channels
+    }
+
     /// Marks a channel's link on a connection as active until the guard drops; `None` when it is already.
     fn activate(
         self: &Arc<Self>,
@@ -235,10 +259,20 @@ impl Actor for Hub {
                 None => return Ok(()),
                 Some(Msg::Initiate(reached)) => {
                     let span = tracing::info_span!("link", peer = %short(&reached.connection));
-                    scope.graceful(
-                        span,
-                        initiate(Arc::clone(&self.shared), reached, scope.clone()),
-                    );
+                    let attempt = Attempt {
+                        cid: reached.cid,
+                        address: reached.address,
+                        source: Some(reached.source),
+                        connection: reached.connection,
+                    };
+                    let shared = Arc::clone(&self.shared);
+                    let linking = initiate(shared, attempt, scope.clone()).map(drop);
+                    scope.graceful(span, linking);
+                }
+                Some(Msg::Moved(from, connection)) => {
+                    for cid in self.shared.channels_on(from) {
+                        relocate(&self.shared, cid, from, &connection, scope);
+                    }
                 }
                 Some(Msg::Incoming(connection, stream)) => {
                     let Some(place) = self.shared.pending.enter(connection.remote().ip()) else {
@@ -254,19 +288,68 @@ impl Actor for Hub {
     }
 }
 
-async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
-    let Reached {
+/// A link that we begin.
+struct Attempt {
+    cid: ChannelId,
+    connection: Connection,
+    address: SocketAddr,
+    /// `None` for one that moves.
+    source: Option<Source>,
+}
+
+/// Links a channel on the connection that takes over, if it is linked on the one that is to end. A link that is there
+/// already may be one that is just saying goodbye, so this is tried for as long as there is something to move.
+fn relocate(
+    shared: &Arc<Shared>,
+    cid: ChannelId,
+    from: ConnectionId,
+    to: &Connection,
+    scope: &Scope,
+) {
+    let span = tracing::info_span!("link", peer = %short(to));
+    let (shared, to, scope_) = (Arc::clone(shared), to.clone(), scope.clone());
+    let moving = async move {
+        while shared.channels_on(from).contains(&cid) && !to.is_closed() && !to.is_draining() {
+            let attempt = Attempt {
+                cid,
+                address: address_of(&to),
+                // Nobody found it anew.
+                source: None,
+                connection: to.clone(),
+            };
+            if initiate(Arc::clone(&shared), attempt, scope_.clone()).await {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = scope_.stop_signal().cancelled() => return,
+                () = tokio::time::sleep(MOVE_PAUSE) => {}
+            }
+        }
+    };
+    // Boxed, since a link that comes up late on a connection that is to end comes here again.
+    let moving: BoxFuture<'static, ()> = Box::pin(moving);
+    scope.graceful(span, moving);
+}
+
+/// Where the peer can be dialled or, if that is not known, from where it came.
+fn address_of(connection: &Connection) -> SocketAddr {
+    connection.dialable().unwrap_or_else(|| connection.remote())
+}
+
+/// Links, and lives the link. False when it did not try, because another link or handshake has that place.
+async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
+    let Attempt {
         cid,
         connection,
         address,
         source,
-        ..
-    } = reached;
+    } = attempt;
     let Some(reg) = shared.find(|reg| reg.cid == cid) else {
-        return;
+        return true;
     };
     let Some(_active) = shared.activate(cid, connection.id()) else {
-        return;
+        return false;
     };
     let attempt = async {
         let mut stream = connection
@@ -277,7 +360,7 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
     };
     let result = tokio::select! {
         biased;
-        () = scope.stop_signal().cancelled() => return,
+        () = scope.stop_signal().cancelled() => return true,
         result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
     };
     match result {
@@ -290,7 +373,7 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
                 established,
                 Origin {
                     initiator: true,
-                    source: Some(source),
+                    source,
                     address,
                 },
                 &scope,
@@ -299,12 +382,16 @@ async fn initiate(shared: Arc<Shared>, reached: Reached, scope: Scope) {
         }
         Err(failure) => {
             tracing::debug!(%address, %failure, "no member there");
-            shared
-                .discovery
-                .outcome(cid, Outcome::Stranger { address })
-                .await;
+            // A link that does not move stays where it is until its connection ends, and is looked for then.
+            if source.is_some() {
+                shared
+                    .discovery
+                    .outcome(cid, Outcome::Stranger { address })
+                    .await;
+            }
         }
     }
+    true
 }
 
 async fn respond(
@@ -323,7 +410,7 @@ async fn respond(
     drop(place);
     match result {
         Ok((reg, established)) => {
-            let address = connection.remote();
+            let address = address_of(&connection);
             // A handshake of ours on the same connection may be under way: the channel decides which survives.
             let _active = shared.activate(reg.cid, connection.id());
             run(
@@ -382,6 +469,10 @@ async fn run(
         scope.metrics().kit.dropped("links");
         return;
     };
+    // The handshake was under way when another connection took over.
+    if let Some(to) = connection.moves_to() {
+        relocate(shared, cid, connection.id(), &to, scope);
+    }
     let id = LinkId(shared.next_id.fetch_add(1, Ordering::Relaxed));
     let start = Start {
         id,

@@ -52,14 +52,14 @@ pub struct Node {
 }
 
 /// The layers, in the order in which they start.
-struct Layers {
+pub(super) struct Layers {
     store: Scope,
     transport: Scope,
     trackers: Scope,
     dht: Scope,
     discovery: Scope,
     links: Scope,
-    channels: Scope,
+    pub(super) channels: Scope,
 }
 
 pub(super) struct Inner {
@@ -80,7 +80,7 @@ pub(super) struct Inner {
     pub(super) observers: Arc<Observers>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
     pub(super) started: Instant,
-    layers: Layers,
+    pub(super) layers: Layers,
 }
 
 impl NodeBuilder {
@@ -276,6 +276,13 @@ impl Node {
                             observers.connected(connection.peer())
                         }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
+                        // The side that picked the survivor makes the new links; the other one waits for them.
+                        TransportEvent::Draining {
+                            connection,
+                            survivor,
+                            chosen_here: true,
+                        } => links.moved(connection.id(), survivor).await,
+                        TransportEvent::Draining { .. } => {}
                         // Dropping a stream of a kind that nobody serves yet resets it.
                         TransportEvent::Stream { .. } => {}
                     }

@@ -17,6 +17,8 @@ mod actor;
 mod announce;
 mod api;
 mod ask;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod http;
 mod reply;
 mod tiers;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use multiaddr::{Multiaddr, Protocol};
 
+use super::PathKind;
+
 /// The longest binary multiaddr of this form: `/ip6` 17 bytes, `/udp` 4 (code 273 takes two), `/quic-v1` 2.
 const MAX_LEN: usize = 24;
 
@@ -41,6 +43,46 @@ pub fn from_multiaddr(bytes: &[u8]) -> Option<SocketAddr> {
     (is_dialable(address) && to_multiaddr(address) == bytes).then_some(address)
 }
 
+/// The binary multiaddr of the address that a peer is seen at: of QUIC as above, of TCP `/ip4|ip6/…/tcp/…`.
+pub(super) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
+    match path {
+        PathKind::Quic => to_multiaddr(address),
+        PathKind::Tcp => Multiaddr::empty()
+            .with(address.ip().to_canonical().into())
+            .with(Protocol::Tcp(address.port()))
+            .to_vec(),
+    }
+}
+
+/// Reads exactly what [`observed`] writes.
+pub(super) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
+    if let Some(address) = from_multiaddr(bytes) {
+        return Some((address, PathKind::Quic));
+    }
+    if bytes.len() > MAX_LEN {
+        return None;
+    }
+    let multiaddr = Multiaddr::try_from(bytes.to_vec()).ok()?;
+    let mut parts = multiaddr.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip),
+        _ => return None,
+    };
+    let Protocol::Tcp(port) = parts.next()? else {
+        return None;
+    };
+    let address = SocketAddr::new(ip, port);
+    // The round trip refuses second spellings and anything behind.
+    (is_dialable(address) && observed(address, PathKind::Tcp) == bytes)
+        .then_some((address, PathKind::Tcp))
+}
+
+/// An IPv4 address mapped into IPv6 as what it is.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// Whether an address names one host and a port: not unspecified, multicast, broadcast, or port 0.
 pub fn is_dialable(address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
@@ -70,6 +112,29 @@ mod tests {
         );
         let mapped = "[::ffff:192.0.2.7]:4001".parse().unwrap();
         assert_eq!(to_multiaddr(mapped), to_multiaddr(v4));
+    }
+
+    #[test]
+    fn observed_addresses_tell_their_path() {
+        for text in ["192.0.2.7:4001", "[2001:db8::1]:9"] {
+            for path in [PathKind::Quic, PathKind::Tcp] {
+                let address = text.parse().unwrap();
+                let bytes = observed(address, path);
+                assert_eq!(from_observed(&bytes), Some((address, path)));
+            }
+        }
+        assert_eq!(
+            observed("192.0.2.7:4001".parse().unwrap(), PathKind::Tcp),
+            bytes("/ip4/192.0.2.7/tcp/4001")
+        );
+        for text in [
+            "/ip4/192.0.2.7/tcp/4001/ws",
+            "/ip4/0.0.0.0/tcp/1",
+            "/tcp/4001",
+        ] {
+            assert_eq!(from_observed(&bytes(text)), None);
+        }
+        assert_eq!(from_observed(&[]), None);
     }
 
     #[test]

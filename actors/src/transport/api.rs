@@ -35,6 +35,8 @@ pub struct ConnectionId(pub u64);
 pub enum PathKind {
     /// Directly, by QUIC.
     Quic,
+    /// Directly, by TCP, where UDP does not get through.
+    Tcp,
 }
 
 /// How the transport listens.
@@ -105,6 +107,16 @@ pub enum TransportEvent {
         /// What it sees.
         address: SocketAddr,
     },
+    /// Another connection to the same peer takes over: links on this one are to move there, and this one is closed when
+    /// none is left on it, after 30 s at the latest.
+    Draining {
+        /// Which ends.
+        connection: Connection,
+        /// Which stays.
+        survivor: Connection,
+        /// Whether we picked it, as the higher PeerId: then it is for us to make the new links. The other side waits.
+        chosen_here: bool,
+    },
     /// A connection ended.
     Closed {
         /// Which.
@@ -169,7 +181,8 @@ impl Transport {
     }
 
     /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
-    /// address for one peer are one dial. Waits at most 10 s. Returns as soon as the TLS handshake is done on
+    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms later unless something of QUIC has
+    /// come back by then. Waits at most 10 s. Returns as soon as the TLS handshake is done on
     /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
     /// Cancel-safe: when all who wait are cancelled, the dial is given up.
     pub async fn dial(

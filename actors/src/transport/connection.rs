@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -21,10 +21,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::{
-    ConnectionId, PathKind, Stream, TransportEvent, admission::Ticket, control, ledger::Ended,
-    metrics::Traffic, shared::Shared, stream::CODE, tls,
+    ConnectionId, PathKind, Stream, TransportEvent,
+    admission::Ticket,
+    control,
+    flow::Flow,
+    ledger::Ended,
+    mux::{Duplex, Meter, Metered, Mux},
+    registry::Msg,
+    shared::Shared,
+    stream::CODE,
+    tls, watch,
 };
-use crate::kit::Guard;
+use crate::kit::{Addr, Guard};
 
 /// A stream whose two header bytes take longer is reset.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,13 +50,27 @@ struct Inner {
     peer: PeerId,
     side: TlsSide,
     binding: Binding,
-    traffic: Arc<Traffic>,
+    flow: Arc<Flow>,
+    /// Whether we are the higher PeerId, which picks the survivor of doubles.
+    chooses: bool,
     carrier: Carrier,
 }
 
 /// What carries the streams; one variant a path.
 enum Carrier {
     Quic(quinn::Connection),
+    Tcp(Box<Tcp>),
+}
+
+/// yamux over TLS.
+struct Tcp {
+    mux: Mux,
+    meter: Arc<Meter>,
+    remote: SocketAddr,
+    /// Where the peer listens, as it says; 0 while it has not said.
+    listens_on: AtomicU16,
+    /// As last measured, in microseconds.
+    rtt_us: AtomicU64,
 }
 
 impl fmt::Debug for Connection {
@@ -68,23 +90,70 @@ impl Connection {
         let mut exporter = Zeroizing::new([0; 32]);
         quic.export_keying_material(exporter.as_mut(), Binding::EXPORTER_LABEL, b"")
             .map_err(|_| rustls::Error::General("no exporter".to_owned()))?;
+        let carrier = Carrier::Quic(quic);
+        Ok(Self::new(peer, side, &exporter, carrier, shared))
+    }
+
+    /// Wraps a TLS session over whatever byte stream, whose handshake is done. Its task runs from now on.
+    pub(super) fn tcp<T: Duplex + 'static>(
+        tls: tokio_rustls::TlsStream<Metered<T>>,
+        meter: Arc<Meter>,
+        side: TlsSide,
+        remote: SocketAddr,
+        rtt: Duration,
+        shared: &Shared,
+    ) -> Result<Self, rustls::Error> {
+        let peer = tls::peer_of(tls.get_ref().1.peer_certificates().unwrap_or_default())?;
+        let label = Binding::EXPORTER_LABEL;
+        let out = Zeroizing::new([0; 32]);
+        let exporter = match &tls {
+            tokio_rustls::TlsStream::Client(tls) => {
+                tls.get_ref()
+                    .1
+                    .export_keying_material(out, label, Some(b""))
+            }
+            tokio_rustls::TlsStream::Server(tls) => {
+                tls.get_ref()
+                    .1
+                    .export_keying_material(out, label, Some(b""))
+            }
+        }?;
+        let (mux, task) = Mux::new(tls, side == TlsSide::Client);
+        shared.spawn(task);
+        let carrier = Carrier::Tcp(Box::new(Tcp {
+            mux,
+            meter,
+            remote,
+            listens_on: AtomicU16::new(0),
+            rtt_us: AtomicU64::new(micros(rtt)),
+        }));
+        Ok(Self::new(peer, side, &exporter, carrier, shared))
+    }
+
+    fn new(
+        peer: PeerId,
+        side: TlsSide,
+        exporter: &[u8; 32],
+        carrier: Carrier,
+        shared: &Shared,
+    ) -> Self {
         let ours = shared.tls.peer();
         let (client, server) = match side {
             TlsSide::Client => (ours, peer),
             TlsSide::Server => (peer, ours),
         };
-        let binding = Binding::new(&exporter, &client.to_bytes(), &server.to_bytes());
         let inner = Inner {
             id: shared.next_id(),
             peer,
             side,
-            binding,
-            traffic: Arc::clone(&shared.metrics.traffic),
-            carrier: Carrier::Quic(quic),
+            binding: Binding::new(exporter, &client.to_bytes(), &server.to_bytes()),
+            flow: Flow::new(Arc::clone(&shared.metrics.traffic)),
+            chooses: ours.to_bytes() > peer.to_bytes(),
+            carrier,
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// Its number.
@@ -102,10 +171,31 @@ impl Connection {
         self.inner.side
     }
 
-    /// Where the other end is now: a peer that moves to another network takes its connection along.
+    /// Where the other end is now: a peer that moves to another network takes its connection along, if it is QUIC. Of a
+    /// TCP connection that the peer opened, the port is not one that can be dialled.
     pub fn remote(&self) -> SocketAddr {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.remote_address(),
+            Carrier::Tcp(tcp) => tcp.remote,
+        }
+    }
+
+    /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
+    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens.
+    pub fn dialable(&self) -> Option<SocketAddr> {
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) if self.side() == TlsSide::Server => {
+                let port = tcp.listens_on.load(Ordering::Relaxed);
+                (port != 0).then(|| SocketAddr::new(tcp.remote.ip(), port))
+            }
+            _ => Some(self.remote()),
+        }
+    }
+
+    /// The peer has said on which port it listens.
+    pub(super) fn listens_on(&self, port: u16) {
+        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+            tcp.listens_on.store(port, Ordering::Relaxed);
         }
     }
 
@@ -113,6 +203,7 @@ impl Connection {
     pub fn path(&self) -> PathKind {
         match &self.inner.carrier {
             Carrier::Quic(_) => PathKind::Quic,
+            Carrier::Tcp(_) => PathKind::Tcp,
         }
     }
 
@@ -120,6 +211,63 @@ impl Connection {
     pub fn rtt(&self) -> Duration {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.rtt(),
+            Carrier::Tcp(tcp) => Duration::from_micros(tcp.rtt_us.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether another connection to the peer takes over: new links belong there, and those here are to move.
+    pub fn is_draining(&self) -> bool {
+        self.inner.flow.is_draining()
+    }
+
+    /// Whether what was written a second ago or more has not been answered yet. A second path is tried then.
+    pub fn is_stalled(&self) -> bool {
+        self.inner.flow.is_stalled()
+    }
+
+    /// The connection that takes over, where it is ours to move the links there.
+    pub(crate) fn moves_to(&self) -> Option<Self> {
+        let ours = self.chooses();
+        self.inner.flow.taken_over_by().filter(|_| ours)
+    }
+
+    pub(super) fn flow(&self) -> &Arc<Flow> {
+        &self.inner.flow
+    }
+
+    /// Whether we, as the higher PeerId, pick the survivor of doubles.
+    pub(super) fn chooses(&self) -> bool {
+        self.inner.chooses
+    }
+
+    /// A number that changes when the peer answers what we write: of QUIC the acknowledgements that came, of TCP the
+    /// bytes.
+    pub(super) fn answered(&self) -> u64 {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => quic.stats().frame_rx.acks,
+            Carrier::Tcp(tcp) => tcp.meter.received(),
+        }
+    }
+
+    /// A number that changes when something is sent that the peer must answer, and with each probe while it does not.
+    /// Of QUIC only.
+    pub(super) fn asked(&self) -> u64 {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => {
+                let sent = quic.stats().frame_tx;
+                // The last of these is what quinn probes with.
+                [sent.stream, sent.ping, sent.immediate_ack]
+                    .into_iter()
+                    .fold(0, u64::wrapping_add)
+            }
+            Carrier::Tcp(_) => 0,
+        }
+    }
+
+    /// The time to the peer and back, as a probe has shown it. QUIC measures by itself.
+    pub(super) fn measured(&self, rtt: Duration) {
+        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+            tcp.rtt_us.store(micros(rtt), Ordering::Relaxed);
         }
     }
 
@@ -129,14 +277,16 @@ impl Connection {
         self.inner.binding
     }
 
-    /// Opens a stream and writes its header. Waits while the peer has as many open streams as it allows (64 here).
+    /// Opens a stream and writes its header. Waits while the peer has as many open streams as it allows (64 here), and
+    /// over TCP while we have 20 open.
     /// Cancel-safe: a stream that was not returned is reset.
     pub async fn open(&self, kind: StreamKind) -> io::Result<Stream> {
         let mut stream = match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.open_bi().await?;
-                Stream::quic(send, recv, &self.inner.traffic)
+                Stream::quic(send, recv, self.inner.flow.stream())
             }
+            Carrier::Tcp(tcp) => Stream::mux(tcp.mux.open().await?, self.inner.flow.stream()),
         };
         stream.send.write_all(&kind.header()).await?;
         Ok(stream)
@@ -146,6 +296,7 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.close_reason().is_some(),
+            Carrier::Tcp(tcp) => tcp.mux.is_closed(),
         }
     }
 
@@ -153,6 +304,7 @@ impl Connection {
     pub fn close(&self) {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.close(CODE, b""),
+            Carrier::Tcp(tcp) => tcp.mux.close(),
         }
     }
 
@@ -160,8 +312,12 @@ impl Connection {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
-                Ok(Stream::quic(send, recv, &self.inner.traffic))
+                Ok(Stream::quic(send, recv, self.inner.flow.stream()))
             }
+            Carrier::Tcp(tcp) => Ok(Stream::mux(
+                tcp.mux.accept().await?,
+                self.inner.flow.stream(),
+            )),
         }
     }
 
@@ -169,8 +325,13 @@ impl Connection {
     async fn closed(&self) -> String {
         match &self.inner.carrier {
             Carrier::Quic(quic) => in_words(&quic.closed().await),
+            Carrier::Tcp(tcp) => tcp.mux.closed().await.to_owned(),
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn peer_of(quic: &quinn::Connection) -> Result<PeerId, rustls::Error> {
@@ -209,7 +370,12 @@ struct Fate {
 
 /// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
 /// slot is free, and the ledger has its last word.
-pub(super) async fn live(connection: Connection, shared: Arc<Shared>, ticket: Option<Ticket>) {
+pub(super) async fn live(
+    connection: Connection,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+    ticket: Option<Ticket>,
+) {
     let fate = Arc::new(Fate::default());
     let open = shared.metrics.open(connection.side());
     open.inc();
@@ -218,6 +384,8 @@ pub(super) async fn live(connection: Connection, shared: Arc<Shared>, ticket: Op
             (connection.clone(), Arc::clone(&shared), Arc::clone(&fate));
         move || {
             connection.close();
+            // It must not keep another one, which may keep this one.
+            connection.flow().drain_to(None);
             drop(ticket);
             open.dec();
             let reason = fate.reason.get().cloned();
@@ -234,7 +402,7 @@ pub(super) async fn live(connection: Connection, shared: Arc<Shared>, ticket: Op
             // From here on its end is told too, even if this task is dropped at its next await.
             fate.announced.store(true, Ordering::Release);
             room.send(TransportEvent::Connected(connection.clone()));
-            serve(&connection, &shared).await
+            serve(&connection, &shared, &registry).await
         }
         Err(_) => "nobody listens".to_owned(),
     };
@@ -254,20 +422,50 @@ async fn read_header(mut stream: Stream) -> Opened {
     }
 }
 
+/// Tells the owner whenever another connection takes over.
+async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
+    let mut draining = connection.flow().draining();
+    loop {
+        let survivor = draining.borrow_and_update().clone();
+        if let Some(survivor) = survivor {
+            let event = TransportEvent::Draining {
+                connection: connection.clone(),
+                survivor,
+                chosen_here: connection.chooses(),
+            };
+            if shared.events.send(event).await.is_err() {
+                return "nobody listens".to_owned();
+            }
+        }
+        // The connection holds the sender.
+        let _ = draining.changed().await;
+    }
+}
+
 /// Runs the connection until it ends or must; says why.
-async fn serve(connection: &Connection, shared: &Shared) -> String {
+async fn serve(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
     let mut headers = FuturesUnordered::new();
     // The TLS client opens the control stream; the server waits for it.
     let mut control: BoxFuture<'_, String> = match connection.side() {
-        TlsSide::Client => control::open(connection, &shared.events).boxed(),
+        TlsSide::Client => control::open(connection, shared, registry).boxed(),
         TlsSide::Server => control::missing().boxed(),
     };
+    let mut look_after = async {
+        tokio::select! {
+            reason = watch::stalls(connection, registry) => reason,
+            reason = watch::silence(connection) => reason,
+            reason = watch::drained(connection, connection.chooses()) => reason,
+            reason = tell_draining(connection, shared) => reason,
+        }
+    }
+    .boxed();
     let mut control_is_open = connection.side() == TlsSide::Client;
     loop {
         tokio::select! {
             biased;
             reason = connection.closed() => return reason,
             reason = &mut control => return reason,
+            reason = &mut look_after => return reason,
             Some(opened) = headers.next() => match opened {
                 None => {} // Dropped, and so reset.
                 Some((StreamKind::Control, _)) if control_is_open => {
@@ -275,7 +473,7 @@ async fn serve(connection: &Connection, shared: &Shared) -> String {
                 }
                 Some((StreamKind::Control, stream)) => {
                     control_is_open = true;
-                    control = control::speak(stream, connection, &shared.events).boxed();
+                    control = control::speak(stream, connection, shared, registry).boxed();
                 }
                 Some((kind, stream)) => {
                     let event = TransportEvent::Stream { connection: connection.clone(), kind, stream };

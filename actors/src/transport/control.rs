@@ -1,6 +1,6 @@
-//! The control stream: each side tells the other the address it sees (`docs/PROTOCOL.md`, control).
+//! The control stream: what two ends of a connection tell each other about it (`docs/PROTOCOL.md`, control).
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use bitchat_wire::{
     control::{check_len, decode, encode},
@@ -10,15 +10,24 @@ use bitchat_wire::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::{Connection, Stream, TransportEvent, addr};
+use super::{
+    Connection, PathKind, Stream, TransportEvent, addr,
+    registry::{Msg, Word},
+    shared::Shared,
+};
+use crate::kit::Addr;
 
 /// The control stream must be open, and its first message there, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Addresses that a peer may tell us in the life of a connection; those after them are passed over.
 const MAX_OBSERVED: usize = 16;
+/// Words about connections that a peer may say in a row, and how fast more may follow: each makes the registry look
+/// at the peer's connections, and a sound peer has a few to say in its whole life.
+const WORDS: u32 = 32;
+const WORDS_PAUSE: Duration = Duration::from_secs(1);
 
 /// The server's wait for a control stream: how long a client may do without one.
 pub(super) async fn missing() -> String {
@@ -27,9 +36,9 @@ pub(super) async fn missing() -> String {
 }
 
 /// The client's side, from opening the stream on. Ends only when the connection must.
-pub(super) async fn open(connection: &Connection, events: &mpsc::Sender<TransportEvent>) -> String {
+pub(super) async fn open(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
     match timeout(DEADLINE, connection.open(StreamKind::Control)).await {
-        Ok(Ok(stream)) => speak(stream, connection, events).await,
+        Ok(Ok(stream)) => speak(stream, connection, shared, registry).await,
         _ => "no control stream".to_owned(),
     }
 }
@@ -38,49 +47,121 @@ pub(super) async fn open(connection: &Connection, events: &mpsc::Sender<Transpor
 pub(super) async fn speak(
     stream: Stream,
     connection: &Connection,
-    events: &mpsc::Sender<TransportEvent>,
+    shared: &Shared,
+    registry: &Addr<Msg>,
 ) -> String {
     let Stream { mut send, mut recv } = stream;
-    let observed = encode(&proto::Control {
-        kind: Some(Kind::Observed(proto::Observed {
-            address: addr::to_multiaddr(connection.remote()).into(),
-        })),
+    send.is_control();
+    let Some(mut outbox) = connection.flow().outbox() else {
+        return "a second control stream".to_owned();
+    };
+    let observed = Kind::Observed(proto::Observed {
+        address: addr::observed(connection.remote(), connection.path()).into(),
+        port: shared.local.first().map_or(0, |local| local.port()).into(),
     });
+    let probes = Probes::default();
     // Both at once: a peer that gives us no room to write is still heard.
     let say = async {
-        send.write_all(&observed)
-            .await
-            .map_err(|_| "the control stream broke")
+        let mut next = Some(observed);
+        while let Some(kind) = next {
+            if let Kind::Probe(probe) = &kind {
+                probes.sent(probe.nonce);
+            }
+            send.write_all(&encode(&kind.into()))
+                .await
+                .map_err(|_| "the control stream broke")?;
+            next = outbox.recv().await;
+        }
+        // The connection's own handle keeps the sender.
+        std::future::pending::<Result<Infallible, &'static str>>().await
     };
-    let hear = hear(&mut recv, connection, events);
+    let hear = hear(&mut recv, connection, shared, registry, &probes);
     match tokio::try_join!(say, hear) {
         Err(reason) => reason.to_owned(),
-        Ok(((), never)) => match never {},
+        Ok((never, _)) => match never {},
+    }
+}
+
+/// The last probe that was sent, to be measured by its echo.
+#[derive(Default)]
+struct Probes(std::sync::Mutex<Option<(u64, Instant)>>);
+
+impl Probes {
+    fn sent(&self, nonce: u64) {
+        *self.last() = Some((nonce, Instant::now()));
+    }
+
+    fn echoed(&self, nonce: u64) -> Option<Duration> {
+        let last = self.last().take_if(|(sent, _)| *sent == nonce);
+        last.map(|(_, since)| since.elapsed())
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<(u64, Instant)>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 async fn hear(
     recv: &mut (impl AsyncRead + Unpin),
     connection: &Connection,
-    events: &mpsc::Sender<TransportEvent>,
-) -> Result<std::convert::Infallible, &'static str> {
+    shared: &Shared,
+    registry: &Addr<Msg>,
+    probes: &Probes,
+) -> Result<Infallible, &'static str> {
+    let events: &mpsc::Sender<TransportEvent> = &shared.events;
     let mut told = Vec::new();
+    let mut words = 0_u32;
     let mut message = timeout(DEADLINE, read(recv))
         .await
         .map_err(|_| "silence on the control stream")??;
     loop {
-        if let Some(Kind::Observed(observed)) = message {
-            let address = addr::from_multiaddr(&observed.address)
-                .ok_or("an observed address that is none")?;
-            if told.len() < MAX_OBSERVED && !told.contains(&address) {
-                told.push(address);
-                let event = TransportEvent::Observed {
-                    by: connection.peer(),
-                    from: connection.remote(),
-                    address,
-                };
-                events.send(event).await.map_err(|_| "nobody listens")?;
+        let word = match message {
+            Some(Kind::Observed(observed)) => {
+                let (address, path) = addr::from_observed(&observed.address)
+                    .ok_or("an observed address that is none")?;
+                // What fits no port is none.
+                connection.listens_on(u16::try_from(observed.port).unwrap_or(0));
+                // Of TCP the port is that of one connection: it tells nobody where we can be reached.
+                if path == PathKind::Quic && told.len() < MAX_OBSERVED && !told.contains(&address) {
+                    told.push(address);
+                    let event = TransportEvent::Observed {
+                        by: connection.peer(),
+                        from: connection.remote(),
+                        address,
+                    };
+                    events.send(event).await.map_err(|_| "nobody listens")?;
+                }
+                None
             }
+            Some(Kind::Probe(probe)) => {
+                let nonce = probe.nonce;
+                connection.flow().say(Kind::Echo(proto::Echo { nonce }));
+                None
+            }
+            Some(Kind::Echo(echo)) => {
+                if let Some(rtt) = probes.echoed(echo.nonce) {
+                    connection.measured(rtt);
+                }
+                None
+            }
+            Some(Kind::Selected(_)) => Some(Word::Selected),
+            Some(Kind::Stalled(_)) => Some(Word::Stalled),
+            Some(Kind::Unanswered(_)) => Some(Word::Unanswered),
+            Some(Kind::Drain(_)) => Some(Word::Drain),
+            None => None,
+        };
+        if let Some(word) = word {
+            words += 1;
+            if words > WORDS {
+                tokio::time::sleep(WORDS_PAUSE).await;
+            }
+            let told = Msg::Told {
+                id: connection.id(),
+                word,
+            };
+            registry.send(told).await.map_err(|_| "stopped")?;
         }
         message = read(recv).await?;
     }

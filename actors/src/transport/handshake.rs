@@ -3,9 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::link::TlsSide;
+use futures_util::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use quinn::{ConnectionError, Endpoint, Incoming};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     Connection, DialError,
@@ -14,12 +18,18 @@ use super::{
     quic,
     registry::Msg,
     shared::Shared,
+    tcp,
     tls::{Mismatch, MismatchCell},
 };
 use crate::kit::{Addr, Guard, Scope};
 
 /// A handshake that takes longer is given up, whoever began it.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// How long after a sign that QUIC gets through: the sign may have been about something else.
+const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
 /// How a dial stands, for all who wait for it.
 pub(super) type DialState = Option<Result<Connection, DialError>>;
@@ -87,10 +97,10 @@ async fn answer(incoming: Incoming, mut ticket: Ticket, shared: Arc<Shared>, reg
     }
     shared.metrics.incoming("ok");
     ticket.opened();
-    live(connection, shared, Some(ticket)).await;
+    live(connection, shared, registry, Some(ticket)).await;
 }
 
-async fn register(connection: &Connection, registry: &Addr<Msg>) -> bool {
+pub(super) async fn register(connection: &Connection, registry: &Addr<Msg>) -> bool {
     let admitted = registry
         .ask(|reply| Msg::Register {
             connection: connection.clone(),
@@ -104,9 +114,8 @@ async fn register(connection: &Connection, registry: &Addr<Msg>) -> bool {
     admitted
 }
 
-/// Dials, tells all who wait, and lives the connection if there is one. Given up when nobody waits any more.
+/// Dials, tells all who wait, and lives what comes of it. Given up when nobody waits any more.
 pub(super) async fn dial(
-    endpoint: Endpoint,
     address: SocketAddr,
     expected: Option<PeerId>,
     waiting: watch::Sender<DialState>,
@@ -123,41 +132,138 @@ pub(super) async fn dial(
             open
         });
     });
-    let handshake = timeout(
-        HANDSHAKE_TIMEOUT,
-        connect(&endpoint, address, expected, &shared),
-    );
+    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared, true));
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
-        end = handshake => end.unwrap_or(Err(DialError::TimedOut)),
+        end = race => end.unwrap_or(Err(DialError::TimedOut)),
     };
-    // The endpoint must not be kept from closing by the connection's life.
-    drop(endpoint);
-    let end = match end {
-        Ok(connection) if register(&connection, &registry).await => Ok(connection),
-        Ok(refused) if shared.is_barred(Some(&refused.peer()), &address) => Err(DialError::Barred),
-        Ok(_) => Err(DialError::Busy),
-        Err(error) => Err(error),
+    let (end, late) = match end {
+        Ok((connection, late)) => {
+            let end = if register(&connection, &registry).await {
+                Ok(connection)
+            } else if shared.is_barred(Some(&connection.peer()), &address) {
+                Err(DialError::Barred)
+            } else {
+                Err(DialError::Busy)
+            };
+            let late = if end.is_ok() { late } else { None };
+            (end, late)
+        }
+        Err(error) => (Err(error), None),
     };
     shared.metrics.dialled(end.is_ok());
     waiting.send_replace(Some(end.clone()));
     drop((unanswered, waiting));
     if let Ok(connection) = end {
-        live(connection, shared, None).await;
+        let peer = connection.peer();
+        let first = live(connection, Arc::clone(&shared), registry.clone(), None);
+        tokio::join!(first, arrive(late, peer, shared, registry));
     }
 }
 
-async fn connect(
-    endpoint: &Endpoint,
+/// Tries another path to a peer whose connection is stalled. Nobody waits for it.
+pub(super) async fn second_path(
+    address: SocketAddr,
+    peer: PeerId,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
+    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared, false)).await;
+    let end = race.unwrap_or(Err(DialError::TimedOut));
+    shared.metrics.dialled(end.is_ok());
+    let Ok((connection, late)) = end else { return };
+    if register(&connection, &registry).await {
+        let first = live(connection, Arc::clone(&shared), registry.clone(), None);
+        tokio::join!(first, arrive(late, peer, shared, registry));
+    }
+}
+
+/// QUIC that TCP was faster than: when it arrives after all, it takes over.
+async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, registry: Addr<Msg>) {
+    let Some(late) = late else { return };
+    if let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, late).await
+        // An address may lead elsewhere by UDP than by TCP.
+        && connection.peer() == peer
+        && register(&connection, &registry).await
+    {
+        live(connection, shared, registry, None).await;
+    }
+}
+
+type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
+
+/// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
+/// from there are believed to be answers.
+async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
+    signs: bool,
+) -> Result<(Connection, Option<Attempt>), DialError> {
+    let seen = shared.sorter.expect(address);
+    let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
+    let mut tcp: Option<Attempt> = None;
+    let mut failure = DialError::TimedOut;
+    let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
+    let (mut answered, mut tcp_tried) = (!signs, false);
+    loop {
+        tokio::select! {
+            biased;
+            end = settled(&mut quic) => match end {
+                Ok(connection) => return Ok((connection, None)),
+                // Only silence says nothing about what TCP would find.
+                Err(DialError::TimedOut) => head_start.as_mut().reset(Instant::now()),
+                Err(error) => return Err(error),
+            },
+            () = seen.packet(), if !answered => {
+                answered = true;
+                (tcp, tcp_tried) = (None, false);
+                head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
+            }
+            () = &mut head_start, if !tcp_tried => {
+                tcp_tried = true;
+                let shared = Arc::clone(shared);
+                let attempt = async move {
+                    let from = shared.local_for(address.ip());
+                    tcp::connect(from, address, expected, &shared).await
+                };
+                tcp = Some(attempt.boxed());
+            }
+            end = settled(&mut tcp) => match end {
+                Ok(connection) => return Ok((connection, quic)),
+                Err(error) => failure = error,
+            },
+        }
+        if quic.is_none() && tcp.is_none() && tcp_tried {
+            return Err(failure);
+        }
+    }
+}
+
+/// The end of an attempt, which is then gone; waits for ever without one.
+async fn settled(attempt: &mut Option<Attempt>) -> Result<Connection, DialError> {
+    let Some(running) = attempt else {
+        return std::future::pending().await;
+    };
+    let end = running.await;
+    *attempt = None;
+    end
+}
+
+async fn connect(
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let refused = |error: &dyn std::fmt::Display| DialError::Refused(error.to_string());
     let mismatch = MismatchCell::default();
     let config = quic::client_config(&shared.tls, expected, Arc::clone(&mismatch))
         .map_err(|e| refused(&e))?;
+    let endpoint = shared
+        .endpoint_for(address.ip())
+        .ok_or(DialError::Stopped)?;
     // An address for a name: none is sent to the server.
     let connecting = endpoint
         .connect_with(config, address, &address.ip().to_string())
@@ -165,6 +271,8 @@ async fn connect(
             quinn::ConnectError::EndpointStopping => DialError::Stopped,
             e => refused(&e),
         })?;
+    // The endpoint must not be kept from closing by the connection's life.
+    drop(endpoint);
     let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
         (Some(Mismatch::Ourselves), _) => DialError::Ourselves,
         (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
@@ -172,5 +280,5 @@ async fn connect(
         (None, ConnectionError::LocallyClosed) => DialError::Stopped,
         (None, e) => DialError::Refused(in_words(&e)),
     })?;
-    Connection::quic(quic, TlsSide::Client, shared).map_err(|e| refused(&e))
+    Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
 }

@@ -15,19 +15,24 @@ mod api;
 mod connection;
 mod control;
 mod demux;
+mod doubles;
+mod flow;
 mod handshake;
 mod ledger;
 mod metrics;
+mod mux;
 pub mod network;
 mod quic;
 mod registry;
 mod runtime;
 mod shared;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod udp;
+mod watch;
 
 pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +42,8 @@ const UNJUDGED_BYTES: u64 = 16 << 10;
 const UNJUDGED_BYTES_ALL: u64 = 2 << 20;
 /// Wanted of the kernel, which may give less: a burst must survive a busy scheduler.
 const SOCKET_BUFFER: usize = 1 << 20;
+/// TCP connections that wait to be accepted, which is done at once.
+const BACKLOG: i32 = 128;
 /// How often to look for a port that is free for all addresses, when the system chooses.
 const PORT_TRIES: u32 = 16;
 /// "Too many open files", of the process and of the system: the same numbers on all Unixes.
@@ -172,8 +174,11 @@ impl ConnectionIdGenerator for KeyedIds {
     }
 }
 
-/// Binds one socket for each of `ips`, all on one port. With `port_is_wish`, or port 0, the system may choose it.
-pub(super) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<Vec<UdpSocket>> {
+/// One address: UDP and TCP on one port.
+pub(super) type Sockets = (UdpSocket, TcpListener);
+
+/// Binds one UDP socket and one TCP listener for each of `ips`, all on one port. With `port_is_wish`, or port 0, the system may choose it.
+pub(super) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<Vec<Sockets>> {
     if port != 0 {
         match bind_all(ips, port) {
             Err(e) if port_is_wish && e.kind() == io::ErrorKind::AddrInUse => {
@@ -193,14 +198,14 @@ pub(super) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<
     }
 }
 
-fn bind_all(ips: &[IpAddr], mut port: u16) -> io::Result<Vec<UdpSocket>> {
+fn bind_all(ips: &[IpAddr], mut port: u16) -> io::Result<Vec<Sockets>> {
     let mut sockets = Vec::with_capacity(ips.len());
     let mut missing = None;
     for ip in ips {
         match bind_one(SocketAddr::new(*ip, port)) {
-            Ok(socket) => {
-                port = socket.local_addr()?.port();
-                sockets.push(socket);
+            Ok(both) => {
+                port = both.0.local_addr()?.port();
+                sockets.push(both);
             }
             // A host without IPv6 (or IPv4) runs with what it has, unless it was asked for an address by name.
             Err(e) if ip.is_unspecified() && no_such_family(&e) => {
@@ -229,26 +234,35 @@ fn no_such_family(error: &io::Error) -> bool {
     )
 }
 
-fn open(address: SocketAddr) -> io::Result<Socket> {
-    let (domain, kind) = (Domain::for_address(address), Type::DGRAM);
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
     // The kernel makes no socket of a family that it does not have; out of descriptors is another matter.
-    Socket::new(domain, kind, Some(Protocol::UDP)).map_err(|e| match e.raw_os_error() {
+    let socket = Socket::new(domain, kind, Some(protocol)).map_err(|e| match e.raw_os_error() {
         Some(EMFILE | ENFILE) => e,
         _ => io::Error::new(io::ErrorKind::Unsupported, e),
-    })
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = open(address)?;
+    })?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // The kernel caps what it does not want to give; a smaller buffer works too.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<Sockets> {
+    let udp = open(address, Type::DGRAM, Protocol::UDP)?;
+    // The kernel caps what it does not want to give; a smaller buffer works too.
+    let _ = udp.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = udp.set_send_buffer_size(SOCKET_BUFFER);
+    udp.bind(&address.into())?;
+    let udp: UdpSocket = udp.into();
+    let tcp = open(address, Type::STREAM, Protocol::TCP)?;
+    // Connections of an earlier run that linger in the kernel do not hold the port; a listener does.
+    if cfg!(unix) {
+        tcp.set_reuse_address(true)?;
+    }
+    tcp.bind(&udp.local_addr()?.into())?;
+    tcp.listen(BACKLOG)?;
+    Ok((udp, tcp.into()))
 }
 
 /// What a node binds when nothing else is said: everything, once an address family.

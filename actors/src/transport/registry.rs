@@ -1,15 +1,25 @@
 //! The registry: the permanent actor that owns all connections.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bitchat_wire::proto::{self, control::Kind};
 
 use libp2p_identity::PeerId;
-use tokio::sync::watch;
+use tokio::sync::watch as state;
 
 use super::{
     Connection, ConnectionId, DialError, TransportEvent,
+    doubles::{Candidate, survivor},
     handshake::{self, DialState},
     ledger::Ended,
     shared::Shared,
+    tcp,
+    watch::check,
 };
 use crate::kit::{Actor, Addr, Inbox, Reply, Scope};
 
@@ -19,6 +29,13 @@ pub(super) const MAILBOX: usize = 64;
 pub(super) const MAX_CONNECTIONS: usize = 512;
 /// Dials under way: what discovery has in flight at most (32 unanswered, 4 answered), and as much again.
 const MAX_DIALS: usize = 72;
+
+/// A second path to one peer is not tried more often than this.
+const SECOND_PATH_PAUSE: Duration = Duration::from_secs(5);
+/// How often the wall clock is looked at.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
+/// A jump of the wall clock that means that the machine slept: what was connected then may not be so now.
+const JUMP: Duration = Duration::from_secs(10);
 
 /// What the registry is asked and told.
 pub(super) enum Msg {
@@ -42,8 +59,25 @@ pub(super) enum Msg {
         time: Duration,
         reply: Reply<()>,
     },
+    /// What we write on that connection is not answered.
+    Stalled(ConnectionId),
+    /// What the peer says on a connection about it and the others between us.
+    Told { id: ConnectionId, word: Word },
     /// A socket takes no more packets.
     SocketLost,
+}
+
+/// What a peer says of connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Word {
+    /// This one stays.
+    Selected,
+    /// Nothing gets through the others.
+    Stalled,
+    /// It hears us on this one, but no answers: we may not be heard.
+    Unanswered,
+    /// This one is to end.
+    Drain,
 }
 
 /// The answer to a dial.
@@ -51,7 +85,7 @@ pub(super) enum Dialling {
     /// That is how it ended, or it never began.
     Done(Result<Connection, DialError>),
     /// It is under way. When all receivers are gone, it is given up.
-    Wait(watch::Receiver<DialState>),
+    Wait(state::Receiver<DialState>),
 }
 
 /// A life of the registry fails with its sockets only.
@@ -64,7 +98,9 @@ pub(super) struct Registry {
     shared: Arc<Shared>,
     own: Addr<Msg>,
     open: HashMap<ConnectionId, Connection>,
-    dials: HashMap<(SocketAddr, Option<PeerId>), watch::Sender<DialState>>,
+    dials: HashMap<(SocketAddr, Option<PeerId>), state::Sender<DialState>>,
+    /// When a second path to a peer was tried last; of peers that are connected.
+    second: HashMap<PeerId, Instant>,
 }
 
 impl Actor for Registry {
@@ -81,14 +117,28 @@ impl Actor for Registry {
             );
             scope.transient(tracing::Span::current(), listen);
         }
+        for listener in self.shared.listeners() {
+            let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+            let listen = tcp::listen(listener, shared, own, scope.clone());
+            scope.transient(tracing::Span::current(), listen);
+        }
         let shared = Arc::clone(&self.shared);
+        let mut clocks = Clocks::new();
+        let mut look = tokio::time::interval(LOOK_AT_CLOCK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
             let message = tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break Ok(()),
                 ended = next_ended(&shared) => {
-                    self.open.remove(&ended);
-                    self.forget_dials();
+                    self.ended(ended);
+                    continue;
+                }
+                _ = look.tick() => {
+                    if let Some(jump) = clocks.jumped() {
+                        tracing::info!(?jump, "the clock has jumped: all paths are probed");
+                        self.open.values().for_each(check);
+                    }
                     continue;
                 }
                 message = inbox.recv() => message,
@@ -148,6 +198,7 @@ impl Registry {
             own,
             open: HashMap::new(),
             dials: HashMap::new(),
+            second: HashMap::new(),
         }
     }
 
@@ -164,7 +215,7 @@ impl Registry {
             Msg::Register { connection, reply } => {
                 let admitted = !reply.is_closed() && self.admits(&connection);
                 if admitted {
-                    self.open.insert(connection.id(), connection);
+                    self.admit(connection);
                 }
                 let _ = reply.send(admitted);
             }
@@ -185,6 +236,8 @@ impl Registry {
                     .for_each(Connection::close);
                 let _ = reply.send(());
             }
+            Msg::Stalled(id) => self.stalled(id, scope),
+            Msg::Told { id, word } => self.told(id, word, scope),
             // The loop ends the life instead.
             Msg::SocketLost => {}
         }
@@ -215,13 +268,12 @@ impl Registry {
         if self.dials.len() >= MAX_DIALS {
             return Dialling::Done(Err(DialError::Busy));
         }
-        let Some(endpoint) = self.shared.endpoint_for(address.ip()) else {
+        if self.shared.local_for(address.ip()).is_none() {
             return Dialling::Done(Err(DialError::NoSocket));
-        };
-        let (waiting, answer) = watch::channel(None);
+        }
+        let (waiting, answer) = state::channel(None);
         self.dials.insert((address, expected), waiting.clone());
         let task = handshake::dial(
-            endpoint,
             address,
             expected,
             waiting,
@@ -247,11 +299,153 @@ impl Registry {
                     None => one.remote() == address,
                 }
         };
-        // The oldest, so that all who ask get the same.
-        self.open
-            .values()
-            .filter(wanted)
-            .min_by_key(|one| one.id())
-            .cloned()
+        let found: Vec<&Connection> = self.open.values().filter(wanted).collect();
+        // Where one was picked, that one; all who ask get the same.
+        let staying = found.iter().filter(|one| !one.is_draining());
+        let best = survivor(staying.map(|one| candidate(one)))
+            .or_else(|| survivor(found.iter().map(|one| candidate(one))))?;
+        self.open.get(&best).cloned()
+    }
+
+    fn of(&self, peer: PeerId) -> Vec<Connection> {
+        let of_peer = |one: &&Connection| one.peer() == peer && !one.is_closed();
+        self.open.values().filter(of_peer).cloned().collect()
+    }
+
+    fn admit(&mut self, connection: Connection) {
+        let peer = connection.peer();
+        if self.of(peer).iter().any(Connection::is_stalled) {
+            // The peer may not have noticed, and would pick what it thinks is better.
+            connection.flow().say(Kind::Stalled(proto::Stalled {}));
+        }
+        self.open.insert(connection.id(), connection);
+        self.settle(peer);
+    }
+
+    fn ended(&mut self, id: ConnectionId) {
+        if let Some(gone) = self.open.remove(&id) {
+            self.settle(gone.peer());
+            if self.of(gone.peer()).is_empty() {
+                self.second.remove(&gone.peer());
+            }
+        }
+        self.forget_dials();
+    }
+
+    /// Picks which of a peer's connections stays, where that is ours to do, and says so on it. All of them are the same
+    /// peer's, who has proven that: nobody else can end any of them.
+    fn settle(&self, peer: PeerId) {
+        let all = self.of(peer);
+        if let [only] = &all[..] {
+            only.flow().drain_to(None);
+        }
+        let Some(stays) = survivor(all.iter().map(candidate)) else {
+            return;
+        };
+        if all.len() < 2 || !all[0].chooses() {
+            return;
+        }
+        let news = all
+            .iter()
+            .any(|one| (one.id() == stays) == one.is_draining());
+        drain_all_but(stays, &all);
+        if news && let Some(stays) = self.open.get(&stays) {
+            stays.flow().say(Kind::Selected(proto::Selected {}));
+        }
+    }
+
+    fn stalled(&mut self, id: ConnectionId, scope: &Scope) {
+        let Some(connection) = self.open.get(&id) else {
+            return;
+        };
+        let peer = connection.peer();
+        tracing::debug!(?connection, "nothing gets through");
+        let now = Instant::now();
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < SECOND_PATH_PAUSE;
+        let works = self.of(peer).iter().any(|one| !one.is_stalled());
+        if !works
+            && !self.second.get(&peer).is_some_and(recent)
+            && let Some(address) = connection.dialable()
+        {
+            self.second.insert(peer, now);
+            let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+            let task = handshake::second_path(address, peer, shared, own);
+            scope.transient(tracing::debug_span!("connection"), Box::pin(task));
+        }
+        self.settle(peer);
+    }
+
+    fn told(&mut self, id: ConnectionId, word: Word, scope: &Scope) {
+        let Some(connection) = self.open.get(&id) else {
+            return;
+        };
+        let all = self.of(connection.peer());
+        match word {
+            Word::Selected if !connection.chooses() => drain_all_but(id, &all),
+            // Only the higher PeerId picks.
+            Word::Selected => {}
+            Word::Stalled => {
+                for other in all.iter().filter(|one| one.id() != id) {
+                    // Until it shows that it works after all.
+                    other.flow().set_stalled(true);
+                    check(other);
+                }
+                self.settle(connection.peer());
+            }
+            Word::Unanswered => {
+                connection.flow().set_stalled(true);
+                check(connection);
+                self.stalled(id, scope);
+            }
+            Word::Drain => {
+                let others = all.iter().filter(|one| one.id() != id);
+                let other = survivor(others.map(candidate)).and_then(|id| self.open.get(&id));
+                if let Some(other) = other {
+                    connection.flow().drain_to(Some(other));
+                }
+            }
+        }
+    }
+}
+
+fn candidate(connection: &Connection) -> Candidate {
+    Candidate {
+        id: connection.id(),
+        path: connection.path(),
+        stalled: connection.is_stalled(),
+    }
+}
+
+fn drain_all_but(stays: ConnectionId, all: &[Connection]) {
+    let Some(survivor) = all.iter().find(|one| one.id() == stays) else {
+        return;
+    };
+    for one in all {
+        let other = (one.id() != stays).then_some(survivor);
+        one.flow().drain_to(other);
+    }
+}
+
+/// The wall clock beside the monotonic one, which stands still while a machine sleeps.
+struct Clocks {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Clocks {
+    fn new() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// By how much the wall clock went further than the other since the last call, if that is much.
+    fn jumped(&mut self) -> Option<Duration> {
+        let now = Self::new();
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        let jump = wall.saturating_sub(now.steady.saturating_duration_since(self.steady));
+        *self = now;
+        (jump >= JUMP).then_some(jump)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use libp2p_identity::PeerId;
 use quinn::{Endpoint, Runtime};
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     ConnectionId, TransportConfig, TransportEvent,
@@ -38,8 +38,9 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
-    #[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
     pub(super) sorter: Arc<Sorter>,
+    /// Emptied at a stop, as the endpoints are.
+    listeners: Mutex<Vec<Arc<TcpListener>>>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
@@ -64,9 +65,11 @@ impl Shared {
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
         let mut sockets = Vec::with_capacity(ips.len());
-        for socket in quic::bind(&ips, config.port, config.port_is_wish)? {
+        let mut listeners = Vec::with_capacity(ips.len());
+        for (socket, listener) in quic::bind(&ips, config.port, config.port_is_wish)? {
             let address = socket.local_addr()?;
             local.push(address);
+            listeners.push(Arc::new(TcpListener::from_std(listener)?));
             let runtime = Arc::new(runtime.clone());
             let socket = runtime.wrap_udp_socket(socket)?;
             let socket = Arc::new(SharedSocket::new(socket, Arc::clone(&sorter)));
@@ -82,6 +85,7 @@ impl Shared {
             metrics,
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
+            listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
@@ -94,6 +98,24 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub(super) fn listeners(&self) -> Vec<Arc<TcpListener>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Runs something that must not outlive the transport, and may need a moment at its stop.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(Box::pin(task));
+    }
+
+    /// The address that others like this one are dialled from.
+    pub(super) fn local_for(&self, ip: IpAddr) -> Option<IpAddr> {
+        let mut local = self.local.iter().map(SocketAddr::ip);
+        local.find(|local| local.is_ipv4() == ip.is_ipv4())
     }
 
     /// The endpoint that reaches addresses like this one.
@@ -132,6 +154,10 @@ impl Shared {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         for endpoint in &endpoints {
             endpoint.close(CODE, b"");
         }

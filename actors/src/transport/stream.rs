@@ -10,7 +10,7 @@ use std::{
 use quinn::VarInt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::metrics::Traffic;
+use super::{flow::Counted, mux::Half};
 
 /// The code of every reset and close: it tells the other side nothing.
 pub(super) const CODE: VarInt = VarInt::from_u32(0);
@@ -24,45 +24,55 @@ pub struct Stream {
 }
 
 /// The writing half: `AsyncWrite`, plus a reset. Shutting it down finishes the stream, and what was written still
-/// arrives; dropping it before that resets it, and the peer reads an error. A writer waits while the peer does not read.
+/// arrives; dropping it before that resets it (over TCP in both directions), and the peer reads an error. A writer waits while the peer does not read.
 pub struct SendHalf {
     io: SendIo,
-    traffic: Arc<Traffic>,
+    flow: Arc<Counted>,
     finished: bool,
+    /// What it carries is not watched for answers: words about the connection, probes among them.
+    control: bool,
 }
 
 /// The reading half: `AsyncRead`. A reset by the peer is an error, its shutdown is the end. Dropping it before
 /// the end tells the peer to stop writing.
 pub struct RecvHalf {
     io: RecvIo,
-    traffic: Arc<Traffic>,
+    flow: Arc<Counted>,
 }
 
 /// One variant a carrier.
 enum SendIo {
     Quic(quinn::SendStream),
+    Mux(Half),
 }
 
 enum RecvIo {
     Quic(quinn::RecvStream),
+    Mux(Half),
 }
 
 impl Stream {
     pub(super) fn quic(
         send: quinn::SendStream,
         recv: quinn::RecvStream,
-        traffic: &Arc<Traffic>,
+        flow: Arc<Counted>,
     ) -> Self {
+        Self::new(SendIo::Quic(send), RecvIo::Quic(recv), flow)
+    }
+
+    pub(super) fn mux(half: Half, flow: Arc<Counted>) -> Self {
+        Self::new(SendIo::Mux(half.other()), RecvIo::Mux(half), flow)
+    }
+
+    fn new(send: SendIo, recv: RecvIo, flow: Arc<Counted>) -> Self {
         Self {
             send: SendHalf {
-                io: SendIo::Quic(send),
-                traffic: Arc::clone(traffic),
+                io: send,
+                flow: Arc::clone(&flow),
                 finished: false,
+                control: false,
             },
-            recv: RecvHalf {
-                io: RecvIo::Quic(recv),
-                traffic: Arc::clone(traffic),
-            },
+            recv: RecvHalf { io: recv, flow },
         }
     }
 
@@ -73,6 +83,11 @@ impl Stream {
 }
 
 impl SendHalf {
+    /// It turned out to be the control stream's: what it carries does not count as data.
+    pub(super) fn is_control(&mut self) {
+        self.control = true;
+    }
+
     /// Abandons what was written and not yet delivered: the peer reads an error, code 0. The other direction
     /// ends with its [`RecvHalf`].
     pub fn reset(&mut self) {
@@ -83,6 +98,7 @@ impl SendHalf {
                 SendIo::Quic(io) => {
                     let _ = io.reset(CODE);
                 }
+                SendIo::Mux(io) => io.reset(),
             }
         }
     }
@@ -103,9 +119,13 @@ impl AsyncWrite for SendHalf {
         let this = &mut *self;
         let end = match &mut this.io {
             SendIo::Quic(io) => Pin::new(io).poll_write(cx, bytes).map_err(Into::into),
+            SendIo::Mux(io) => io.poll_write(cx, bytes),
         };
         if let Poll::Ready(Ok(sent)) = &end {
-            this.traffic.sent(*sent);
+            this.flow.sent(*sent);
+            if !this.control {
+                this.flow.look();
+            }
         }
         end
     }
@@ -113,6 +133,7 @@ impl AsyncWrite for SendHalf {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             SendIo::Quic(io) => AsyncWrite::poll_flush(Pin::new(io), cx),
+            SendIo::Mux(io) => io.poll_flush(cx),
         }
     }
 
@@ -122,6 +143,7 @@ impl AsyncWrite for SendHalf {
         }
         let end = match &mut self.io {
             SendIo::Quic(io) => AsyncWrite::poll_shutdown(Pin::new(io), cx),
+            SendIo::Mux(io) => io.poll_shutdown(cx),
         };
         if end.is_ready() {
             self.finished = true;
@@ -139,8 +161,9 @@ impl AsyncRead for RecvHalf {
         let before = buffer.filled().len();
         let end = match &mut self.io {
             RecvIo::Quic(io) => AsyncRead::poll_read(Pin::new(io), cx, buffer),
+            RecvIo::Mux(io) => io.poll_read(cx, buffer),
         };
-        self.traffic.received(buffer.filled().len() - before);
+        self.flow.received(buffer.filled().len() - before);
         end
     }
 }

@@ -21,6 +21,8 @@ use rustls::{
 
 /// What a passive onlooker sees most often on UDP port 443; both sides must name it.
 const ALPN: &[u8] = b"h3";
+/// The same for TCP.
+const ALPN_TCP: &[u8] = b"h2";
 
 /// What is accepted of certificates: P-256 as libp2p makes them, and two more that cost little.
 const SCHEMES: [SignatureScheme; 3] = [
@@ -95,6 +97,24 @@ impl Tls {
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
+        Ok(config)
+    }
+
+    /// As [`Tls::client`], for TCP.
+    pub(super) fn client_tcp(
+        &self,
+        expected: Option<PeerId>,
+        mismatch: MismatchCell,
+    ) -> Result<rustls::ClientConfig, Error> {
+        let mut config = self.client(expected, mismatch)?;
+        config.alpn_protocols = vec![ALPN_TCP.to_vec()];
+        Ok(config)
+    }
+
+    /// As [`Tls::server`], for TCP.
+    pub(super) fn server_tcp(&self) -> Result<rustls::ServerConfig, Error> {
+        let mut config = self.server()?;
+        config.alpn_protocols = vec![ALPN_TCP.to_vec()];
         Ok(config)
     }
 

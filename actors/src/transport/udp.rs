@@ -26,6 +26,7 @@ use quinn::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{
+    addr::canonical,
     demux::{Class, compact},
     metrics::Metrics,
 };
@@ -87,7 +88,6 @@ impl Sorter {
         }
     }
 
-    #[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
     /// Notices the first QUIC packets from an address for as long as the guard lives.
     pub(super) fn expect(self: &Arc<Self>, from: SocketAddr) -> Expected {
         let came = Arc::new(Notify::new());
@@ -112,11 +112,6 @@ impl Sorter {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-#[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
 /// A wait for the first QUIC packet from an address.
 pub(super) struct Expected {
     sorter: Arc<Sorter>,
@@ -124,7 +119,6 @@ pub(super) struct Expected {
     came: Arc<Notify>,
 }
 
-#[allow(dead_code, reason = "dialling by TCP, which comes next, waits by it")]
 impl Expected {
     /// Waits until one has come; at once if one came since the beginning. Cancel-safe, and for one waiter.
     pub(super) async fn packet(&self) {

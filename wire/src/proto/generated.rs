@@ -386,7 +386,7 @@ pub struct Status {
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Control {
-    #[prost(oneof = "control::Kind", tags = "1, 2")]
+    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<control::Kind>,
 }
 /// Nested message and enum types in `Control`.
@@ -397,15 +397,51 @@ pub mod control {
         Observed(super::Observed),
         #[prost(message, tag = "2")]
         Drain(super::Drain),
+        #[prost(message, tag = "3")]
+        Probe(super::Probe),
+        #[prost(message, tag = "4")]
+        Echo(super::Echo),
+        #[prost(message, tag = "5")]
+        Selected(super::Selected),
+        #[prost(message, tag = "6")]
+        Stalled(super::Stalled),
+        #[prost(message, tag = "7")]
+        Unanswered(super::Unanswered),
     }
 }
-/// The address from which the sender sees the receiver, as a binary multiaddr.
+/// The address from which the sender sees the receiver, as a binary multiaddr, and the port on which the sender
+/// listens (0: on none).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Observed {
     #[prost(bytes = "bytes", tag = "1")]
     pub address: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
 }
 /// The sender opens no more streams on this connection and asks the same of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
+}
+/// To be answered with an echo of the same number at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probe {
+    #[prost(uint64, tag = "1")]
+    pub nonce: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Echo {
+    #[prost(uint64, tag = "1")]
+    pub nonce: u64,
+}
+/// Of several connections between the two, this one stays; the others drain. Said by the higher PeerId alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Selected {
+}
+/// Over the sender's other connections to the receiver nothing gets through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stalled {
+}
+/// What the sender writes on this very connection is not answered: the receiver may hear it and not be heard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unanswered {
 }

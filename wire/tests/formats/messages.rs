@@ -271,9 +271,22 @@ fn vectors() {
             "observed: /ip4/192.0.2.1/udp/4001",
             Control::Observed(proto::Observed {
                 address: vec![4, 192, 0, 2, 1, 0x91, 0x02, 0x0f, 0xa1].into(),
+                port: 0,
+            }),
+        ),
+        (
+            "observed: /ip4/192.0.2.1/tcp/40000, by one that listens on port 4001",
+            Control::Observed(proto::Observed {
+                address: vec![4, 192, 0, 2, 1, 0x06, 0x9c, 0x40].into(),
+                port: 4001,
             }),
         ),
         ("drain", Control::Drain(proto::Drain {})),
+        ("probe", Control::Probe(proto::Probe { nonce: 0x0102_0304 })),
+        ("echo", Control::Echo(proto::Echo { nonce: 0x0102_0304 })),
+        ("selected", Control::Selected(proto::Selected {})),
+        ("stalled", Control::Stalled(proto::Stalled {})),
+        ("unanswered", Control::Unanswered(proto::Unanswered {})),
     ]
     .into_iter()
     .map(|(what, kind)| {

@@ -236,9 +236,10 @@ impl Shell {
                     link,
                     peer,
                     peer_id: connection.peer(),
-                    remote: connection.remote(),
+                    remote: connection.dialable().unwrap_or_else(|| connection.remote()),
                     connection: connection.id(),
                     client_initiated: initiator == (connection.side() == TlsSide::Client),
+                    draining: connection.is_draining(),
                     credits: LINK_MAILBOX,
                 };
                 self.step(machine, Input::Up(up));

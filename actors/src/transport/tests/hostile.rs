@@ -188,8 +188,11 @@ async fn a_peer_that_breaks_control_loses_that_connection_only() {
     let (_other, honest) = bystander(&mut node).await;
     let observed = |address: &[u8]| {
         let address = address.to_vec().into();
-        let kind =
-            bitchat_wire::proto::control::Kind::Observed(bitchat_wire::proto::Observed { address });
+        let port = 4001;
+        let kind = bitchat_wire::proto::control::Kind::Observed(bitchat_wire::proto::Observed {
+            address,
+            port,
+        });
         bitchat_wire::control::encode(&bitchat_wire::proto::Control { kind: Some(kind) })
     };
     let good = observed(&addr::to_multiaddr("192.0.2.1:1".parse().unwrap()));

@@ -3,9 +3,11 @@
 
 mod hostile;
 mod life;
+mod paths;
 mod port;
 mod restart;
 mod together;
+mod wire;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

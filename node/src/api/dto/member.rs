@@ -76,6 +76,7 @@ impl Path {
         Self {
             kind: match p.kind {
                 PathKind::Quic => "quic",
+                PathKind::Tcp => "tcp",
                 _ => "unknown",
             },
             addr: p.address.to_string(),

@@ -1,13 +1,32 @@
 //! Members that lie, flood and fork, against one machine and against worlds of them.
 
-use std::mem;
+use std::{
+    mem,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use bitchat_wire::event::SEQ_LIMIT;
+use bitchat_wire::{
+    event::{Body, Event, SEQ_LIMIT},
+    message,
+    proto::{self, link_message::Kind},
+};
+use bytes::Bytes;
+use rand::{SeedableRng, rngs::StdRng};
 
-use super::*;
-use crate::channel::{
-    logs::{Logs, MAX_HELD, Verdict},
-    pull::Pull,
+use super::{
+    rogue::Author,
+    world::{CID, CREDITS, Node, World},
+};
+use crate::{
+    channel::{
+        logs::{Device, Logs, MAX_HELD, Verdict},
+        machine::{Effect, Input, Machine, Now, Up},
+        pull::Pull,
+    },
+    link::{Accept, Inbound, LinkId},
+    transport::ConnectionId,
 };
 
 /// One machine, and what it wants of whom.
@@ -16,46 +35,6 @@ struct Solo {
     now: Instant,
     wants: Vec<(LinkId, proto::Range)>,
     commits: Vec<(u64, usize)>,
-}
-
-/// A device's log as it signed it.
-struct Author {
-    key: DeviceKey,
-    identity: IdentityKey,
-    events: Vec<Event>,
-}
-
-impl Author {
-    fn new(rng: &mut StdRng) -> Self {
-        let (identity, key) = (IdentityKey::generate(rng), DeviceKey::generate(rng));
-        let mut author = Self {
-            key,
-            identity,
-            events: Vec::new(),
-        };
-        let body = genesis_body(&author.certificate());
-        author.sign(0, EventId::ZERO, 1, &body);
-        author
-    }
-
-    fn certificate(&self) -> bitchat_wire::identity::Certificate {
-        self.identity.certify(&self.key.id(), 1)
-    }
-
-    fn sign(&mut self, seq: u64, prev: EventId, lamport: u64, body: &[u8]) {
-        let event = Event::author(&CID, &self.key, 0, seq, prev, lamport, 1, body).unwrap();
-        self.events.push(event);
-    }
-
-    fn say(&mut self, text: &str) {
-        let last = self.events.last().unwrap();
-        let (seq, prev, lamport) = (last.header().seq + 1, last.id(), last.header().lamport + 1);
-        self.sign(seq, prev, lamport, &Body::text(text).unwrap());
-    }
-
-    fn device(&self) -> Device {
-        *self.key.id().as_bytes()
-    }
 }
 
 impl Solo {
@@ -115,6 +94,7 @@ impl Solo {
             remote: SocketAddr::from(([127, 0, 0, 1], 1)),
             connection: ConnectionId(link),
             client_initiated: true,
+            draining: false,
             credits: CREDITS,
         };
         self.input(Input::Up(up));

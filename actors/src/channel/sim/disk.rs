@@ -1,0 +1,82 @@
+//! A node's disk: what a commit that ended left there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bitchat_wire::event::{Event, EventId};
+
+use crate::{
+    channel::logs::Device,
+    store::{LogHead, NewEvent, StoreError},
+};
+
+/// What is on a node's disk.
+#[derive(Default, Clone)]
+pub(super) struct Disk {
+    pub(super) logs: BTreeMap<Device, Vec<Event>>,
+    pub(super) closed: HashMap<Device, u64>,
+    pub(super) proofs: Vec<(Event, Event)>,
+    pub(super) position: u64,
+}
+
+impl Disk {
+    pub(super) fn heads(&self) -> Vec<LogHead> {
+        let head = |events: &Vec<Event>| {
+            let last = events.last().unwrap();
+            let certificate = events[0].certificate().unwrap();
+            let closed_at = self.closed.get(certificate.device.as_bytes()).copied();
+            LogHead {
+                certificate,
+                floor: 0,
+                next: events.len() as u64,
+                head: last.id(),
+                lamport: last.header().lamport,
+                closed_at,
+            }
+        };
+        self.logs
+            .values()
+            .filter(|events| !events.is_empty())
+            .map(head)
+            .collect()
+    }
+
+    pub(super) fn append(&mut self, events: &[NewEvent]) -> Result<Vec<u64>, StoreError> {
+        let mut next = self.clone();
+        let mut positions = Vec::new();
+        for new in events {
+            let header = *new.event.header();
+            let log = next.logs.entry(*header.device.as_bytes()).or_default();
+            let prev = log.last().map_or(EventId::ZERO, Event::id);
+            let closed = next
+                .closed
+                .get(header.device.as_bytes())
+                .is_some_and(|at| header.seq >= *at);
+            if header.seq != log.len() as u64 || header.prev != prev || closed {
+                return Err(StoreError::Gap { seq: header.seq });
+            }
+            log.push(new.event.clone());
+            next.position += 1;
+            positions.push(next.position);
+        }
+        *self = next;
+        Ok(positions)
+    }
+
+    pub(super) fn close(&mut self, a: Event, b: Event) {
+        let (device, seq) = (*a.header().device.as_bytes(), a.header().seq);
+        self.closed.insert(device, seq);
+        if let Some(log) = self.logs.get_mut(&device) {
+            log.truncate(usize::try_from(seq).unwrap());
+        }
+        self.proofs.push((a, b));
+    }
+
+    pub(super) fn read(&self, device: &Device, from: u64, to: u64) -> Vec<Event> {
+        let log = self.logs.get(device).map(Vec::as_slice).unwrap_or_default();
+        log.iter()
+            .skip(from as usize)
+            .take(to.saturating_sub(from) as usize)
+            .cloned()
+            .collect()
+    }
+}

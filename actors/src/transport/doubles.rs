@@ -1,0 +1,60 @@
+//! Which of several connections to one peer stays (`docs/PROTOCOL.md`, doubles). Pure.
+
+use super::{ConnectionId, PathKind};
+
+/// What is looked at of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) id: ConnectionId,
+    pub(super) path: PathKind,
+    /// Nothing gets through it.
+    pub(super) stalled: bool,
+}
+
+/// The one that stays: one that works before one that does not, QUIC before TCP, then the oldest, so that a new one of
+/// the same kind moves nobody.
+pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
+    candidates
+        .into_iter()
+        .min_by_key(|one| (one.stalled, rank(one.path), one.id))
+        .map(|one| one.id)
+}
+
+fn rank(path: PathKind) -> u8 {
+    match path {
+        PathKind::Quic => 0,
+        PathKind::Tcp => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(id: u64, path: PathKind, stalled: bool) -> Candidate {
+        Candidate {
+            id: ConnectionId(id),
+            path,
+            stalled,
+        }
+    }
+
+    #[test]
+    fn what_works_then_quic_then_the_oldest() {
+        use PathKind::{Quic, Tcp};
+        for (candidates, stays) in [
+            (vec![], None),
+            (vec![one(4, Tcp, true)], Some(4)),
+            (vec![one(2, Quic, false), one(1, Quic, false)], Some(1)),
+            (vec![one(1, Tcp, false), one(2, Quic, false)], Some(2)),
+            (vec![one(1, Quic, true), one(2, Tcp, false)], Some(2)),
+            (vec![one(1, Quic, true), one(2, Tcp, true)], Some(1)),
+            (
+                vec![one(3, Quic, true), one(2, Tcp, false), one(9, Quic, false)],
+                Some(9),
+            ),
+        ] {
+            assert_eq!(survivor(candidates), stays.map(ConnectionId));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a connection knows of itself while it lives: what flows, whether it gets through, and what is to be said.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use bitchat_wire::proto::control::Kind;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::{Connection, metrics::Traffic};
+
+/// Control messages that wait for their writer. Each kind is worth one; those beyond say nothing new.
+const OUTBOX: usize = 16;
+
+/// Shared by a connection's handles, its life, and its streams.
+pub(super) struct Flow {
+    traffic: Arc<Traffic>,
+    /// Streams that are open, control included.
+    streams: AtomicUsize,
+    /// Data was written, or a probe, since the life last looked.
+    written: AtomicBool,
+    wrote: Notify,
+    stalled: AtomicBool,
+    /// Where its links are to go.
+    drain: watch::Sender<Option<Connection>>,
+    say: mpsc::Sender<Kind>,
+    /// Taken by the control stream.
+    said: Mutex<Option<mpsc::Receiver<Kind>>>,
+}
+
+impl Flow {
+    pub(super) fn new(traffic: Arc<Traffic>) -> Arc<Self> {
+        let (say, said) = mpsc::channel(OUTBOX);
+        Arc::new(Self {
+            traffic,
+            streams: AtomicUsize::new(0),
+            written: AtomicBool::new(false),
+            wrote: Notify::new(),
+            stalled: AtomicBool::new(false),
+            drain: watch::Sender::new(None),
+            say,
+            said: Mutex::new(Some(said)),
+        })
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.traffic.sent(bytes);
+    }
+
+    /// Has the life look whether what was written is answered.
+    pub(super) fn look(&self) {
+        // A load is cheaper than a swap, and mostly enough.
+        if !self.written.load(Ordering::Relaxed) && !self.written.swap(true, Ordering::AcqRel) {
+            self.wrote.notify_one();
+        }
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.traffic.received(bytes);
+    }
+
+    /// Waits until something is written. For one waiter.
+    pub(super) async fn wrote(&self) {
+        while !self.written.swap(false, Ordering::AcqRel) {
+            self.wrote.notified().await;
+        }
+    }
+
+    /// Says something on the control stream, when it is open; of a full outbox nobody reads anyway.
+    pub(super) fn say(&self, kind: Kind) {
+        let _ = self.say.try_send(kind);
+    }
+
+    /// What is to be said; once.
+    pub(super) fn outbox(&self) -> Option<mpsc::Receiver<Kind>> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.take()
+    }
+
+    pub(super) fn set_stalled(&self, stalled: bool) -> bool {
+        self.stalled.swap(stalled, Ordering::Relaxed) != stalled
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Where its links are to go; `None`: they may stay.
+    pub(super) fn drain_to(&self, survivor: Option<&Connection>) {
+        self.drain.send_if_modified(|present| {
+            let same = present.as_ref().map(Connection::id) == survivor.map(Connection::id);
+            if !same {
+                *present = survivor.cloned();
+            }
+            !same
+        });
+    }
+
+    pub(super) fn taken_over_by(&self) -> Option<Connection> {
+        self.drain.borrow().clone()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+
+    pub(super) fn draining(&self) -> watch::Receiver<Option<Connection>> {
+        self.drain.subscribe()
+    }
+
+    /// Whether nothing but control is open.
+    pub(super) fn is_unused(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) <= 1
+    }
+
+    /// Counts a stream for as long as what is returned lives.
+    pub(super) fn stream(self: &Arc<Self>) -> Arc<Counted> {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Counted(Arc::clone(self)))
+    }
+}
+
+/// A stream that counts.
+pub(super) struct Counted(Arc<Flow>);
+
+impl std::ops::Deref for Counted {
+    type Target = Flow;
+
+    fn deref(&self) -> &Flow {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,188 @@
+//! TCP on the same port number: TLS 1.3 and yamux where UDP does not get through (`docs/PROTOCOL.md`, TCP).
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::link::TlsSide;
+use libp2p_identity::PeerId;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::{
+    Connection, DialError,
+    addr::canonical,
+    admission::{Ticket, Verdict},
+    connection::live,
+    handshake::{HANDSHAKE_TIMEOUT, register},
+    mux::{Duplex, Metered},
+    registry::Msg,
+    shared::Shared,
+    tls::{Mismatch, MismatchCell},
+};
+use crate::kit::{Addr, Scope};
+
+/// How a TLS record begins that carries a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// How a BitTorrent handshake begins (BEP 3), and how long it is.
+const BITTORRENT: u8 = 19;
+const BITTORRENT_LEN: usize = 68;
+/// After a failed accept, which mostly means that descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on one socket.
+pub(super) async fn listen(
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+    scope: Scope,
+) {
+    loop {
+        let Ok((tcp, from)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let from = canonical(from);
+        if shared.is_barred(None, &from) {
+            shared.metrics.incoming("barred");
+            continue;
+        }
+        // TCP's own handshake has proven the address.
+        match shared.admission.judge(from.ip(), true) {
+            Verdict::Accept(ticket) => {
+                let (shared, registry) = (Arc::clone(&shared), registry.clone());
+                scope.transient(
+                    tracing::debug_span!("connection"),
+                    Box::pin(answer(tcp, from, ticket, shared, registry)),
+                );
+            }
+            Verdict::Retry | Verdict::Refuse => shared.metrics.incoming("refused"),
+        }
+    }
+}
+
+async fn answer(
+    tcp: TcpStream,
+    from: SocketAddr,
+    mut ticket: Ticket,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    let connection = match timeout(HANDSHAKE_TIMEOUT, accept(tcp, from, &shared)).await {
+        Ok(Some(connection)) => connection,
+        _ => {
+            shared.metrics.incoming("failed");
+            return;
+        }
+    };
+    if !register(&connection, &registry).await {
+        shared.metrics.incoming("refused");
+        return;
+    }
+    shared.metrics.incoming("ok");
+    ticket.opened();
+    live(connection, shared, registry, Some(ticket)).await;
+}
+
+/// `None` for whoever does not speak our TLS. A BitTorrent client, which a tracker has sent here, is heard out and
+/// left without a word, as one that has no such torrent does.
+async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
+    let mut first = [0];
+    match tcp.peek(&mut first).await {
+        Ok(1) if first == [TLS_HANDSHAKE] => {}
+        Ok(1) if first == [BITTORRENT] => {
+            shared.metrics.incoming("bittorrent");
+            // It makes no difference whether all of it comes.
+            let _ = tcp.read_exact(&mut [0; BITTORRENT_LEN]).await;
+            return None;
+        }
+        _ => return None,
+    }
+    tcp.set_nodelay(true).ok()?;
+    let begin = Instant::now();
+    let (io, meter) = Metered::new(tcp);
+    let config = shared.tls.server_tcp().ok()?;
+    let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
+    let took = begin.elapsed();
+    Connection::tcp(
+        TlsStream::from(tls),
+        meter,
+        TlsSide::Server,
+        from,
+        took,
+        shared,
+    )
+    .ok()
+}
+
+/// Dials by TCP and shakes hands.
+pub(super) async fn connect(
+    from: Option<IpAddr>,
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let begin = Instant::now();
+    let tcp = open(from, address).await.map_err(|e| match e.kind() {
+        io::ErrorKind::ConnectionRefused => DialError::Refused("nobody listens".to_owned()),
+        _ => DialError::TimedOut,
+    })?;
+    upgrade(tcp, address, begin.elapsed(), expected, shared).await
+}
+
+async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if let Some(ip) = from.filter(|ip| !ip.is_unspecified()) {
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+/// TLS and yamux over a byte stream that leads to `address`.
+async fn upgrade(
+    io: impl Duplex + 'static,
+    address: SocketAddr,
+    rtt: Duration,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let refused = |error: &dyn std::fmt::Display| DialError::Refused(error.to_string());
+    let mismatch = MismatchCell::default();
+    let config = shared
+        .tls
+        .client_tcp(expected, Arc::clone(&mismatch))
+        .map_err(|e| refused(&e))?;
+    let (io, meter) = Metered::new(io);
+    // An address for a name: none is sent to the server.
+    let name = address.ip().into();
+    let end = TlsConnector::from(Arc::new(config)).connect(name, io).await;
+    let tls = end.map_err(|e| match mismatch.get() {
+        Some(Mismatch::Ourselves) => DialError::Ourselves,
+        Some(Mismatch::OtherPeer) => DialError::OtherPeer,
+        None if e.kind() == io::ErrorKind::UnexpectedEof => {
+            DialError::Refused("closed by the peer".to_owned())
+        }
+        None => DialError::Refused("its TLS is not ours".to_owned()),
+    })?;
+    Connection::tcp(
+        TlsStream::from(tls),
+        meter,
+        TlsSide::Client,
+        address,
+        rtt,
+        shared,
+    )
+    .map_err(|e| refused(&e))
+}
