@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is wanted is 3 s, and printed is what it took. A machine that has much else to do gets this much.
 const BOUND: Duration = Duration::from_secs(20);
 const CHANNEL: &str = "mesh";
+/// Shown when the test fails.
+const LOG: &[&str] = &["--log", "info,bitchat_actors=debug"];
 
 #[test]
 fn talk_goes_on_whatever_path_is_cut() {
@@ -57,13 +59,13 @@ fn block(protocol: &str, nodes: &[NodeProcess]) {
     let ports: Vec<String> = nodes.iter().map(|node| node.port().to_string()).collect();
     let ports = format!("{{ {} }}", ports.join(", "));
     run("nft", &["add", "table", "inet", "cut"]);
-    let chain = "add chain inet cut all { type filter hook input priority 0 ; }";
+    let chain = "add chain inet cut packets { type filter hook input priority 0 ; }";
     run("nft", &[chain]);
     for end in ["sport", "dport"] {
         run(
             "nft",
             &[&format!(
-                "add rule inet cut all {protocol} {end} {ports} drop"
+                "add rule inet cut packets {protocol} {end} {ports} drop"
             )],
         );
     }
@@ -138,17 +140,18 @@ impl Talk {
 
     /// Waits until all links go by that kind of path and by no other.
     fn goes_by(&self, kind: &str) {
-        eventually(&format!("everybody talks by {kind}"), PATIENCE, || {
+        let mut last = Vec::new();
+        let end = eventually(&format!("everybody talks by {kind}"), PATIENCE, || {
+            last.clear();
             for home in &self.homes {
                 let members = cli(home, &["members", CHANNEL])?;
-                let mut paths = members.iter().filter(|member| member["me"] != true);
-                if !paths.all(|member| member["path"]["kind"] == kind) {
-                    return Ok(None);
-                }
+                let others = members.into_iter().filter(|member| member["me"] != true);
+                last.extend(others.map(|member| member["path"].clone()));
             }
-            Ok(Some(()))
-        })
-        .unwrap();
+            let all = last.len() == 6 && last.iter().all(|path| path["kind"] == kind);
+            Ok(all.then_some(()))
+        });
+        assert!(end.is_ok(), "not by {kind}: {last:#?}");
     }
 
     fn is_full(&self) {
@@ -171,7 +174,7 @@ fn inside() {
     let homes: Vec<PathBuf> = ["a", "b", "c"].iter().map(|n| dir.path().join(n)).collect();
     let mut nodes: Vec<NodeProcess> = homes
         .iter()
-        .map(|home| NodeProcess::up(home, ALONE).unwrap())
+        .map(|home| NodeProcess::up(home, &[ALONE, LOG].concat()).unwrap())
         .collect();
     let file = dir.path().join("mesh.chat");
     let file = file.to_str().unwrap();
@@ -219,7 +222,7 @@ fn inside() {
             port + 1_000
         }
         .to_string();
-        let args = [ALONE, &["--port", &other]].concat();
+        let args = [ALONE, LOG, &["--port", &other]].concat();
         nodes.push(NodeProcess::up(&home, &args).unwrap());
     });
     talk.is_full();
