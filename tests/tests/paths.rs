@@ -45,13 +45,14 @@ fn talk_goes_on_whatever_path_is_cut() {
     assert!(status.success(), "{status}");
 }
 
-/// Runs a command of the system's that must succeed.
-fn run(program: &str, args: &[&str]) {
+/// Runs a command of the system's that must succeed, and returns what it printed.
+fn run(program: &str, args: &[&str]) -> String {
     let done = Command::new(program)
         .args(args)
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}; ./test says what the tests need"));
     assert!(done.status.success(), "{program} {args:?}: {done:?}");
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 /// Drops all packets of a protocol between the nodes until [`mend`] is called.
@@ -77,15 +78,20 @@ fn mend() {
 
 /// Kills sockets of the port a node has, as the kernel does when a network interface goes.
 fn kill_sockets(kind: &str, node: &NodeProcess) {
-    run(
+    let of_node = format!("( sport = :{0} or dport = :{0} )", node.port());
+    let killed = run(
         "ss",
         &[
             "--kill",
+            "--no-header",
             "--numeric",
             kind,
-            &format!("( sport = :{0} or dport = :{0} )", node.port()),
+            "--all",
+            &of_node,
         ],
     );
+    assert!(!killed.trim().is_empty(), "no socket was killed");
+    println!("killed:\n{killed}");
 }
 
 struct Talk {

@@ -88,7 +88,7 @@ async fn quic_gets_through(connection: &Connection) -> bool {
     loop {
         sleep(STEP).await;
         let now = Instant::now();
-        let late = now - looked >= STEP * 2;
+        let (late, before) = (now - looked >= STEP * 2, looked);
         looked = now;
         let (asked_now, answered_now) = (connection.asked(), connection.answered());
         if (asked_now, answered_now) != (asked, answered) {
@@ -100,7 +100,7 @@ async fn quic_gets_through(connection: &Connection) -> bool {
             // On a machine that is too busy to let us look, the answer may be waiting, too.
             unanswered_since = Some(now);
         } else if asked_now != asked {
-            unanswered_since = unanswered_since.or(Some(now));
+            unanswered_since = unanswered_since.or(Some(before));
         }
         (asked, answered) = (asked_now, answered_now);
         match unanswered_since {
