@@ -5,6 +5,11 @@
 //! Commands go down through an `Addr`; events go up through a sender given at construction, whose type
 //! belongs to the lower module. Nothing here is process-wide: no crypto provider, signal handler,
 //! standard output or subscriber is installed, so a program may run many nodes.
+//!
+//! A program begins with [`node::NodeBuilder`]; `examples/echo.rs` is a whole bot. Keys, channel files and ids
+//! are those of [`wire`].
+
+pub use bitchat_wire as wire;
 
 pub mod channel;
 pub mod discovery;

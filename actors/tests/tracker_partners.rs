@@ -167,8 +167,12 @@ fn until_listening(port: u16, ip: IpAddr) {
     }
 }
 
-/// The node_modules folder with bittorrent-tracker, installed at the first time.
+/// The node_modules folder with bittorrent-tracker: the one that `./test` has made, or one of our own, installed at
+/// the first time.
 fn npm_modules() -> Option<PathBuf> {
+    if let Some(modules) = std::env::var_os("BITCHAT_TEST_NPM") {
+        return Some(modules.into());
+    }
     let (npm, _) = (program("npm")?, program("node")?);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm");
     let modules = folder.join("node_modules");

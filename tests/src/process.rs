@@ -1,6 +1,6 @@
 //! The real program, as a user runs it: `bitchat up` in a home of its own, and commands beside it.
 //!
-//! The program is the one beside the test itself (`target/PROFILE/bitchat`), which `cargo test --workspace`
+//! The program is the one beside the test or benchmark itself (`target/PROFILE/bitchat`), which `cargo test --workspace`
 //! builds. Where it is missing or older than its sources (as with `cargo test -p bitchat-tests`), cargo is
 //! asked to build it, in the same profile. `BITCHAT_BIN` names another one.
 
@@ -41,11 +41,12 @@ fn find_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("BITCHAT_BIN") {
         return Ok(PathBuf::from(path));
     }
-    // target/PROFILE/deps/TEST-0123456789abcdef
+    // target/PROFILE/deps/TEST-0123456789abcdef, or target/PROFILE/bench
     let test = std::env::current_exe()?;
     let profile_dir = test
         .ancestors()
-        .nth(2)
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
         .context("the test is in no target folder")?;
     let path = profile_dir.join("bitchat");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -231,6 +232,11 @@ impl NodeProcess {
     /// Its UDP port.
     pub fn port(&self) -> u64 {
         self.ready["port"].as_u64().unwrap_or(0)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Runs a command beside it; see [`cli`].

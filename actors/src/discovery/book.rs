@@ -64,9 +64,14 @@ pub(super) struct Candidate {
 type Rank = (bool, bool, u32, u8);
 
 impl Candidate {
-    /// The user says that a member is there, or one was.
+    /// One was, or somebody who should know says that a member is there: the user, or another member. A first
+    /// refusal is forgiven to all: a member that has only just started, or that answers too many others at the
+    /// moment, refuses us as a stranger would.
     pub(super) fn is_trusted(&self) -> bool {
-        self.successes > 0 || matches!(self.source, Source::Hand | Source::Cache)
+        self.successes > 0
+            || self.expected.is_some()
+            || self.failures == 0
+            || matches!(self.source, Source::Hand | Source::Cache)
     }
 
     fn new(source: Source, expected: Option<PeerId>, now: Instant, at: Instant) -> Self {

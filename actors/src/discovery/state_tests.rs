@@ -108,6 +108,12 @@ impl Bench {
         self.on(Event::Dialled(address, Err(DialError::TimedOut)))
     }
 
+    /// Somebody is there, and no member.
+    fn refuse(&mut self, address: SocketAddr) {
+        self.on(Event::Dialled(address, Ok(peer(2))));
+        self.on(Event::Outcome(CID, Outcome::Stranger { address }));
+    }
+
     /// Goes on until something other than asking trackers is to be done; returns how long that took.
     fn wait(&mut self, limit: Duration) -> Option<(Duration, Vec<Effect>)> {
         let start = self.now;
@@ -305,14 +311,30 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
         local: true,
     };
     assert_eq!(bench.on(Event::Hint(CID, hint)), [dial(address(2))]);
-    bench.on(Event::Dialled(address(2), Ok(peer(2))));
-    bench.on(Event::Outcome(
-        CID,
-        Outcome::Stranger {
-            address: address(2),
-        },
-    ));
+    bench.refuse(address(2));
     assert_eq!(bench.wait(2 * SECOND).unwrap().1, [dial(address(2))]);
+}
+
+#[test]
+fn whom_a_member_names_is_tried_again_and_again() {
+    let mut bench = Bench::new(1);
+    let hint = Hint {
+        peer: Some(peer(2)),
+        addresses: vec![address(2)],
+        source: Source::Pex,
+        local: true,
+    };
+    let begun = bench.on(Event::Hint(CID, hint));
+    let mut effects = if begun.is_empty() {
+        bench.wait(2 * SECOND).unwrap().1
+    } else {
+        begun
+    };
+    for _ in 0..5 {
+        assert_eq!(effects, [Effect::Dial(address(2), Some(peer(2)))]);
+        bench.refuse(address(2));
+        effects = bench.wait(60 * SECOND).unwrap().1;
+    }
 }
 
 #[test]
@@ -320,13 +342,13 @@ fn strangers_and_we_ourselves_are_left_alone() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);
     bench.on(Event::Dialled(address(1), Err(DialError::Ourselves)));
-    bench.on(Event::Dialled(address(2), Ok(peer(2))));
-    bench.on(Event::Outcome(
-        CID,
-        Outcome::Stranger {
-            address: address(2),
-        },
-    ));
+    bench.refuse(address(2));
+    assert_eq!(
+        bench.wait(2 * SECOND).unwrap().1,
+        [dial(address(2))],
+        "a member that is busy or has just started refuses us, too"
+    );
+    bench.refuse(address(2));
     assert_eq!(bench.found(&[address(1), address(2)]), []);
     assert_eq!(
         bench.found_by(OTHER, &[address(1)], false),

@@ -11,6 +11,16 @@ use tokio::sync::Notify;
 
 use crate::transport::ConnectionId;
 
+/// Handshakes that we answer at once, in all (`docs/PROTOCOL.md`, link handshake).
+const ANSWERING: usize = 64;
+/// Handshakes that we answer at once for one address, or one /64 of IPv6.
+const ANSWERING_PER_ADDRESS: usize = 4;
+/// The same for this machine's own addresses: all nodes that run on it come from there.
+const ANSWERING_FROM_HERE: usize = ANSWERING / 2;
+/// Streams of one connection whose first message is read at once: 1.3 KB each, and connections are bounded by themselves.
+const READING: usize = 16;
+/// Handshakes that we begin at once on one connection: fewer than the other side reads, for two who share many channels.
+const BEGINNING: usize = 8;
 /// A connection that fails so many handshakes is closed, and its peer barred.
 const FAILURES: u8 = 3;
 /// Connections whose failures are remembered. Beyond, all are forgiven: they cost a stranger a connection each.
@@ -19,7 +29,8 @@ const REMEMBERED: usize = 1_024;
 /// Places for something that is under way: so many in all, and so many for one key.
 pub(super) struct Places<K> {
     all: usize,
-    each: usize,
+    /// How many for that key.
+    each: fn(&K) -> usize,
     taken: Mutex<HashMap<K, usize>>,
     freed: Notify,
 }
@@ -31,27 +42,32 @@ pub(super) struct Place<K: Copy + Eq + Hash> {
 }
 
 impl Places<IpAddr> {
-    /// For handshakes that we answer (`docs/PROTOCOL.md`, link handshake): 64 in all, and 4 for one address, or one
-    /// /64 of IPv6. Taken only by who has shown the channel's key.
+    /// For handshakes that we answer, by [`network`]. Taken only by who has shown the channel's key.
     pub(super) fn answering() -> Arc<Self> {
-        Self::new(64, 4)
+        Self::new(ANSWERING, |address| {
+            if address.is_loopback() {
+                ANSWERING_FROM_HERE
+            } else {
+                ANSWERING_PER_ADDRESS
+            }
+        })
     }
 }
 
 impl Places<ConnectionId> {
-    /// For streams whose first message is being read: 1.3 KB each, and connections are bounded by themselves.
+    /// For streams whose first message is being read.
     pub(super) fn reading() -> Arc<Self> {
-        Self::new(usize::MAX, 16)
+        Self::new(usize::MAX, |_| READING)
     }
 
-    /// For handshakes that we begin: fewer than the other side reads at once, for two who share many channels.
+    /// For handshakes that we begin.
     pub(super) fn beginning() -> Arc<Self> {
-        Self::new(usize::MAX, 8)
+        Self::new(usize::MAX, |_| BEGINNING)
     }
 }
 
 impl<K: Copy + Eq + Hash> Places<K> {
-    fn new(all: usize, each: usize) -> Arc<Self> {
+    fn new(all: usize, each: fn(&K) -> usize) -> Arc<Self> {
         Arc::new(Self {
             all,
             each,
@@ -68,7 +84,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
     pub(super) fn enter(self: &Arc<Self>, key: K) -> Option<Place<K>> {
         let mut taken = self.taken();
         let here = taken.get(&key).copied().unwrap_or(0);
-        if here >= self.each || taken.values().sum::<usize>() >= self.all {
+        if here >= (self.each)(&key) || taken.values().sum::<usize>() >= self.all {
             return None;
         }
         taken.insert(key, here + 1);
@@ -131,6 +147,7 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),
+            None if v6.is_loopback() => address,
             None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         },
     }
@@ -162,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_a_place_gets_the_next_one() {
-        let places = Places::new(2, 1);
+        let places = Places::new(2, |_| 1);
         let held = places.enter(1).unwrap();
         let waits = tokio::spawn({
             let places = Arc::clone(&places);
@@ -179,6 +196,17 @@ mod tests {
             tokio::time::timeout(std::time::Duration::from_millis(1), places.enter_soon(1));
         assert!(gives_up.await.is_err());
         assert_eq!(places.taken().len(), 2);
+    }
+
+    #[test]
+    fn many_nodes_of_one_machine_link_at_once() {
+        let places = Places::answering();
+        for here in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
+            let here = network(here.parse().unwrap());
+            let held: Vec<_> = (0..32).map(|_| places.enter(here).unwrap()).collect();
+            assert!(places.enter(here).is_none());
+            assert_eq!(held.len(), 32);
+        }
     }
 
     #[test]

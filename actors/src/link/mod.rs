@@ -25,5 +25,9 @@ pub use api::{
 pub use hub::Links;
 pub use writer::LINK_MAILBOX;
 
+/// The target of the trace that a link leaves of events whose signatures it has verified: their number in the
+/// field `events`, and whether they answer a question of ours in `backfill`. For those who measure.
+pub const VERIFIED: &str = "bitchat::verified";
+
 /// The protocol version that we speak.
 const VERSION: u32 = 1;

@@ -284,10 +284,14 @@ impl Reader {
             }
             Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
             Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
-            Kind::Events(batch) => Inbound::Events {
-                events: self.verify_all(batch.events).await?,
-                backfill: batch.backfill,
-            },
+            Kind::Events(batch) => {
+                let events = self.verify_all(batch.events).await?;
+                tracing::trace!(target: super::VERIFIED, events = events.len() as u64, batch.backfill);
+                Inbound::Events {
+                    events,
+                    backfill: batch.backfill,
+                }
+            }
             Kind::Have(have) => Inbound::Claims {
                 claims: have.claims,
                 initial: true,

@@ -3,8 +3,10 @@
 mod api;
 mod channels;
 mod conversation;
+mod follow;
 mod start;
 mod status;
 
 pub use api::*;
+pub use follow::Follow;
 pub use start::Node;

@@ -49,13 +49,13 @@ pub struct Node {
 }
 
 /// The layers, in the order in which they start.
-struct Layers {
+pub(super) struct Layers {
     store: Scope,
     transport: Scope,
     trackers: Scope,
     discovery: Scope,
     links: Scope,
-    channels: Scope,
+    pub(super) channels: Scope,
 }
 
 pub(super) struct Inner {
@@ -75,7 +75,7 @@ pub(super) struct Inner {
     pub(super) observers: Arc<Observers>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
     pub(super) started: Instant,
-    layers: Layers,
+    pub(super) layers: Layers,
 }
 
 impl NodeBuilder {

@@ -4,14 +4,18 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bitchat_wire::channel::ChannelFile;
+use bitchat_actors::node::Node;
+use bitchat_wire::channel::{ChannelFile, ChannelId};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::node;
+use super::{live, node};
 
 /// The first argument of a child.
 pub(crate) const MODE: &str = "child";
@@ -43,10 +47,6 @@ impl Peer {
         };
         ensure!(peer.answer()? == "ready", "the child did not start");
         Ok(peer)
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Gives an order and does not wait for its end.
@@ -86,11 +86,11 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
     };
     let node = Arc::new(node::start(Path::new(folder), name).await?);
     println!("ready");
-    let mut cid = None;
+    let mut state = State::default();
     let mut lines =
         tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(tokio::io::stdin()));
     while let Some(line) = lines.next_line().await? {
-        match obey(&node, &mut cid, &line).await {
+        match obey(&node, &mut state, &line).await {
             Ok(answer) => println!("{answer}"),
             Err(error) => println!("error {error:#}"),
         }
@@ -98,12 +98,17 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-async fn obey(
-    node: &Arc<bitchat_actors::node::Node>,
-    cid: &mut Option<bitchat_wire::channel::ChannelId>,
-    line: &str,
-) -> Result<String> {
+/// What a child remembers between two orders.
+#[derive(Default)]
+struct State {
+    cid: Option<ChannelId>,
+    chat: Option<(CancellationToken, JoinHandle<Result<usize>>)>,
+    heard: Arc<Mutex<Vec<f64>>>,
+}
+
+async fn obey(node: &Arc<Node>, state: &mut State, line: &str) -> Result<String> {
     let (order, argument) = line.split_once(' ').unwrap_or((line, ""));
+    let cid = &mut state.cid;
     let here = || cid.context("no channel yet");
     match order {
         "create" => {
@@ -147,7 +152,27 @@ async fn obey(
             node::position(node, argument.parse()?).await?;
             Ok("there".into())
         }
-        "at" => Ok(node.last_position().await?.to_string()),
+        "chat" => {
+            let (cid, every) = (here()?, Duration::from_millis(argument.parse()?));
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(live::chat(Arc::clone(node), cid, every, stop.clone()));
+            state.chat = Some((stop, task));
+            Ok("chatting".into())
+        }
+        "hush" => {
+            let (stop, task) = state.chat.take().context("there was no chat")?;
+            stop.cancel();
+            Ok(task.await??.to_string())
+        }
+        "listen" => {
+            let talk = node.follow(*cid, node.last_position().await?);
+            tokio::spawn(live::listen(talk, Arc::clone(&state.heard)));
+            Ok("listening".into())
+        }
+        "heard" => {
+            let heard = state.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(serde_json::to_string(&*heard)?)
+        }
         other => bail!("no such order: {other}"),
     }
 }

@@ -1,13 +1,51 @@
-//! Figures, and the little statistics that they take.
+//! Figures, their bars, and the little statistics that they take.
 
 use std::time::Duration;
 
-/// Prints a figure.
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+
+/// What a figure has to stay at or below, or to reach.
+enum Bar {
+    AtMost(f64),
+    AtLeast(f64),
+}
+use Bar::{AtLeast, AtMost};
+
+/// Figures that have a bar. The others are printed to be read beside them.
+const BARS: &[(&str, Bar)] = &[
+    ("link_rtt_p50_ratio", AtMost(1.3)),
+    ("link_rtt_cpu_ratio", AtMost(1.5)),
+    ("send_to_shown_p50_ms", AtMost(3.0)),
+    ("mesh50_full_ratio", AtMost(1.6)),
+    ("mesh50_cpu_s", AtMost(4.0)),
+    ("conn_end_kib", AtMost(100.0)),
+    ("broadcast50_verified_last_p50_ms", AtMost(10.0)),
+    ("broadcast50_committed_last_p50_ms", AtMost(20.0)),
+    ("broadcast50_copies", AtMost(1.05)),
+    ("burst3_committed_per_s", AtLeast(5_000.0)),
+    ("sync100k_s", AtMost(15.0)),
+    ("sync100k_live_p99_ms", AtMost(100.0)),
+    ("idle_cpu_pct", AtMost(0.05)),
+    ("idle_rss_mib", AtMost(20.0)),
+];
+
+/// Prints a figure for programs, and for people how it stands to its bar.
 pub(crate) fn print(name: &str, value: f64, unit: &str) {
-    println!(
-        "{}",
-        serde_json::json!({"figure": name, "value": (value * 1_000.0).round() / 1_000.0, "unit": unit})
-    );
+    let value = (value * 10_000.0).round() / 10_000.0;
+    // Names and units are words of this program that need no escaping.
+    println!(r#"{{"figure":"{name}","value":{value},"unit":"{unit}"}}"#);
+    let bar = BARS.iter().find(|(of, _)| *of == name).map(|(_, bar)| bar);
+    let verdict = match bar {
+        Some(AtMost(bar)) => format!("bar <= {bar}: {}", word(value <= *bar)),
+        Some(AtLeast(bar)) => format!("bar >= {bar}: {}", word(value >= *bar)),
+        None => String::new(),
+    };
+    eprintln!("{name:<36} {value:>12} {unit:<14} {verdict}");
+}
+
+fn word(held: bool) -> &'static str {
+    if held { "held" } else { "MISSED" }
 }
 
 /// The value below which `share` (0 to 1) of the values lie.
@@ -25,40 +63,35 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     percentile(values, 0.5)
 }
 
-/// CPU time of this process, or of another by its id, in seconds, all threads.
-pub(crate) fn cpu_seconds(pid: Option<u32>) -> anyhow::Result<f64> {
-    // /proc/PID/schedstat is of the main thread alone: all tasks are added up. Nanoseconds on the CPU.
-    let folder = format!(
-        "/proc/{}/task",
-        pid.map_or("self".into(), |pid| pid.to_string())
-    );
+/// CPU time of this process so far, in seconds, all threads, those that ended included.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// CPU time of another process's present threads, in seconds. Their kernel's accounts (schedstat) count
+/// nanoseconds where `/proc/PID/stat` counts ticks of 10 ms; the file of the process itself is of its main thread alone.
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
-    for task in std::fs::read_dir(folder)? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text
-            .split_whitespace()
-            .next()
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path().join("schedstat");
+        let text = std::fs::read_to_string(&path)?;
+        let first = text.split_whitespace().next();
+        nanoseconds += first
             .and_then(|first| first.parse::<f64>().ok())
-            .unwrap_or(0.0);
+            .with_context(|| format!("{} is not understood", path.display()))?;
     }
     Ok(nanoseconds / 1e9)
 }
 
-/// Resident memory of a process, in KiB.
+/// Resident memory of a process (`None`: this one), in KiB.
 pub(crate) fn resident_kib(pid: Option<u32>) -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string(format!(
-        "/proc/{}/status",
-        pid.map_or("self".into(), |pid| pid.to_string())
-    ))?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap_or_default();
-    Ok(line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .unwrap_or(f64::NAN))
+    let process = pid.map_or_else(|| "self".into(), |pid| pid.to_string());
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("no resident memory of {process}"))
 }
 
 /// Milliseconds.

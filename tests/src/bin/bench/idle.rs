@@ -1,23 +1,24 @@
-//! A process with one channel and two links, left alone.
+//! The real program with one channel and two links, left alone.
 
 use std::{thread::sleep, time::Duration};
 
 use anyhow::Result;
 
 use super::{
-    burst::three,
     figure::{cpu_seconds, print, resident_kib},
+    program,
 };
 
 /// How long it is watched.
 const WATCH: Duration = Duration::from_secs(120);
+/// What follows a start is not rest.
+const SETTLE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (peers, _) = three(folder.path())?;
-    // What follows a start is not rest.
-    sleep(Duration::from_secs(10));
-    let pid = Some(peers[1].pid());
+    let nodes = program::linked(folder.path(), &["a", "b", "c"])?;
+    sleep(SETTLE);
+    let pid = nodes[1].pid();
     let before = cpu_seconds(pid)?;
     sleep(WATCH);
     print(
@@ -25,6 +26,6 @@ pub(crate) fn run() -> Result<()> {
         (cpu_seconds(pid)? - before) / WATCH.as_secs_f64() * 100.0,
         "%",
     );
-    print("idle_rss_mib", resident_kib(pid)? / 1_024.0, "MiB");
+    print("idle_rss_mib", resident_kib(Some(pid))? / 1_024.0, "MiB");
     Ok(())
 }

@@ -10,41 +10,54 @@ mod figure;
 mod floor;
 mod idle;
 mod latency;
+mod live;
 mod mesh;
 mod node;
+mod program;
 mod sync;
+mod watch;
 
 use anyhow::{Result, bail};
+
+/// What can be asked for.
+const NAMES: [&str; 5] = ["latency", "mesh", "burst", "idle", "sync"];
 
 const HELP: &str = "\
 Usage: bench NAME...
 
-  latency   a message from the API of one node to the event stream of another, beside raw QUIC's round trip
-  mesh      50 nodes of one channel in one process: time and CPU to the full mesh, a broadcast, memory
+  latency   a round trip through a link beside raw QUIC's; a message from one node's API to another's event stream
+  mesh      50 nodes of one channel in one process: time (beside raw QUIC) and CPU to the full mesh; in a process
+            of its own: memory, and a word that reaches all
   burst     three processes, 100,000 events, to the last commit everywhere
   sync      a newcomer gets 100,000 events from three members that go on talking
-  idle      a process with one channel and two links, left alone for two minutes
+  idle      the real program with one channel and two links, left alone for two minutes
 
-Each prints one JSON object a figure: {\"figure\":NAME,\"value\":X,\"unit\":U}";
+Each prints one JSON object a figure on standard output, {\"figure\":NAME,\"value\":X,\"unit\":U}, and how it stands to
+its bar on standard error. Run them in release, on a quiet machine, with the temporary folder (TMPDIR) on a real disk.";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Runtime::new()?;
     if args.is_empty() || args.iter().any(|arg| arg == "--help" || arg == "-h") {
         println!("{HELP}");
         return Ok(());
     }
+    if let Some(unknown) = args.iter().find(|arg| {
+        !NAMES.contains(&arg.as_str()) && args[0] != child::MODE && args[0] != mesh::CHILD
+    }) {
+        bail!("no benchmark is called {unknown:?}\n\n{HELP}");
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
     if args[0] == child::MODE {
         return runtime.block_on(child::run(&args[1..]));
     }
     for name in &args {
         match name.as_str() {
+            mesh::CHILD => runtime.block_on(mesh::child())?,
             "latency" => runtime.block_on(latency::run())?,
             "mesh" => runtime.block_on(mesh::run())?,
             "burst" => burst::run()?,
             "sync" => sync::run()?,
-            "idle" => idle::run()?,
-            other => bail!("no benchmark is called {other:?}\n\n{HELP}"),
+            _ => idle::run()?,
         }
     }
     Ok(())

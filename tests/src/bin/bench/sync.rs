@@ -1,16 +1,20 @@
-//! A newcomer gets 100,000 events from three members.
+//! A newcomer gets 100,000 events from three members, who go on talking.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use bitchat_tests::process::eventually;
 
 use super::{
     burst::three,
     child::Peer,
-    figure::{ms, percentile, print},
+    figure::{percentile, print},
 };
 
 const EVENTS: usize = 99_999;
+/// Between two live words.
+const EVERY_MS: u64 = 20;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -21,29 +25,38 @@ pub(crate) fn run() -> Result<()> {
     for peer in &mut peers {
         peer.answer()?;
     }
+    // Each log has two events of its own before what was said.
     for peer in &mut peers {
         peer.ask(&format!("position {}", EVENTS + 6))?;
     }
     let mut newcomer = Peer::start(folder.path(), "newcomer")?;
+    for peer in &mut peers[1..] {
+        peer.ask("listen")?;
+    }
     let begin = Instant::now();
     newcomer.ask(&format!("join {link}"))?;
     for peer in &mut peers {
         let address = peer.ask("address")?;
         newcomer.ask(&format!("connect {address}"))?;
     }
-    newcomer.order(&format!("position {}", EVENTS + 8))?;
-    // Meanwhile the others talk on, among themselves.
-    let mut live = Vec::new();
-    for _ in 0..50 {
-        let at: u64 = peers[1].ask("at")?.parse()?;
-        let say = Instant::now();
-        peers[0].ask("say 1")?;
-        peers[1].ask(&format!("position {}", at + 1))?;
-        live.push(ms(say.elapsed()));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    newcomer.answer()?;
+    peers[0].ask(&format!("chat {EVERY_MS}"))?;
+    newcomer.ask(&format!("position {}", EVENTS + 8))?;
+    let said: usize = peers[0].ask("hush")?.parse()?;
+    // What was said meanwhile is in the count, too: now it is complete.
+    newcomer.ask(&format!("position {}", EVENTS + 8 + said))?;
     print("sync100k_s", begin.elapsed().as_secs_f64(), "s");
+    let mut live: Vec<f64> = Vec::new();
+    for peer in &mut peers[1..] {
+        peer.ask(&format!("position {}", EVENTS + 8 + said))?;
+        // It reads its store a moment after the events that wake it.
+        let heard = eventually("all is heard", PATIENCE, || {
+            let heard: Vec<f64> = serde_json::from_str(&peer.ask("heard")?)?;
+            Ok((heard.len() == said).then_some(heard))
+        })?;
+        live.extend(heard);
+    }
+    print("sync100k_live_words", live.len() as f64, "words heard");
+    print("sync100k_live_p50_ms", percentile(&mut live, 0.5), "ms");
     print("sync100k_live_p99_ms", percentile(&mut live, 0.99), "ms");
     Ok(())
 }

@@ -1,0 +1,38 @@
+//! Nodes as users run them: `bitchat up` in processes of their own, asked through their local API.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use bitchat_tests::process::{ALONE, NodeProcess, eventually};
+
+/// The channel's name.
+pub(crate) const CHANNEL: &str = "bench";
+/// A full mesh on loopback takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nodes of one channel without trackers, each linked with each.
+pub(crate) fn linked(folder: &Path, names: &[&str]) -> Result<Vec<NodeProcess>> {
+    let nodes: Vec<NodeProcess> = names
+        .iter()
+        .map(|name| NodeProcess::up(&folder.join(name), ALONE))
+        .collect::<Result<_>>()?;
+    let file = folder.join("bench.chat");
+    let file = file.to_str().context("a path that is no text")?;
+    let first = nodes.first().context("no node")?;
+    first.cli(&["channel", "create", CHANNEL, "--out", file])?;
+    let address = format!("127.0.0.1:{}", first.port());
+    for node in &nodes[1..] {
+        node.cli(&["channel", "join", file])?;
+        node.cli(&["channel", "connect", CHANNEL, &address])?;
+    }
+    eventually("the mesh is full", PATIENCE, || {
+        for node in &nodes {
+            let info = node.cli_one(&["channel", "info", CHANNEL])?;
+            if info["mesh"] != "full" || info["online"] != nodes.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    Ok(nodes)
+}

@@ -1,0 +1,40 @@
+//! The trackers are gone, and all nodes start anew: they find each other again by what they remember.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use bitchat_tests::{opentracker::OpenTracker, party::Party};
+
+const NODES: usize = 5;
+/// From the last node's being ready to the full mesh.
+const BAR: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn without_trackers_the_mesh_forms_again_from_the_peer_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracker = OpenTracker::start(&[]).unwrap();
+    let party = Party::start(folder.path(), NODES, &tracker).unwrap();
+    party.full().await.unwrap();
+    party.talk("before", NODES).await.unwrap();
+
+    drop(tracker);
+    for node in party.nodes {
+        let (status, _) = node.stop().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    let party = Party::again(folder.path(), NODES).unwrap();
+    let took = party.full().await.unwrap();
+    println!("the mesh of {NODES} formed again {took:?} after the last node was ready");
+    assert!(took < BAR, "that took {took:?}");
+    party.talk("after", 2 * NODES).await.unwrap();
+
+    // The same when they were killed, which leaves them no time to put anything in order.
+    for node in party.nodes {
+        node.kill().unwrap();
+    }
+    let party = Party::again(folder.path(), NODES).unwrap();
+    let took = party.full().await.unwrap();
+    println!("and {took:?} after all of them had been killed");
+    assert!(took < BAR, "that took {took:?}");
+    party.talk("at last", 3 * NODES).await.unwrap();
+}
