@@ -45,6 +45,8 @@ use crate::{
 
 /// What the user wants, waiting: a person and a few programs.
 pub(super) const COMMANDS: usize = 256;
+/// Commands that are heard between two words of links.
+const COMMANDS_A_TURN: usize = 16;
 /// Words of links, waiting; each link keeps one place for its last word.
 const LINK_EVENTS: usize = 1_024;
 /// Commits in flight. Beyond, neither links nor users are heard, until the disk has caught up.
@@ -424,7 +426,17 @@ impl Actor for Shell {
                     }
                 }
                 () = room.notified() => self.room(&mut machine),
-                Some(event) = events.recv(), if open => self.link_event(&mut machine, event),
+                Some(event) = events.recv(), if open => {
+                    self.link_event(&mut machine, event);
+                    // However much others say, the user has a turn in between.
+                    for _ in 0..COMMANDS_A_TURN {
+                        if machine.in_flight() >= COMMITS {
+                            break;
+                        }
+                        let Ok(command) = inbox.try_recv() else { break };
+                        self.command(&mut machine, command);
+                    }
+                }
                 command = inbox.recv(), if open || recovering.is_some() => match command {
                     Some(Command::Say { reply, .. }) if recovering.is_some() => {
                         let why = self.trouble.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();

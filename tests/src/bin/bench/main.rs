@@ -48,6 +48,11 @@ fn main() -> Result<()> {
     }) {
         bail!("no benchmark is called {unknown:?}\n\n{HELP}");
     }
+    if let Ok(log) = std::env::var("RUST_LOG")
+        && args[0] != mesh::CHILD
+    {
+        bitchat::telemetry::start(&log, bitchat::telemetry::Format::Human)?;
+    }
     let runtime = tokio::runtime::Runtime::new()?;
     if args[0] == child::MODE {
         return runtime.block_on(child::run(&args[1..]));
