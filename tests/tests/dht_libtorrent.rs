@@ -1,5 +1,5 @@
 //! Our DHT node among libtorrent's (Debian package `python3-libtorrent`): each finds what the other announces,
-//! nodes that know only us get to know each other, our own nodes meet without anything else, and so do two
+//! nodes that know only us get to know each other, our own nodes meet without anything else, and so do three
 //! programs that share nothing but a channel file.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -303,7 +303,7 @@ async fn nodes_that_know_only_us_get_to_know_each_other() -> Result<()> {
 const DHT_ALONE: &[&str] = &["--bind", "127.0.0.1", "--no-portmap", "--no-lan"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_programs_with_a_trackerless_file_meet() -> Result<()> {
+async fn three_programs_with_a_trackerless_file_meet() -> Result<()> {
     if !partner() {
         return Ok(());
     }
@@ -317,22 +317,33 @@ async fn two_programs_with_a_trackerless_file_meet() -> Result<()> {
     let create = ["channel", "create", "party", "--out", file];
     a.cli_one(&[&create[..], &["--node", &swarm.nodes[2]]].concat())?;
 
-    // The other enters the DHT by what the file names.
+    // The others enter the DHT by what the file names.
     let b = NodeProcess::up(&home_b, DHT_ALONE)?;
+    let c = NodeProcess::up(&dir.path().join("c"), DHT_ALONE)?;
     let begin = Instant::now();
     b.cli(&["channel", "join", file])?;
-    eventually("both are linked", PATIENCE, || {
-        let info = b.cli_one(&["channel", "info", "party"])?;
-        Ok((info["mesh"] == "full" && info["online"] == 2).then_some(()))
+    c.cli(&["channel", "join", file])?;
+    eventually("all are linked", PATIENCE, || {
+        for node in [&a, &b, &c] {
+            let info = node.cli_one(&["channel", "info", "party"])?;
+            if info["mesh"] != "full" || info["online"] != 3 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
     })?;
-    println!("linked {:?} after joining", begin.elapsed());
-    let found_by = |node: &NodeProcess| -> Result<bool> {
+    println!("full mesh {:?} after joining", begin.elapsed());
+    let mut by_dht = 0;
+    for node in [&a, &b, &c] {
         let members = node.cli(&["members", "party"])?;
-        Ok(members.iter().any(|m| m["path"]["source"] == "dht"))
-    };
-    ensure!(found_by(&a)? || found_by(&b)?, "not by the DHT");
+        by_dht += members
+            .iter()
+            .filter(|m| m["path"]["source"] == "dht")
+            .count();
+    }
+    ensure!(by_dht > 0, "nobody was found by the DHT");
 
-    // Both say how the DHT does.
+    // They say how the DHT does.
     let info = eventually("the DHT works for the channel", PATIENCE, || {
         let info = b.cli_one(&["channel", "info", "party"])?;
         Ok((info["dht"]["state"] == "working").then_some(info))

@@ -110,3 +110,74 @@ fn host_port((host, port): &(String, u16)) -> String {
         format!("{host}:{port}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use futures_util::future::BoxFuture;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        dht::{DhtConfig, Keeper, Saved},
+        kit::{Metrics, Scope},
+    };
+
+    struct Nothing;
+
+    impl Keeper for Nothing {
+        fn load(&self) -> BoxFuture<'_, Saved> {
+            Box::pin(async { Saved::default() })
+        }
+
+        fn save(&self, _: Saved) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn the_dht_watches_the_hashes_of_the_day_and_no_others() {
+        let (scope, _deaths) = Scope::new(Metrics::default());
+        let (_packets, incoming) = mpsc::channel(1);
+        let (sender, _found) = mpsc::channel(1);
+        let outgoing = Arc::new(|_, _: &[u8]| ());
+        let keeper = Arc::new(Nothing);
+        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope, sender);
+        let mut hashes = Hashes::new(Some(dht.clone()), 7);
+        let (a, b) = (ChannelId([1; 32]), ChannelId([2; 32]));
+        let keys = EpochKeys::derive(a, 0, &[3; 32]);
+        let other = EpochKeys::derive(b, 0, &[4; 32]);
+        let begin = keys.period_start(20_000);
+        // From one noon of the channel to that of the day after, with clocks that jump by half an hour.
+        for minute in (720..2_160).step_by(30) {
+            let unix = begin + 60 * minute;
+            if minute == 720 {
+                hashes.want(a, keys.clone(), &[], unix).await;
+                hashes
+                    .want(b, other.clone(), &[("::1".to_owned(), 5)], unix)
+                    .await;
+            }
+            hashes.rotate(unix).await;
+            let due = |keys: &EpochKeys| keys.announced(unix).into_iter().map(|hash| Id(hash.0));
+            let all: BTreeSet<Id> = due(&keys).chain(due(&other)).collect();
+            let status = dht.status().await.unwrap();
+            let watched: BTreeSet<Id> = status.watches.iter().map(|watch| watch.hash).collect();
+            assert_eq!(watched, all, "minute {minute}");
+            assert!(status.watches.iter().all(|watch| watch.port == 7));
+            assert!(due(&keys).all(|hash| hashes.channel_of(&hash) == Some(a)));
+            assert_eq!(hashes.present(b), due(&other).next());
+        }
+        hashes.forget(a).await;
+        hashes.forget(b).await;
+        assert_eq!(dht.status().await.unwrap().watches, []);
+        assert!(scope.stop(std::time::Duration::from_secs(5)).await);
+    }
+
+    #[test]
+    fn hosts_are_written_with_their_ports() {
+        assert_eq!(host_port(&("a.example".to_owned(), 1)), "a.example:1");
+        assert_eq!(host_port(&("::1".to_owned(), 2)), "[::1]:2");
+    }
+}
