@@ -31,7 +31,7 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
-/// How often trackers are asked while members are missing; they have limits of their own.
+/// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long an address that led to ourselves is not dialled.
 const OWN_TIME: Duration = Duration::from_secs(3_600);
@@ -45,10 +45,10 @@ pub(super) enum Event {
     Want(ChannelId),
     /// It does not any more.
     Forget(ChannelId),
-    /// A tracker named addresses; `local`: it is on a local network itself.
+    /// A tracker or the DHT named addresses; `local`: who did is on a local network itself.
     Found {
         cid: ChannelId,
-        tracker: String,
+        source: Source,
         local: bool,
         peers: Vec<SocketAddr>,
     },
@@ -78,7 +78,7 @@ pub(super) enum Effect {
         source: Source,
         took: Duration,
     },
-    /// Ask a channel's trackers.
+    /// Ask a channel's trackers and the DHT.
     Announce(ChannelId),
     /// Keep an address for the next run.
     Remember(ChannelId, IdentityId, SocketAddr),
@@ -139,20 +139,13 @@ impl State {
             Event::Forget(cid) => self.forget(cid, &mut effects),
             Event::Found {
                 cid,
-                tracker,
+                source,
                 local,
                 peers,
             } => {
                 for address in peers {
                     if is_believable(address, local) {
-                        self.name(
-                            cid,
-                            address,
-                            Source::Tracker(tracker.clone()),
-                            None,
-                            now,
-                            now,
-                        );
+                        self.name(cid, address, source.clone(), None, now, now);
                     }
                 }
             }

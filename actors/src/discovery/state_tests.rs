@@ -63,7 +63,7 @@ impl Bench {
     fn found_by(&mut self, cid: ChannelId, addresses: &[SocketAddr], local: bool) -> Vec<Effect> {
         self.on(Event::Found {
             cid,
-            tracker: "http://t/announce".to_owned(),
+            source: Source::Tracker("http://t/announce".to_owned()),
             local,
             peers: addresses.to_vec(),
         })

@@ -30,8 +30,9 @@ use tokio::{
 
 use super::{
     ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
+    effects::{Effect, Input, Note, Now, Up},
     logs::Device,
-    machine::{Effect, Input, Machine, Note, Now, Up},
+    machine::Machine,
     people::{People, Reading},
     views::Snapshot,
 };
@@ -107,6 +108,8 @@ pub(super) struct Shell {
     answers: HashMap<u64, Answer>,
     next_token: u64,
     commits: FuturesOrdered<Commit>,
+    /// What the events of commits under way say counts when they are on the disk, where others will look for them.
+    unheard: HashMap<u64, Vec<(IdentityId, Event)>>,
     reads: JoinSet<Option<Done>>,
     trouble: Option<(String, Instant)>,
 }
@@ -122,6 +125,7 @@ impl Shell {
             answers: HashMap::new(),
             next_token: 0,
             commits: FuturesOrdered::new(),
+            unheard: HashMap::new(),
             reads: JoinSet::new(),
             trouble: None,
         }
@@ -331,10 +335,11 @@ impl Shell {
         while let Some((number, result)) = self.commits.next().await {
             match result {
                 // Not all that came later builds on what was refused.
-                Ok(positions) => self.step(machine, Input::Committed(number, positions)),
+                Ok(positions) => self.committed(machine, number, positions),
                 Err(error) => failed.push((number, error)),
             }
         }
+        self.unheard.clear();
         let heads = self.config.store.heads(self.config.cid()).await?;
         for (number, error) in failed {
             if let StoreError::KeyUsed(id) = error {
@@ -358,7 +363,7 @@ impl Shell {
         let ending = async {
             while let Some((number, result)) = self.commits.next().await {
                 if let Ok(positions) = result {
-                    self.step(machine, Input::Committed(number, positions));
+                    self.committed(machine, number, positions);
                 }
             }
             for link in self.links.values() {
@@ -411,7 +416,7 @@ impl Actor for Shell {
                 Some((number, result)) = self.commits.next(), if !self.commits.is_empty() => match result {
                     Ok(positions) => {
                         self.trouble = None;
-                        self.step(&mut machine, Input::Committed(number, positions));
+                        self.committed(&mut machine, number, positions);
                     }
                     Err(error) => self.recover(&mut machine, number, error).await?,
                 },
