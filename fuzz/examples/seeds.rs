@@ -67,6 +67,7 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
         ("handshake_m2", lengths(&[0, 1_336, 1_337, 1_338])),
         ("handshake_m3", lengths(&[0, 216, 217, 218])),
         ("renewal", lengths(&[0, 32, 1_216, 2_464])),
+        ("krpc", krpc()),
         ("tracker_reply", trackers()),
         ("tracker_udp", lengths(&[0, 16, 200])),
         (
@@ -77,6 +78,28 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
         ),
         ("frame", lengths(&[0, 4, 80, 96, 1_000, 70_000])),
     ])
+}
+
+/// The messages of BEP 5, and an answer of libtorrent's kind.
+fn krpc() -> Vec<Vec<u8>> {
+    let id = "id20:abcdefghij0123456789";
+    let hash = "9:info_hash20:mnopqrstuvwxyz123456";
+    let query = |arguments: &str, name: &str| format!("d1:ad2:{id}{arguments}e1:q{name}1:t2:aa1:y1:qe");
+    let node = format!("abcdefghij0123456789{}", "a".repeat(6));
+    [
+        query("", "4:ping"),
+        query("6:target20:mnopqrstuvwxyz1234564:wantl2:n42:n6e", "9:find_node"),
+        query(hash, "9:get_peers"),
+        query(
+            &format!("12:implied_porti1e{hash}4:porti6881e5:token8:aoeusnth"),
+            "13:announce_peer",
+        ),
+        format!("d1:rd2:{id}5:token8:aoeusnth6:valuesl6:axje.u6:idhtnmee1:t2:aa1:y1:re"),
+        format!("d2:ip6:aaaaaa1:rd2:{id}5:nodes26:{node}1:pi6881ee1:t2:aa1:v4:LT021:y1:re"),
+        "d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee".to_owned(),
+    ]
+    .map(String::into_bytes)
+    .into()
 }
 
 /// Answers of HTTP trackers: compact, with dictionaries, refusing.

@@ -5,10 +5,12 @@
 //! Bytes behind a signature or a seal would never get past it, so that those targets sign or seal
 //! what they are given as well.
 
+mod dht;
 mod formats;
 mod link;
 
 pub use bitchat_actors::fuzz::{sync, tracker_reply, tracker_udp};
+pub use dht::krpc;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 
@@ -16,7 +18,7 @@ pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
@@ -29,6 +31,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("handshake_m3", handshake_m3),
     ("renewal", renewal),
     ("frame", frame),
+    ("krpc", krpc),
     ("tracker_reply", tracker_reply),
     ("tracker_udp", tracker_udp),
     ("sync", sync),

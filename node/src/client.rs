@@ -216,6 +216,7 @@ fn known(code: &str) -> &'static str {
         "busy",
         "database",
         "deleted",
+        "dht_off",
         "disk_full",
         "forked",
         "internal",

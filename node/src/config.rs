@@ -176,6 +176,17 @@ pub fn check_api(api: SocketAddr) -> Result<(), Failure> {
     )))
 }
 
+/// Nodes of the DHT are `HOST:PORT`.
+pub fn check_nodes(nodes: &[String]) -> Result<(), Failure> {
+    match nodes
+        .iter()
+        .find(|node| crate::api::host_port(node).is_none())
+    {
+        Some(node) => Err(bad(format!("dht_bootstrap: {node:?} is not HOST:PORT"))),
+        None => Ok(()),
+    }
+}
+
 /// The user's name on this machine, if it will do.
 pub fn default_name() -> String {
     std::env::var("USER")
@@ -211,6 +222,7 @@ fn from_table(table: toml::Table) -> Result<Config, Failure> {
         .map_err(|e: toml::de::Error| bad(e.message().to_owned()))?;
     check_name(&config.name)?;
     check_api(config.api)?;
+    check_nodes(&config.dht_bootstrap)?;
     Ok(config)
 }
 
@@ -327,6 +339,7 @@ mod tests {
             ("api = \"0.0.0.0:1\"", "loopback"),
             ("name = \"\"", "1 to 64"),
             ("port = ", "TOML"),
+            ("dht_bootstrap = [\"x\"]", "HOST:PORT"),
         ] {
             let error = Config::load(text, none).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");

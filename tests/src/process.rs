@@ -249,6 +249,11 @@ impl NodeProcess {
         cli_one(&self.home, args)
     }
 
+    /// Runs a command beside it; see [`try_cli`].
+    pub fn try_cli(&self, args: &[&str]) -> Result<Done> {
+        try_cli(&self.home, args)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no pid")?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bitchat_actors::{
-    discovery::{Discovery, Outcome, Reached, Source, Wanted},
+    discovery::{Discovery, Outcome, Reached, Source, Sources, Wanted},
     kit::{Metrics, Scope},
     store::{ChannelRecord, Store},
     tracker::Trackers,
@@ -62,8 +62,12 @@ impl Node {
         let (sender, reached) = mpsc::channel(8);
         let discovery = Discovery::start(
             transport.clone(),
-            trackers,
-            found,
+            Sources {
+                trackers,
+                found,
+                dht: None,
+                dht_found: mpsc::channel(1).1,
+            },
             store,
             &scopes[0],
             sender,
@@ -84,6 +88,7 @@ impl Node {
                 cid,
                 keys,
                 tiers,
+                nodes: Vec::new(),
                 not_before: std::time::Instant::now(),
             })
             .await;

@@ -3,7 +3,7 @@
 //!
 //! The nodes have a network of their own, since packets are dropped and sockets are killed in it: that takes root,
 //! `ip`, `ss` and `nft`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     collections::BTreeSet,

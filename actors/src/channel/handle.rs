@@ -80,6 +80,7 @@ impl ChannelConfig {
             cid: self.cid(),
             keys: self.keys(),
             tiers: self.file.trackers().to_vec(),
+            nodes: self.file.nodes().to_vec(),
             not_before: self.announce_from,
         }
     }

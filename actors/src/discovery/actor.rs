@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bitchat_wire::channel::ChannelId;
@@ -15,10 +15,12 @@ use tokio::{
 };
 
 use super::{
-    DiscoveryStatus, Hint, Outcome, Reached, Wanted,
+    DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
+    hashes::Hashes,
     state::{Effect, Event, State},
 };
 use crate::{
+    dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
@@ -29,6 +31,9 @@ use crate::{
 const WAITING: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
+/// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
+/// clock stands still while a machine sleeps, so a timer alone would come late.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
 
 /// A command.
 pub(super) enum Msg {
@@ -51,7 +56,9 @@ pub(super) enum Msg {
 pub(super) struct Parts {
     pub(super) transport: Transport,
     pub(super) trackers: Trackers,
-    pub(super) found: Arc<Mutex<mpsc::Receiver<Found>>>,
+    pub(super) dht: Option<Dht>,
+    /// What trackers find, and what the DHT finds.
+    pub(super) incoming: Arc<Mutex<(mpsc::Receiver<Found>, mpsc::Receiver<dht::Found>)>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
     /// What outlives a restart.
@@ -70,6 +77,7 @@ type Dialled = (SocketAddr, Result<Connection, DialError>);
 pub(super) struct DiscoveryActor {
     parts: Parts,
     state: State,
+    hashes: Hashes,
     dials: JoinSet<Dialled>,
     handles: HashMap<SocketAddr, AbortHandle>,
     /// Each ends with news for the state, or without.
@@ -82,14 +90,16 @@ impl Actor for DiscoveryActor {
     type Error = String;
 
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
-        let found = Arc::clone(&self.parts.found);
+        let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let mut found = found.lock().await;
+        let (found, dht_found) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
             self.want(wanted, scope).await;
         }
+        let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let next = self.state.next(now());
             let sleep = async {
@@ -118,8 +128,17 @@ impl Actor for DiscoveryActor {
                     None => return Ok(()),
                 },
                 Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
-                    self.apply(Event::Found { cid, tracker, local, peers }, None, scope).await;
+                    let source = Source::Tracker(tracker);
+                    self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
+                Some(dht::Found { hash, peers }) = dht_found.recv() => {
+                    if let Some(cid) = self.hashes.channel_of(&hash) {
+                        // It drops what nobody but a local node may name.
+                        let event = Event::Found { cid, source: Source::Dht, local: true, peers };
+                        self.apply(event, None, scope).await;
+                    }
+                }
+                _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
                 () = sleep => self.apply(Event::Tick, None, scope).await,
             }
         }
@@ -130,6 +149,7 @@ impl DiscoveryActor {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
             state: State::new(parts.transport.peer_id()),
+            hashes: Hashes::new(parts.dht.clone(), parts.transport.port()),
             parts,
             dials: JoinSet::new(),
             handles: HashMap::new(),
@@ -148,6 +168,7 @@ impl DiscoveryActor {
                 self.parts.wanted().remove(&cid);
                 self.apply(Event::Forget(cid), None, scope).await;
                 self.waiting.retain(|reached| reached.cid != cid);
+                self.hashes.forget(cid).await;
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
                 let told = self.parts.trackers.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
@@ -161,14 +182,17 @@ impl DiscoveryActor {
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
-            Msg::AnnounceNow(cid) => self.parts.trackers.announce_now(cid).await,
+            Msg::AnnounceNow(cid) => self.announce(cid).await,
             Msg::Status(cid, answer) => {
                 let counts = self.state.counts(cid);
                 let trackers = self.parts.trackers.clone();
+                let dht = self.hashes.dht().cloned();
+                let hash = self.hashes.present(cid);
                 self.errands.spawn(async move {
                     let status = match counts {
                         Some((candidates, dialling)) => Some(DiscoveryStatus {
                             trackers: trackers.status(cid).await,
+                            dht: dht_source(dht, hash).await,
                             candidates,
                             dialling,
                         }),
@@ -186,6 +210,7 @@ impl DiscoveryActor {
             cid,
             keys,
             tiers,
+            nodes,
             not_before,
         } = wanted;
         self.apply(Event::Want(cid), None, scope).await;
@@ -202,6 +227,8 @@ impl DiscoveryActor {
                 }
             }
         });
+        let unix = unix_ms() / 1_000;
+        self.hashes.want(cid, keys.clone(), &nodes, unix).await;
         self.parts
             .trackers
             .watch(Watch {
@@ -272,7 +299,7 @@ impl DiscoveryActor {
                         took,
                     });
                 }
-                Effect::Announce(cid) => self.parts.trackers.announce_now(cid).await,
+                Effect::Announce(cid) => self.announce(cid).await,
                 Effect::Remember(cid, identity, address) => {
                     if self.errands.len() >= ERRANDS {
                         scope.metrics().kit.dropped("peer cache");
@@ -296,6 +323,12 @@ impl DiscoveryActor {
         }
     }
 
+    /// Asks trackers and DHT, which keep to limits of their own.
+    async fn announce(&self, cid: ChannelId) {
+        self.parts.trackers.announce_now(cid).await;
+        self.hashes.find(cid).await;
+    }
+
     fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
@@ -305,6 +338,14 @@ impl DiscoveryActor {
         });
         self.handles.insert(address, handle);
     }
+}
+
+/// How the DHT does for a channel whose present hash is that.
+async fn dht_source(dht: Option<Dht>, hash: Option<Id>) -> Option<DhtSource> {
+    let (dht, hash) = (dht?, hash?);
+    let status = dht.status().await?;
+    let watch = status.watches.iter().find(|watch| watch.hash == hash)?;
+    Some(DhtSource::new(&status, watch))
 }
 
 fn now() -> Instant {

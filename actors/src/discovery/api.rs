@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::actor::{DiscoveryActor, Msg, Parts};
 use crate::{
+    dht::{self, Dht, DhtState, DhtStatus, WatchStatus},
     kit::{Addr, Scope},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
@@ -32,6 +33,8 @@ pub enum Source {
     Cache,
     /// A tracker, by its URL.
     Tracker(String),
+    /// The mainline DHT.
+    Dht,
     /// A member, inside a link.
     Pex,
     /// The user.
@@ -49,6 +52,8 @@ pub struct Wanted {
     pub keys: EpochKeys,
     /// Its trackers.
     pub tiers: Vec<Vec<String>>,
+    /// Nodes of the DHT that its file names.
+    pub nodes: Vec<(String, u16)>,
     /// Trackers are not asked earlier.
     pub not_before: Instant,
 }
@@ -115,10 +120,56 @@ pub struct Hint {
 pub struct DiscoveryStatus {
     /// Trackers, in the file's order.
     pub trackers: Vec<TrackerStatus>,
+    /// The DHT; `None`: it is off.
+    pub dht: Option<DhtSource>,
     /// Addresses that wait to be tried, are tried, or failed lately.
     pub candidates: usize,
     /// Dials under way.
     pub dialling: usize,
+}
+
+/// The state of the DHT for a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhtSource {
+    /// What it is doing.
+    pub state: DhtState,
+    /// Nodes that took our last announce.
+    pub announced_to: usize,
+    /// Peers that the last lookup led to; we ourselves are among them as a rule.
+    pub peers: usize,
+    /// When nodes answered last.
+    pub last_success: Option<Instant>,
+    /// When it is asked next; `None` while it is.
+    pub next_try: Option<Instant>,
+}
+
+impl DhtSource {
+    /// From what the DHT says of one infohash.
+    pub fn new(status: &DhtStatus, watch: &WatchStatus) -> Self {
+        Self {
+            state: status.state_of(watch),
+            announced_to: watch.taken,
+            peers: watch.found,
+            last_success: watch.answered,
+            next_try: if watch.looking {
+                None
+            } else {
+                status.retry.or(watch.next)
+            },
+        }
+    }
+}
+
+/// What finds addresses, and where what it finds comes from.
+pub struct Sources {
+    /// Trackers.
+    pub trackers: Trackers,
+    /// What they find.
+    pub found: mpsc::Receiver<Found>,
+    /// The DHT, unless it is off.
+    pub dht: Option<Dht>,
+    /// What it finds.
+    pub dht_found: mpsc::Receiver<dht::Found>,
 }
 
 /// A handle to discovery. Cheap to clone.
@@ -128,19 +179,19 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Starts the actor in `scope`; `found` is what the tracker actor finds.
+    /// Starts the actor in `scope`.
     pub fn start(
         transport: Transport,
-        trackers: Trackers,
-        found: mpsc::Receiver<Found>,
+        sources: Sources,
         store: Store,
         scope: &Scope,
         reached: mpsc::Sender<Reached>,
     ) -> Self {
         let parts = Parts {
             transport,
-            trackers,
-            found: Arc::new(Mutex::new(found)),
+            trackers: sources.trackers,
+            dht: sources.dht,
+            incoming: Arc::new(Mutex::new((sources.found, sources.dht_found))),
             store,
             reached,
             wanted: Arc::default(),

@@ -95,7 +95,9 @@ impl Candidate {
             Source::Cache => 1,
             Source::Pex => 2,
             Source::Tracker(_) => 3,
-            Source::Incoming => 4,
+            // Where anybody may name anything.
+            Source::Dht => 4,
+            Source::Incoming => 5,
         };
         (
             !self.is_lost(now),

@@ -11,6 +11,7 @@ use libp2p_identity::PeerId;
 pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
     channel::{ChannelError, Mesh},
+    dht::DhtStatus,
     discovery::DiscoveryStatus,
     store::StoreError,
 };
@@ -64,6 +65,9 @@ pub enum NodeError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The DHT is off.
+    #[error("the DHT is off (`--no-dht`, the setting dht, or a proxy)")]
+    NoDht,
     /// The node sends nothing.
     #[error("this node is offline: a proxy is set that this version cannot use yet")]
     Offline,
@@ -91,6 +95,12 @@ pub struct NodeBuilder {
     pub offline: bool,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
+    /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
+    /// strangers all over the world.
+    pub dht: bool,
+    /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
+    /// routers are asked when none of these answer, unless the node listens on loopback alone.
+    pub dht_bootstrap: Vec<String>,
 }
 
 /// A new channel, as a user asks for it.
@@ -161,6 +171,8 @@ pub struct NodeStatus {
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// The DHT; `None`: it is off.
+    pub dht: Option<DhtStatus>,
     /// The channels.
     pub channels: Vec<ChannelSummary>,
     /// Actors that kept dying, newest last.

@@ -191,6 +191,7 @@ impl Node {
             created: file.info().created,
             discovery: discovery.unwrap_or(DiscoveryStatus {
                 trackers: Vec::new(),
+                dht: None,
                 candidates: 0,
                 dialling: 0,
             }),

@@ -19,18 +19,21 @@ use zeroize::Zeroizing;
 use super::{NodeBuilder, NodeEvent, StartError, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
-    discovery::{Discovery, Reached},
+    dht::{self, Dht, DhtConfig, Family},
+    discovery::{Discovery, Reached, Sources},
     kit::{Death, Metrics, Scope},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
     tracker::Trackers,
-    transport::{EVENTS, Transport, TransportConfig, TransportEvent},
+    transport::{Class, EVENTS, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
 const HAPPENINGS: usize = 1_024;
 /// What trackers found, waiting for discovery: an answer each.
 const FOUND: usize = 64;
+/// What the DHT found, waiting for discovery: an answer of a node each.
+const DHT_FOUND: usize = 64;
 /// Connections that discovery made, waiting for links.
 const REACHED: usize = 64;
 /// How long each layer may take to stop.
@@ -53,6 +56,7 @@ pub(super) struct Layers {
     store: Scope,
     transport: Scope,
     trackers: Scope,
+    dht: Scope,
     discovery: Scope,
     links: Scope,
     pub(super) channels: Scope,
@@ -62,6 +66,7 @@ pub(super) struct Inner {
     pub(super) metrics: Metrics,
     pub(super) store: Store,
     pub(super) transport: Transport,
+    pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
     pub(super) identity: IdentityKey,
@@ -89,6 +94,8 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             offline: false,
+            dht: false,
+            dht_bootstrap: Vec::new(),
             read_marks: false,
         }
     }
@@ -101,6 +108,7 @@ impl NodeBuilder {
             store: base.layer(),
             transport: base.layer(),
             trackers: base.layer(),
+            dht: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -154,11 +162,19 @@ impl NodeBuilder {
         }
         let (found, findings) = mpsc::channel(FOUND);
         let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
+        let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
+        let dht = (self.dht && !self.offline)
+            .then(|| self.start_dht(&transport, &store, &layers.dht, dht_sender));
+        let sources = Sources {
+            trackers,
+            found: findings,
+            dht: dht.clone(),
+            dht_found,
+        };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
             transport.clone(),
-            trackers,
-            findings,
+            sources,
             store.clone(),
             &layers.discovery,
             reached,
@@ -174,6 +190,7 @@ impl NodeBuilder {
             metrics,
             store,
             transport,
+            dht,
             discovery,
             links,
             identity: self.identity,
@@ -202,6 +219,34 @@ impl NodeBuilder {
                 Err((error.into(), Layers::empty(&base)))
             }
         }
+    }
+}
+
+impl NodeBuilder {
+    fn start_dht(
+        &self,
+        transport: &Transport,
+        store: &Store,
+        scope: &Scope,
+        found: mpsc::Sender<dht::Found>,
+    ) -> Dht {
+        let udp = transport.udp();
+        let is_there = |family: &Family| udp.reaches(*family == Family::V6);
+        let local = transport.local_addresses();
+        let reaches_routers = local.iter().any(|address| !address.ip().is_loopback());
+        let config = DhtConfig {
+            families: Family::ALL.into_iter().filter(is_there).collect(),
+            bootstrap: self.dht_bootstrap.clone(),
+            routers: reaches_routers
+                .then(dht::public_routers)
+                .unwrap_or_default(),
+            ..DhtConfig::new()
+        };
+        let incoming = udp.subscribe(Class::Krpc);
+        // A question that is lost is asked again, or another node is.
+        let outgoing = Arc::new(move |to, packet: &[u8]| drop(udp.try_send_to(to, packet)));
+        let keeper = Arc::new(store.clone());
+        Dht::start(config, incoming, outgoing, keeper, scope, found)
     }
 }
 
@@ -306,7 +351,11 @@ impl Node {
         };
         let trackers = async {
             self.inner.layers.discovery.stop(LAYER_STOP).await;
-            self.inner.layers.trackers.stop(TRACKERS_STOP).await;
+            let layers = &self.inner.layers;
+            tokio::join!(
+                layers.trackers.stop(TRACKERS_STOP),
+                layers.dht.stop(LAYER_STOP)
+            );
         };
         tokio::join!(goodbyes, trackers);
         self.inner.layers.stop().await;
@@ -326,6 +375,7 @@ impl Layers {
             store: base.layer(),
             transport: base.layer(),
             trackers: base.layer(),
+            dht: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -339,6 +389,7 @@ impl Layers {
             &self.links,
             &self.discovery,
             &self.trackers,
+            &self.dht,
             &self.transport,
             &self.store,
         ] {

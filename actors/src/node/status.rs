@@ -10,8 +10,11 @@ use bitchat_wire::identity::IdentityId;
 use libp2p_identity::PeerId;
 use tokio::sync::broadcast;
 
-use super::{Node, NodeEvent, NodeStatus};
-use crate::kit::{Death, Metrics};
+use super::{Node, NodeError, NodeEvent, NodeStatus};
+use crate::{
+    dht::{DhtStatus, Id, LookupResult},
+    kit::{Death, Metrics},
+};
 
 /// Reports of dying actors that are kept.
 pub(super) const DEATHS: usize = 16;
@@ -103,6 +106,7 @@ impl Node {
             connections: self.inner.transport.connections().await.len(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            dht: self.dht().await.ok(),
             channels: self.channels().await.unwrap_or_default(),
             deaths: self
                 .deaths()
@@ -115,6 +119,18 @@ impl Node {
                 })
                 .collect(),
         }
+    }
+
+    /// How our node of the DHT does.
+    pub async fn dht(&self) -> Result<DhtStatus, NodeError> {
+        let dht = self.inner.dht.as_ref().ok_or(NodeError::NoDht)?;
+        dht.status().await.ok_or(NodeError::Stopping)
+    }
+
+    /// Looks an infohash up in the DHT, without announcing it. Takes up to 40 s.
+    pub async fn dht_lookup(&self, hash: Id) -> Result<LookupResult, NodeError> {
+        let dht = self.inner.dht.as_ref().ok_or(NodeError::NoDht)?;
+        Ok(dht.lookup(hash).await)
     }
 
     /// What happens from now on.

@@ -20,10 +20,10 @@ mod ask;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod http;
-pub mod network;
 mod reply;
 mod tiers;
 mod udp;
 mod udp_client;
 
+pub use crate::transport::network;
 pub use api::*;

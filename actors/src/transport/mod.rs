@@ -21,6 +21,7 @@ mod handshake;
 mod ledger;
 mod metrics;
 mod mux;
+pub mod network;
 mod quic;
 mod registry;
 mod runtime;

@@ -253,20 +253,8 @@ impl Udp {
     /// while the kernel's buffer is full. Fails without such a socket (`Unsupported`), after the transport has
     /// stopped (`NotConnected`), and with what the kernel says. Cancel-safe: then nothing was sent.
     pub async fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let to = canonical(to);
-        let (_, socket) = self
-            .sockets
-            .iter()
-            .find(|(local, _)| local.is_ipv6() == to.is_ipv6())
-            .ok_or(io::ErrorKind::Unsupported)?;
-        let socket = socket.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents: datagram,
-            segment_size: None,
-            src_ip: None,
-        };
+        let socket = self.socket(to)?;
+        let transmit = transmit(to, datagram);
         let mut poller = None;
         loop {
             match socket.try_send(&transmit) {
@@ -280,9 +268,34 @@ impl Udp {
         }
     }
 
+    /// As [`Udp::send_to`], at once or not at all: fails with `WouldBlock` while the kernel's buffer is full.
+    pub fn try_send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.socket(to)?.try_send(&transmit(to, datagram))
+    }
+
+    fn socket(&self, to: SocketAddr) -> io::Result<Arc<SharedSocket>> {
+        let of_family = |(local, _): &&(SocketAddr, _)| local.is_ipv6() == canonical(to).is_ipv6();
+        let (_, socket) = self
+            .sockets
+            .iter()
+            .find(of_family)
+            .ok_or(io::ErrorKind::Unsupported)?;
+        Ok(socket.upgrade().ok_or(io::ErrorKind::NotConnected)?)
+    }
+
     /// What comes of one class from now on, of all sockets. One reader a class: a later one replaces it. At most 256
     /// datagrams wait; those beyond are lost and counted. [`Class::Quic`] is quinn's alone: nothing comes of it.
     pub fn subscribe(&self, class: Class) -> mpsc::Receiver<Datagram> {
         self.sorter.subscribe(class)
+    }
+}
+
+fn transmit(to: SocketAddr, datagram: &[u8]) -> Transmit<'_> {
+    Transmit {
+        destination: canonical(to),
+        ecn: None,
+        contents: datagram,
+        segment_size: None,
+        src_ip: None,
     }
 }

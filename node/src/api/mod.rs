@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod channels;
 pub mod conversation;
+pub mod dht;
 pub mod dto;
 pub mod messages;
 pub mod openapi;
@@ -31,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
 
+pub use channels::host_port;
+
 /// The largest body: the longest message with every byte escaped, and its key; a channel file is smaller.
 const BODY_CAP: usize = 512 * 1024;
 /// A request that is not read and answered within this is given up. Streams are answered at once, and go on.
@@ -53,6 +56,8 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
         ("/v1/status", &["get"], get(status::status)),
         ("/v1/openapi.json", &["get"], get(openapi::document)),
         ("/metrics", &["get"], get(status::metrics)),
+        ("/v1/dht", &["get"], get(dht::show)),
+        ("/v1/dht/{hash}", &["get"], get(dht::get)),
         (
             "/v1/channels",
             &["get", "post"],

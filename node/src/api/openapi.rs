@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{channels, conversation, dto, messages, profile, status, stream};
+use super::{channels, conversation, dht, dto, messages, profile, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,8 @@ use super::{channels, conversation, dto, messages, profile, status, stream};
     paths(
         status::status,
         status::metrics,
+        dht::show,
+        dht::get,
         document,
         channels::list,
         channels::create,

@@ -41,9 +41,8 @@ impl From<NodeError> for Error {
         let failure = Failure::from(error);
         let status = match failure.code {
             "no_channel" | "no_event" => StatusCode::NOT_FOUND,
-            "ambiguous" | "invite_only" | "forked" | "not_text" | "not_yours" | "deleted" => {
-                StatusCode::CONFLICT
-            }
+            "ambiguous" | "dht_off" | "invite_only" | "forked" | "not_text" | "not_yours"
+            | "deleted" => StatusCode::CONFLICT,
             "bad_file" | "bad_text" | "bad_request" => StatusCode::BAD_REQUEST,
             "disk_full" => StatusCode::INSUFFICIENT_STORAGE,
             "stopping" | "busy" => StatusCode::SERVICE_UNAVAILABLE,

@@ -49,6 +49,13 @@ pub enum Command {
     /// Show how the running node does
     #[command(after_help = "Example:\n  bitchat status\n  bitchat status --json")]
     Status,
+    /// Show how this node's part of the DHT does, or look something up there
+    #[command(after_help = DHT)]
+    Dht {
+        /// What to do; nothing: show how it does
+        #[command(subcommand)]
+        command: Option<DhtCommand>,
+    },
     /// Show or change settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -129,6 +136,14 @@ Examples:
   bitchat up --port 40000 --bind 192.0.2.7
   bitchat --home /tmp/bob up --api 127.0.0.1:8080";
 
+const DHT: &str = "\
+The DHT is a table that the BitTorrent clients of the world keep together. Members of a channel find each other
+there with no tracker; `bitchat up --no-dht` does without.
+
+Examples:
+  bitchat dht
+  bitchat dht get 0123456789abcdef0123456789abcdef01234567";
+
 const SEND: &str = "\
 With --key the same command can be repeated safely, also after a crash: the line is said once.
 
@@ -205,6 +220,18 @@ pub struct Up {
     /// How to log
     #[arg(long, value_enum)]
     pub log_format: Option<Format>,
+}
+
+/// The DHT.
+#[derive(Debug, Subcommand)]
+pub enum DhtCommand {
+    /// Look up who announces an infohash; takes up to 40 s
+    #[command(after_help = "Example:\n  bitchat dht get 0123456789abcdef0123456789abcdef01234567")]
+    Get {
+        /// 40 hexadecimal digits; `bitchat channel info` shows those of a channel
+        #[arg(value_name = "HASH")]
+        hash: String,
+    },
 }
 
 /// Settings.

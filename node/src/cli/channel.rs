@@ -118,7 +118,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
         );
         if alone {
             lines.push_str(
-                "\nIt names no tracker: members find each other only by `bitchat channel connect`.",
+                "\nIt names neither tracker nor DHT node: members find each other in the DHT, or by `bitchat channel connect`.",
             );
         }
         lines

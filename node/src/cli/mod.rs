@@ -17,7 +17,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{CommandFactory, Parser};
 
 use self::{
-    args::{Cli, Command},
+    args::{Cli, Command, DhtCommand},
     out::Out,
 };
 use crate::{client::Client, error::Failure, home::Home, telemetry, term};
@@ -110,6 +110,7 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
             let request = client.request(reqwest::Method::GET, &["v1", "status"])?;
             out.show(&client.json(request).await?, render::status)
         }
+        Command::Dht { command } => dht(home, command, out).await,
         Command::Channel(command) => channel::run(home, command, out).await,
         Command::Send(send) => send::run(home, send, out).await,
         Command::Reply(reply) => send::reply(home, reply, out).await,
@@ -123,6 +124,20 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
         Command::Log(log) => log::run(home, log, out).await,
         Command::Members(of) => channel::members(home, &of.channel, out).await,
         _ => Err(Failure::new("internal", "not a command of a running node")),
+    }
+}
+
+async fn dht(home: &Home, command: Option<DhtCommand>, out: Out) -> Result<(), Failure> {
+    let client = Client::of(home)?;
+    match command {
+        None => {
+            let request = client.request(reqwest::Method::GET, &["v1", "dht"])?;
+            out.show(&client.json(request).await?, render::dht)
+        }
+        Some(DhtCommand::Get { hash }) => {
+            let request = client.request(reqwest::Method::GET, &["v1", "dht", &hash])?;
+            out.show(&client.json(request).await?, render::dht_found)
+        }
     }
 }
 

@@ -177,6 +177,7 @@ pub(super) fn status(s: &Value) -> String {
         s["connections"],
         duration(s["uptime_s"].as_u64().unwrap_or(0)),
     );
+    let _ = writeln!(out, "{}", dht_line(&s["dht"]));
     for seen in s["observed"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "seen as {} by {}", text(seen, "addr"), seen["by"]);
     }
@@ -184,6 +185,100 @@ pub(super) fn status(s: &Value) -> String {
         let _ = writeln!(out, "trouble: {}", inert(trouble.as_str().unwrap_or("")));
     }
     out + &channels(s["channels"].as_array().map_or(&[], Vec::as_slice))
+}
+
+/// `DHT working, 120 nodes, last answer 3 s ago`
+fn dht_line(d: &Value) -> String {
+    let mut out = format!("DHT {}", text(d, "state"));
+    if d["state"] != "off" {
+        let _ = write!(out, ", {} nodes", d["nodes"]);
+    }
+    if let Some(last) = d["last_success_s"].as_u64() {
+        let _ = write!(out, ", last answer {} ago", duration(last));
+    }
+    if let Some(next) = d["next_try_s"].as_u64() {
+        let _ = write!(out, ", again in {}", duration(next));
+    }
+    out
+}
+
+/// The same for one channel.
+fn dht_channel(d: &Value) -> String {
+    let mut out = text(d, "state").to_owned();
+    if d["state"] == "off" {
+        return out;
+    }
+    let _ = write!(
+        out,
+        ", {} peers, announced to {} nodes",
+        d["peers"], d["announced_to"]
+    );
+    if let Some(last) = d["last_success_s"].as_u64() {
+        let _ = write!(out, ", last answer {} ago", duration(last));
+    }
+    if let Some(next) = d["next_try_s"].as_u64() {
+        let _ = write!(out, ", again in {}", duration(next));
+    }
+    out
+}
+
+pub(super) fn dht(d: &Value) -> String {
+    let mut out = dht_line(d);
+    for family in d["families"].as_array().into_iter().flatten() {
+        let valid = match family["id_valid"].as_bool() {
+            Some(true) => "bound to our address",
+            Some(false) => "not bound to our address",
+            None => "our address is not known yet",
+        };
+        let _ = write!(
+            out,
+            "\n{}        {} nodes, {} of them good, {} with bound ids\n  id        {} ({valid})\n  seen at   {}",
+            text(family, "family"),
+            family["nodes"],
+            family["good"],
+            family["valid"],
+            text(family, "id"),
+            family["external"].as_str().unwrap_or("(nobody says)"),
+        );
+    }
+    let t = &d["traffic"];
+    let _ = write!(
+        out,
+        "\ntraffic     {} packets in ({} KiB, {} dropped), {} out ({} KiB)\nkept        {} peers of {} hashes for others",
+        t["packets_in"],
+        t["bytes_in"].as_u64().unwrap_or(0) / 1_024,
+        t["dropped"],
+        t["packets_out"],
+        t["bytes_out"].as_u64().unwrap_or(0) / 1_024,
+        d["stored_peers"],
+        d["stored_hashes"],
+    );
+    for watch in d["watched"].as_array().into_iter().flatten() {
+        let _ = write!(
+            out,
+            "\nwatched     {}  {}",
+            text(watch, "hash"),
+            dht_channel(watch)
+        );
+    }
+    out
+}
+
+pub(super) fn dht_found(found: &Value) -> String {
+    let peers = found["peers"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut out: String = peers
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|peer| format!("{peer}\n"))
+        .collect();
+    let _ = write!(
+        out,
+        "{} peers; {} of {} nodes answered",
+        peers.len(),
+        found["answered"],
+        found["asked"]
+    );
+    out
 }
 
 pub(super) fn channels(list: &[Value]) -> String {
@@ -247,6 +342,7 @@ pub(super) fn info(c: &Value) -> String {
             let _ = write!(out, " ({})", inert(error));
         }
     }
+    let _ = write!(out, "\ndht         {}", dht_channel(&c["dht"]));
     if let Some(trouble) = c["trouble"].as_str() {
         let _ = write!(out, "\ntrouble     {}", inert(trouble));
     }

@@ -66,6 +66,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     }
     config::check_api(config.api)?;
     check_proxy(config.proxy.as_deref())?;
+    config::check_nodes(&config.dht_bootstrap)?;
     Ok(config)
 }
 
@@ -119,6 +120,8 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.offline = config.proxy.is_some();
     builder.read_marks = config.read_marks;
+    builder.dht = config.dht;
+    builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),
@@ -222,7 +225,7 @@ fn guide(home: &Home, config: &Config, new: bool) {
     }
     text.push_str(&format!(
         "The node runs. Leave it open, and in another terminal:
-  bitchat{given} channel create friends --tracker URL --out friends.chat   make a channel for your friends
+  bitchat{given} channel create friends --out friends.chat                 make a channel for your friends
   bitchat{given} channel join friends.chat                                 or join theirs
   bitchat{given} send friends \"Hello!\"                                     say something
   bitchat{given} log friends --follow                                      read along

@@ -11,6 +11,7 @@ use bitchat_wire::channel::Policy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::DhtChannel;
 use crate::time::rfc3339;
 
 /// Channels.
@@ -70,6 +71,8 @@ pub struct Info {
     pub created: String,
     /// Its trackers, in the file's order.
     pub trackers: Vec<Tracker>,
+    /// The DHT.
+    pub dht: DhtChannel,
     /// Addresses that wait to be tried, are tried, or failed lately.
     pub candidates: usize,
     /// Dials under way.
@@ -94,6 +97,7 @@ impl Info {
                 .iter()
                 .map(|t| Tracker::new(t, now))
                 .collect(),
+            dht: DhtChannel::new(d.discovery.dht.as_ref(), now),
             candidates: d.discovery.candidates,
             dialling: d.discovery.dialling,
             trouble: d.trouble.clone(),

@@ -65,7 +65,7 @@ pub struct Path {
     pub addr: String,
     /// The relay or proxy it goes through; null when it goes directly.
     pub via: Option<String>,
-    /// Who found the address: `cache`, `pex`, `hand`, `incoming` or a tracker's URL.
+    /// Who found the address: `cache`, `dht`, `pex`, `hand`, `incoming` or a tracker's URL.
     pub source: Option<String>,
     /// Round trip, in milliseconds.
     pub rtt_ms: f64,
@@ -84,6 +84,7 @@ impl Path {
             source: p.source.as_ref().map(|source| match source {
                 Source::Cache => "cache".to_owned(),
                 Source::Tracker(url) => url.clone(),
+                Source::Dht => "dht".to_owned(),
                 Source::Pex => "pex".to_owned(),
                 Source::Hand => "hand".to_owned(),
                 Source::Incoming => "incoming".to_owned(),

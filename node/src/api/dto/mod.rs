@@ -2,6 +2,7 @@
 //! RFC 3339 in UTC.
 
 mod channel;
+mod dht;
 mod member;
 mod message;
 
@@ -9,7 +10,7 @@ use bitchat_actors::node::NodeStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::{channel::*, member::*, message::*};
+pub use self::{channel::*, dht::*, member::*, message::*};
 
 /// One's own profile, as all channels have it.
 #[derive(Serialize, ToSchema)]
@@ -69,6 +70,8 @@ pub struct Status {
     pub observed: Vec<Observed>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// The DHT.
+    pub dht: DhtSummary,
     /// The channels.
     pub channels: Vec<Channel>,
     /// Parts of the node that kept failing, newest last.
@@ -104,6 +107,7 @@ impl Status {
                 })
                 .collect(),
             uptime_s: s.uptime_s,
+            dht: DhtSummary::new(s.dht.as_ref()),
             channels: s.channels.iter().map(Channel::new).collect(),
             troubles: s.deaths,
         }

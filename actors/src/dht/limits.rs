@@ -1,0 +1,172 @@
+//! Limits of rates: what is answered a host and in all, and what is asked.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::network::{Host, host};
+
+/// Questions of one host that are answered at once, and one more each [`HOST_PAUSE`]: a host is asked for a few
+/// things a minute as a rule, and floods cost it more than us.
+const HOST_BURST: u32 = 60;
+const HOST_PAUSE: Duration = Duration::from_millis(100);
+/// Datagrams of strangers that are looked at in all: 500 a second, less than a hundredth of one core.
+const ALL_BURST: u32 = 2_000;
+const ALL_PAUSE: Duration = Duration::from_millis(2);
+/// Questions that we ask: 100 a second, and a few lookups at once.
+const OWN_BURST: u32 = 400;
+const OWN_PAUSE: Duration = Duration::from_millis(10);
+/// Pings to strangers who asked us something. They may be forged, so that a flood must not make us ping many.
+const CHECK_BURST: u32 = 40;
+const CHECK_PAUSE: Duration = Duration::from_millis(200);
+/// Hosts that are remembered. About 300 KB.
+const MOST_HOSTS: usize = 4_096;
+
+/// A bucket that leaks once each `pause` and holds `burst`, as the moment at which it would be empty.
+#[derive(Clone, Copy)]
+struct Bucket {
+    empty: Option<Instant>,
+    pause: Duration,
+    burst: u32,
+}
+
+impl Bucket {
+    const fn new(burst: u32, pause: Duration) -> Self {
+        Self {
+            empty: None,
+            pause,
+            burst,
+        }
+    }
+
+    /// Takes one more in, if there is room.
+    fn take(&mut self, now: Instant) -> bool {
+        let empty = self.empty.map_or(now, |empty| empty.max(now));
+        let room = empty.saturating_duration_since(now) + self.pause <= self.pause * self.burst;
+        if room {
+            self.empty = Some(empty + self.pause);
+        }
+        room
+    }
+
+    /// When there is room again; `None`: now.
+    fn room(&self, now: Instant) -> Option<Instant> {
+        let full = self.pause * (self.burst - 1);
+        let empty = self.empty?;
+        (empty.saturating_duration_since(now) > full).then(|| empty - full)
+    }
+}
+
+/// All limits of rates.
+pub(super) struct Limits {
+    hosts: HashMap<Host, Bucket>,
+    all: Bucket,
+    own: Bucket,
+    checks: Bucket,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hosts: HashMap::new(),
+            all: Bucket::new(ALL_BURST, ALL_PAUSE),
+            own: Bucket::new(OWN_BURST, OWN_PAUSE),
+            checks: Bucket::new(CHECK_BURST, CHECK_PAUSE),
+        }
+    }
+}
+
+impl Limits {
+    /// Whether to look at a datagram that answers nothing we asked.
+    pub(super) fn stranger(&mut self, from: SocketAddr, now: Instant) -> bool {
+        let from = host(from);
+        if let Some(known) = self.hosts.get_mut(&from) {
+            // Its own limit first, so that one host alone cannot use up all.
+            return known.take(now) && self.all.take(now);
+        }
+        if !self.all.take(now) {
+            return false;
+        }
+        if self.hosts.len() >= MOST_HOSTS {
+            self.hosts
+                .retain(|_, bucket| bucket.empty.is_some_and(|empty| empty > now));
+            if self.hosts.len() > MOST_HOSTS / 2 {
+                // A flood of forged addresses: each of them is let in once, and the limit of all counts.
+                self.hosts.clear();
+            }
+        }
+        let mut bucket = Bucket::new(HOST_BURST, HOST_PAUSE);
+        bucket.take(now);
+        self.hosts.insert(from, bucket);
+        true
+    }
+
+    /// Whether to ask something now.
+    pub(super) fn ask(&mut self, now: Instant) -> bool {
+        self.own.take(now)
+    }
+
+    /// When something may be asked again; `None`: now.
+    pub(super) fn may_ask(&self, now: Instant) -> Option<Instant> {
+        self.own.room(now)
+    }
+
+    /// Whether to ping a stranger now.
+    pub(super) fn check(&mut self, now: Instant) -> bool {
+        self.own.room(now).is_none() && self.checks.take(now) && self.own.take(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(number: u32) -> SocketAddr {
+        SocketAddr::from(((0x0900_0000 + number).to_be_bytes(), 1))
+    }
+
+    #[test]
+    fn one_host_is_answered_in_bursts() {
+        let (start, mut limits) = (Instant::now(), Limits::default());
+        let answered = (0..1_000)
+            .filter(|_| limits.stranger(from(1), start))
+            .count();
+        assert_eq!(answered, HOST_BURST as usize);
+        assert!(
+            limits.stranger(from(2), start),
+            "another host is not touched"
+        );
+        let later = start + HOST_PAUSE * 10;
+        let answered = (0..1_000)
+            .filter(|_| limits.stranger(from(1), later))
+            .count();
+        assert_eq!(answered, 10);
+    }
+
+    #[test]
+    fn forged_addresses_run_into_the_limit_of_all() {
+        let (start, mut limits) = (Instant::now(), Limits::default());
+        // Ten thousand a second for ten seconds.
+        let answered = (0..100_000)
+            .filter(|n| limits.stranger(from(*n), start + Duration::from_micros(100) * *n))
+            .count();
+        assert!(answered <= 2_000 + 5_001, "{answered}");
+        assert!(limits.hosts.len() <= MOST_HOSTS);
+    }
+
+    #[test]
+    fn our_own_questions_have_a_next_moment() {
+        let (start, mut limits) = (Instant::now(), Limits::default());
+        assert_eq!(limits.may_ask(start), None);
+        for _ in 0..OWN_BURST {
+            assert!(limits.ask(start));
+        }
+        assert!(!limits.ask(start));
+        let next = limits.may_ask(start);
+        assert_eq!(next, Some(start + OWN_PAUSE));
+        assert!(limits.ask(start + OWN_PAUSE));
+        assert!(!limits.ask(start + OWN_PAUSE));
+    }
+}

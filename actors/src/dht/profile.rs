@@ -1,0 +1,89 @@
+//! Whose node ours looks like: the shape of what is sent, and how often announces are repeated.
+
+use std::{ops::Range, time::Duration};
+
+use super::krpc::Method;
+
+/// The client that our packets look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Profile {
+    /// Transmission: no version, transaction ids of four bytes that begin with the kind of question, lookups for
+    /// nodes by `find_node`, announces each 25 to 28 minutes that name the port.
+    #[default]
+    Transmission,
+    /// libtorrent 2.0: version `LT`, transaction ids of two random bytes, every lookup by `get_peers`, announces
+    /// each 15 minutes with `implied_port`, answers that say where they see the asker.
+    Libtorrent,
+}
+
+impl Profile {
+    /// The version in every message.
+    pub(super) fn version(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Transmission => None,
+            Self::Libtorrent => Some(b"LT\x02\x08".to_vec()),
+        }
+    }
+
+    /// A transaction id. `number`: the one after the last.
+    pub(super) fn transaction(self, method: &Method, number: u16) -> Vec<u8> {
+        let [high, low] = number.to_be_bytes();
+        match self {
+            Self::Transmission => {
+                let kind = match method {
+                    Method::Ping | Method::Other { .. } => b"pn",
+                    Method::FindNode { .. } => b"fn",
+                    Method::GetPeers { .. } => b"gp",
+                    Method::AnnouncePeer { .. } => b"ap",
+                };
+                vec![kind[0], kind[1], low, high]
+            }
+            Self::Libtorrent => vec![high, low],
+        }
+    }
+
+    /// The number of the next transaction id after this one: one counts up, the other looks random (a full
+    /// period, so that none comes twice soon).
+    pub(super) fn after(self, number: u16) -> u16 {
+        match self {
+            Self::Transmission => number.wrapping_add(1),
+            Self::Libtorrent => number.wrapping_mul(25_173).wrapping_add(13_849),
+        }
+    }
+
+    /// Whether nodes near an id are looked up by `get_peers`.
+    pub(super) fn always_get_peers(self) -> bool {
+        self == Self::Libtorrent
+    }
+
+    /// Whether answers say where they see the asker, by address and by port.
+    pub(super) fn tells_address(self) -> bool {
+        self == Self::Libtorrent
+    }
+
+    /// `implied_port` and `seed` of an announce.
+    pub(super) fn announce_flags(self) -> (Option<bool>, Option<bool>) {
+        match self {
+            Self::Transmission => (None, None),
+            Self::Libtorrent => (Some(true), Some(false)),
+        }
+    }
+
+    /// Bytes of our write tokens.
+    pub(super) fn token_len(self) -> usize {
+        match self {
+            Self::Transmission => 8,
+            Self::Libtorrent => 4,
+        }
+    }
+
+    /// After how many milliseconds an announce is repeated.
+    pub(super) fn repeat(self) -> Range<u64> {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes).as_millis() as u64;
+        match self {
+            Self::Transmission => minutes(25)..minutes(28),
+            Self::Libtorrent => minutes(14)..minutes(16),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The routing table of one family (BEP 5): nodes that answered us, more of them the nearer they are.
+//!
+//! The bucket of a node is the number of leading bits that its id shares with ours, which is what splitting
+//! the bucket that holds one's own id comes to. No node gets in without an answer to a question of ours, one host
+//! has one place, and one network few.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, RngExt};
+
+use super::{
+    Id,
+    bucket::{BUCKET, Bucket, Entry},
+    krpc::Node,
+    network::{host, is_local, network},
+};
+
+/// Nodes of one network (an IPv4 /24, an IPv6 /48) in one bucket.
+const NETWORK_IN_BUCKET: usize = 2;
+/// Nodes of one network in the whole table.
+const NETWORK_IN_TABLE: usize = 8;
+/// A bucket that did not change for so long is looked after (BEP 5).
+const REFRESH: Duration = Duration::from_secs(15 * 60);
+/// A bucket with room is looked after sooner.
+const REFRESH_ROOM: Duration = Duration::from_secs(6 * 60);
+/// And a new one sooner still.
+const REFRESH_NEW: Duration = Duration::from_secs(60);
+/// Seconds between new buckets.
+const REFRESH_STEP_S: u64 = 15;
+/// A table that has next to nobody asks whom it has for more.
+const REFRESH_FIRST: Duration = Duration::from_secs(8);
+
+/// The table.
+pub(super) struct Table {
+    own: Id,
+    /// By shared bits; as many as are in use.
+    buckets: Vec<Bucket>,
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TableCounts {
+    /// Nodes in it.
+    pub nodes: usize,
+    /// Those that answered or asked within the last 15 minutes.
+    pub good: usize,
+    /// Those whose ids are bound to their addresses (BEP 42).
+    pub valid: usize,
+}
+
+impl Table {
+    /// An empty table around our id.
+    pub(super) fn new(own: Id) -> Self {
+        Self {
+            own,
+            buckets: Vec::new(),
+        }
+    }
+
+    /// Our id.
+    pub(super) fn own(&self) -> &Id {
+        &self.own
+    }
+
+    /// Gives us another id; whoever fits stays.
+    pub(super) fn rebase(&mut self, own: Id, now: Instant) {
+        let mut nodes: Vec<Entry> = self.entries().copied().collect();
+        nodes.sort_by_key(|entry| std::cmp::Reverse(entry.answered));
+        *self = Self::new(own);
+        for entry in nodes {
+            if entry.node.id != own && self.admits(&entry) {
+                self.put(entry, now);
+            }
+        }
+    }
+
+    /// The bucket of an id, made if it is not there; `None` for our own id.
+    fn bucket(&mut self, id: &Id, now: Instant) -> Option<&mut Bucket> {
+        let bits = self.own.shared_bits(id);
+        if bits >= 160 {
+            return None;
+        }
+        let pause = if self.entries().nth(BUCKET).is_some() {
+            // One after the other.
+            REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
+        } else {
+            REFRESH_FIRST
+        };
+        while self.buckets.len() <= bits {
+            let mut bucket = Bucket::default();
+            bucket.refresh = Some(now + pause);
+            self.buckets.push(bucket);
+        }
+        self.buckets.get_mut(bits)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(Bucket::live)
+    }
+
+    /// A node answered a question of ours. Returns a node of its bucket to be pinged, which may be gone.
+    pub(super) fn answered(&mut self, node: Node, now: Instant) -> Option<Node> {
+        if node.id == self.own {
+            return None;
+        }
+        let known = self.bucket(&node.id, now)?.at(node.address);
+        if let Some(entry) = known
+            && entry.node.id == node.id
+        {
+            Bucket::answered(entry, now);
+            return None;
+        }
+        // At that address there was another id: the node was started anew.
+        for bucket in &mut self.buckets {
+            bucket.remove(|entry| entry.node.address == node.address);
+        }
+        let new = Entry::new(node, now);
+        if !self.admits(&new) {
+            return None;
+        }
+        self.put(new, now)
+    }
+
+    /// Lets a node in; whoever has its id or its host, and is bad or waits, makes room.
+    fn put(&mut self, new: Entry, now: Instant) -> Option<Node> {
+        for bucket in &mut self.buckets {
+            bucket.remove(|entry| entry.node.id == new.node.id || entry.host == new.host);
+        }
+        let bucket = self.bucket(&new.node.id, now)?;
+        bucket.insert(new);
+        bucket.doubtful(now)
+    }
+
+    /// Whether the table's rules let a node in that answered: nobody is pushed out by another node that claims
+    /// its id, and neither a host nor a network takes more than its share.
+    fn admits(&self, new: &Entry) -> bool {
+        let rival = |entry: &&Entry| {
+            !entry.is_bad() && (entry.node.id == new.node.id || entry.host == new.host)
+        };
+        if self.entries().any(|entry| rival(&entry)) {
+            return false;
+        }
+        let Some(network) = new.network else {
+            return true;
+        };
+        let here = self.buckets.get(self.own.shared_bits(&new.node.id));
+        here.is_none_or(|bucket| bucket.of_network(network) < NETWORK_IN_BUCKET)
+            && self
+                .buckets
+                .iter()
+                .map(|bucket| bucket.of_network(network))
+                .sum::<usize>()
+                < NETWORK_IN_TABLE
+    }
+
+    /// A node asked us something. True if it is not known, but would be welcome: it should be pinged.
+    pub(super) fn asked(&mut self, node: Node, now: Instant) -> bool {
+        if node.id == self.own {
+            return false;
+        }
+        let bits = self.own.shared_bits(&node.id);
+        let Some(bucket) = self.buckets.get_mut(bits) else {
+            return true;
+        };
+        if let Some(entry) = bucket.at(node.address) {
+            // Another id than it had: it has to answer first.
+            let same = entry.node.id == node.id;
+            if same {
+                entry.asked = Some(now);
+            }
+            return !same;
+        }
+        if bucket.is_full()
+            && !bucket
+                .live()
+                .iter()
+                .any(|entry| entry.is_bad() || !entry.valid)
+        {
+            return false;
+        }
+        let (host, network) = (host(node.address), network(node.address.ip()));
+        !bucket.live().iter().any(|entry| entry.host == host)
+            && network.is_none_or(|network| bucket.of_network(network) < NETWORK_IN_BUCKET)
+    }
+
+    /// A node did not answer.
+    pub(super) fn failed(&mut self, address: SocketAddr) {
+        for bucket in &mut self.buckets {
+            bucket.failed(address);
+        }
+    }
+
+    /// The nodes nearest to an id, for others: none whose last question went unanswered, and those on local
+    /// networks to `local` askers only.
+    pub(super) fn nearest(&self, target: &Id, local: bool) -> Vec<Node> {
+        let mut nodes: Vec<Node> = self
+            .entries()
+            .filter(|entry| entry.is_sound() && (local || !is_local(entry.node.address.ip())))
+            .map(|entry| entry.node)
+            .collect();
+        nearest(&mut nodes, target, BUCKET);
+        nodes
+    }
+
+    /// The nodes nearest to an id, to begin a lookup with: bad ones only if there are no others.
+    pub(super) fn seeds(&self, target: &Id, most: usize) -> Vec<Node> {
+        let of = |bad: bool| {
+            let these = self.entries().filter(|entry| entry.is_bad() == bad);
+            these.map(|entry| entry.node).collect::<Vec<_>>()
+        };
+        let mut nodes = of(false);
+        if nodes.is_empty() {
+            nodes = of(true);
+        }
+        nearest(&mut nodes, target, most);
+        nodes
+    }
+
+    /// Nodes to keep for the next run, the most useful first.
+    pub(super) fn keepers(&self, most: usize) -> Vec<Node> {
+        let mut entries: Vec<&Entry> = self.entries().filter(|entry| !entry.is_bad()).collect();
+        entries.sort_by_key(|entry| {
+            std::cmp::Reverse((entry.is_sound(), entry.valid, entry.answered))
+        });
+        entries.iter().take(most).map(|entry| entry.node).collect()
+    }
+
+    /// How full it is.
+    pub(super) fn counts(&self, now: Instant) -> TableCounts {
+        let mut counts = TableCounts::default();
+        for entry in self.entries() {
+            counts.nodes += 1;
+            counts.good += usize::from(entry.is_good(now));
+            counts.valid += usize::from(entry.valid);
+        }
+        counts
+    }
+
+    /// When a bucket wants looking after next.
+    pub(super) fn next_refresh(&self) -> Option<Instant> {
+        self.buckets
+            .iter()
+            .filter_map(|bucket| bucket.refresh)
+            .min()
+    }
+
+    /// An id in a bucket that wants looking after now, which counts as done.
+    pub(super) fn refresh(&mut self, now: Instant, rng: &mut dyn Rng) -> Option<Id> {
+        let own = self.own;
+        let due = |bucket: &Bucket| bucket.refresh.is_some_and(|due| due <= now);
+        // The nearest first: that is where others look for us.
+        while let Some(bits) = self.buckets.iter().rposition(due) {
+            let fresh = self.buckets[bits].is_fresh(now);
+            self.looked_after(bits, now, rng);
+            if !fresh {
+                return Some(own.near(bits, rng));
+            }
+        }
+        None
+    }
+
+    /// A lookup went to that id: its bucket need not be looked after for a while.
+    pub(super) fn looked_up(&mut self, target: &Id, now: Instant, rng: &mut dyn Rng) {
+        let bits = self.own.shared_bits(target);
+        self.looked_after(bits, now, rng);
+    }
+
+    fn looked_after(&mut self, bits: usize, now: Instant, rng: &mut dyn Rng) {
+        if let Some(bucket) = self.buckets.get_mut(bits) {
+            let pause = if bucket.is_full() {
+                REFRESH
+            } else {
+                REFRESH_ROOM
+            };
+            let jitter = rng.random_range(0..pause.as_millis() as u64 / 4);
+            bucket.refresh = Some(now + pause + Duration::from_millis(jitter));
+        }
+    }
+}
+
+/// Keeps the `most` nodes nearest to an id, in order.
+fn nearest(nodes: &mut Vec<Node>, target: &Id, most: usize) {
+    if nodes.len() > most && most > 0 {
+        nodes.select_nth_unstable_by_key(most - 1, |node| node.id.distance(target));
+        nodes.truncate(most);
+    }
+    nodes.sort_unstable_by_key(|node| node.id.distance(target));
+}

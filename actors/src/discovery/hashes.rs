@@ -1,0 +1,183 @@
+//! Under which infohashes channels are looked for in the DHT: their rendezvous hashes, which change daily.
+
+use std::collections::HashMap;
+
+use bitchat_wire::channel::{ChannelId, EpochKeys};
+
+use crate::dht::{Dht, Id};
+
+/// What the DHT watches for us.
+pub(super) struct Hashes {
+    /// `None`: the DHT is off.
+    dht: Option<Dht>,
+    port: u16,
+    channels: HashMap<ChannelId, Watched>,
+}
+
+struct Watched {
+    keys: EpochKeys,
+    /// The present period's first.
+    hashes: Vec<Id>,
+}
+
+impl Hashes {
+    pub(super) fn new(dht: Option<Dht>, port: u16) -> Self {
+        Self {
+            dht,
+            port,
+            channels: HashMap::new(),
+        }
+    }
+
+    pub(super) fn dht(&self) -> Option<&Dht> {
+        self.dht.as_ref()
+    }
+
+    /// Looks for a channel's members from now on; `nodes` is what its file names.
+    pub(super) async fn want(
+        &mut self,
+        cid: ChannelId,
+        keys: EpochKeys,
+        nodes: &[(String, u16)],
+        unix: u64,
+    ) {
+        let Some(dht) = &self.dht else { return };
+        if !nodes.is_empty() {
+            dht.add_nodes(nodes.iter().map(host_port).collect()).await;
+        }
+        let hashes = self.channels.remove(&cid).map(|known| known.hashes);
+        let hashes = hashes.unwrap_or_default();
+        self.channels.insert(cid, Watched { keys, hashes });
+        self.rotate_channel(cid, unix).await;
+    }
+
+    pub(super) async fn forget(&mut self, cid: ChannelId) {
+        if let (Some(dht), Some(known)) = (&self.dht, self.channels.remove(&cid)) {
+            for hash in known.hashes {
+                dht.unwatch(hash).await;
+            }
+        }
+    }
+
+    /// Takes up hashes whose time has come, and leaves those whose time is over.
+    pub(super) async fn rotate(&mut self, unix: u64) {
+        let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for cid in all {
+            self.rotate_channel(cid, unix).await;
+        }
+    }
+
+    async fn rotate_channel(&mut self, cid: ChannelId, unix: u64) {
+        let (Some(dht), Some(watched)) = (&self.dht, self.channels.get_mut(&cid)) else {
+            return;
+        };
+        let announced = watched.keys.announced(unix);
+        let due: Vec<Id> = announced.into_iter().map(|hash| Id(hash.0)).collect();
+        for hash in due.iter().filter(|hash| !watched.hashes.contains(hash)) {
+            dht.watch(*hash, self.port).await;
+        }
+        for hash in watched.hashes.iter().filter(|hash| !due.contains(hash)) {
+            dht.unwatch(*hash).await;
+        }
+        watched.hashes = due;
+    }
+
+    /// Members are missing: looks again.
+    pub(super) async fn find(&self, cid: ChannelId) {
+        if let (Some(dht), Some(watched)) = (&self.dht, self.channels.get(&cid)) {
+            for hash in &watched.hashes {
+                dht.find(*hash).await;
+            }
+        }
+    }
+
+    /// Whose hash that is.
+    pub(super) fn channel_of(&self, hash: &Id) -> Option<ChannelId> {
+        let of = |(_, watched): &(&ChannelId, &Watched)| watched.hashes.contains(hash);
+        self.channels.iter().find(of).map(|(cid, _)| *cid)
+    }
+
+    /// The hash of the present period.
+    pub(super) fn present(&self, cid: ChannelId) -> Option<Id> {
+        self.channels.get(&cid)?.hashes.first().copied()
+    }
+}
+
+fn host_port((host, port): &(String, u16)) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use futures_util::future::BoxFuture;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        dht::{DhtConfig, Keeper, Saved},
+        kit::{Metrics, Scope},
+    };
+
+    struct Nothing;
+
+    impl Keeper for Nothing {
+        fn load(&self) -> BoxFuture<'_, Saved> {
+            Box::pin(async { Saved::default() })
+        }
+
+        fn save(&self, _: Saved) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn the_dht_watches_the_hashes_of_the_day_and_no_others() {
+        let (scope, _deaths) = Scope::new(Metrics::default());
+        let (_packets, incoming) = mpsc::channel(1);
+        let (sender, _found) = mpsc::channel(1);
+        let outgoing = Arc::new(|_, _: &[u8]| ());
+        let keeper = Arc::new(Nothing);
+        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope, sender);
+        let mut hashes = Hashes::new(Some(dht.clone()), 7);
+        let (a, b) = (ChannelId([1; 32]), ChannelId([2; 32]));
+        let keys = EpochKeys::derive(a, 0, &[3; 32]);
+        let other = EpochKeys::derive(b, 0, &[4; 32]);
+        let begin = keys.period_start(20_000);
+        // From one noon of the channel to that of the day after, with clocks that jump by half an hour.
+        for minute in (720..2_160).step_by(30) {
+            let unix = begin + 60 * minute;
+            if minute == 720 {
+                hashes.want(a, keys.clone(), &[], unix).await;
+                hashes
+                    .want(b, other.clone(), &[("::1".to_owned(), 5)], unix)
+                    .await;
+            }
+            hashes.rotate(unix).await;
+            let due = |keys: &EpochKeys| keys.announced(unix).into_iter().map(|hash| Id(hash.0));
+            let all: BTreeSet<Id> = due(&keys).chain(due(&other)).collect();
+            let status = dht.status().await.unwrap();
+            let watched: BTreeSet<Id> = status.watches.iter().map(|watch| watch.hash).collect();
+            assert_eq!(watched, all, "minute {minute}");
+            assert!(status.watches.iter().all(|watch| watch.port == 7));
+            assert!(due(&keys).all(|hash| hashes.channel_of(&hash) == Some(a)));
+            assert_eq!(hashes.present(b), due(&other).next());
+        }
+        hashes.forget(a).await;
+        hashes.forget(b).await;
+        assert_eq!(dht.status().await.unwrap().watches, []);
+        assert!(scope.stop(std::time::Duration::from_secs(5)).await);
+    }
+
+    #[test]
+    fn hosts_are_written_with_their_ports() {
+        assert_eq!(host_port(&("a.example".to_owned(), 1)), "a.example:1");
+        assert_eq!(host_port(&("::1".to_owned(), 2)), "[::1]:2");
+    }
+}
