@@ -467,9 +467,18 @@ async fn the_first_word_must_be_hello_in_a_version_that_we_speak() {
         let raw = Raw::start(seed).await;
         let connection = raw.dial(address(&friends.alice)).await.unwrap();
         let mut link = raw.link(&connection, &friends.file).await.unwrap();
+        let wanted = match &kind {
+            Kind::Hello(_) => proto::bye::Reason::Version,
+            _ => proto::bye::Reason::Protocol,
+        };
         let frame = sealed(&mut link, kind);
         link.write(&frame).await;
         let said = within("no hello", link.ends()).await;
+        let bye = said.iter().find_map(|kind| match kind {
+            Kind::Bye(bye) => Some(bye.reason()),
+            _ => None,
+        });
+        assert_eq!(bye, Some(wanted));
         assert!(
             said.iter()
                 .all(|kind| matches!(kind, Kind::Hello(_) | Kind::Bye(_))),
@@ -618,7 +627,7 @@ async fn keys_are_renewed_again_and_again_under_traffic_and_nothing_is_lost() {
             let frame = sealed(&mut link, events(vec![event]));
             link.write(&frame).await;
         }
-        if !link.renewal.pending() {
+        if !link.renewal.pending() && link.renewal.generation() < 40 {
             let init = link.renewal.start(&mut rand::rng()).unwrap();
             let step = Some(Step::Init(init));
             let frame = sealed(&mut link, Kind::Rekey(proto::Rekey { step }));
@@ -730,5 +739,106 @@ async fn a_device_that_nobody_vouches_for_gets_no_link() {
         2
     );
     friends.go_on("a stolen certificate").await;
+    friends.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_without_end_end_the_link() {
+    let mut friends = Friends::meet().await;
+    let raw = Raw::start(140).await;
+    let connection = raw.dial(address(&friends.alice)).await.unwrap();
+    let mut link = raw.link(&connection, &friends.file).await.unwrap();
+    link.hello().await;
+    link.answers().await;
+    let bye = loop {
+        assert!(link.renewal.generation() <= 60);
+        if !link.renewal.pending() {
+            let init = link.renewal.start(&mut rand::rng()).unwrap();
+            let step = Some(Step::Init(init));
+            let frame = sealed(&mut link, Kind::Rekey(proto::Rekey { step }));
+            link.write(&frame).await;
+        }
+        match within("renewals", link.next()).await {
+            Some(Kind::Rekey(proto::Rekey { step: Some(step) })) => link.renew(step, &raw).await,
+            Some(Kind::Bye(bye)) => break bye,
+            Some(_) => {}
+            None => panic!("no word"),
+        }
+    };
+    assert_eq!(bye.reason(), proto::bye::Reason::Protocol);
+    friends.go_on("renewals without end").await;
+    raw.stop().await;
+    friends.stop().await;
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|n| n.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
+/// The first flight of a TLS client that then says no more, and its record's length, so that it may be cut off.
+fn client_hello() -> Vec<u8> {
+    let mut config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_protocol_versions(&[&rustls::version::TLS13])
+    .unwrap()
+    .with_root_certificates(rustls::RootCertStore::empty())
+    .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("example.org").unwrap();
+    let mut client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_the_tcp_port_harm_nobody_and_cost_little() {
+    let mut friends = Friends::meet().await;
+    let target = address(&friends.alice);
+    let hello = client_hello();
+    let mut bittorrent = b"\x13BitTorrent protocol".to_vec();
+    bittorrent.resize(68, 7);
+    let mut endless = hello.clone();
+    // A handshake message that claims to be as long as one can be, and never comes to its end.
+    endless[6..9].fill(0xff);
+    let words: [(&str, &[u8]); 7] = [
+        ("silence", b""),
+        ("half a hello", &hello[..hello.len() / 2]),
+        ("a hello and no more", &hello),
+        ("an endless hello", &endless),
+        ("junk", &[0x55; 65_536]),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n"),
+        ("BitTorrent", &bittorrent),
+    ];
+    let before = resident();
+    let mut held = Vec::new();
+    for (what, word) in words {
+        for _ in 0..150 {
+            // The node may have closed others to let this one in, or this one at once.
+            if let Ok(mut tcp) = within(what, tokio::net::TcpStream::connect(target)).await {
+                let _ = tcp.write_all(word).await;
+                held.push(tcp);
+            }
+        }
+        friends.go_on(what).await;
+        // Newcomers get in by QUIC while all of that is held open.
+        let raw = Raw::start(150).await;
+        let connection = within(what, raw.dial(target)).await.unwrap();
+        let mut link = raw.link(&connection, &friends.file).await.unwrap();
+        link.hello().await;
+        link.answers().await;
+        raw.stop().await;
+        friends.go_on(what).await;
+    }
+    let grown = resident().saturating_sub(before);
+    println!("{} sockets cost {} KiB", held.len(), grown / 1_024);
+    assert!(grown < 64 << 20, "{grown} bytes for {} sockets", held.len());
     friends.stop().await;
 }

@@ -11,8 +11,9 @@ use bitchat_wire::{
 use bytes::Bytes;
 
 use super::{
+    effects::{Effect, Note, Now},
     logs::{Device, Log},
-    machine::{Effect, Machine, Note, Now},
+    machine::Machine,
     push::signed,
 };
 use crate::link::LinkId;

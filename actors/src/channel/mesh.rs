@@ -15,8 +15,9 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 
 use super::{
+    effects::{Effect, Note, Now, Up},
     logs::{Device, MAX_DEVICES},
-    machine::{Effect, Linked, Machine, Note, Now, RESERVED_CREDITS, Up},
+    machine::{Linked, Machine, RESERVED_CREDITS},
 };
 use crate::{
     link::LinkId,

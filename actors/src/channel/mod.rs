@@ -13,6 +13,7 @@ mod actor;
 mod api;
 mod conversation;
 mod delivery;
+mod effects;
 pub mod fold;
 mod forks;
 mod handle;

@@ -7,8 +7,9 @@ use bitchat_wire::{
 };
 
 use super::{
+    effects::{Effect, Note, Now},
     logs::{Device, Verdict},
-    machine::{Effect, Machine, Note, Now, RESERVED_CREDITS},
+    machine::{Machine, RESERVED_CREDITS},
     push::signed,
 };
 use crate::link::{Inbound, LinkId};

@@ -1,5 +1,6 @@
 //! Getting to know the first nodes: those of the last run, then those that channel files name, then those that
-//! the configuration names, then public routers, each only if what came before led to too few.
+//! the configuration names, then public routers, each only if what came before led to too few. Public routers hear
+//! nothing of a node that has nobody to look for.
 
 use std::{
     net::SocketAddr,
@@ -59,6 +60,8 @@ pub(super) struct Bootstrap {
     files: Vec<String>,
     configured: Vec<String>,
     routers: Vec<String>,
+    /// There is something to look for.
+    wanted: bool,
 }
 
 impl Bootstrap {
@@ -76,6 +79,17 @@ impl Bootstrap {
             files: Vec::new(),
             configured: configured.into_iter().take(MOST_NAMED).collect(),
             routers,
+            wanted: false,
+        }
+    }
+
+    /// There is something to look for from now on.
+    pub(super) fn want(&mut self) {
+        if !self.wanted {
+            self.wanted = true;
+            if matches!(self.phase, Phase::Pause(_)) {
+                self.phase = Phase::At(Stage::Routers);
+            }
         }
     }
 
@@ -136,7 +150,8 @@ impl Bootstrap {
                 Stage::Saved => &[],
                 Stage::Files => self.files.as_slice(),
                 Stage::Configured => self.configured.as_slice(),
-                Stage::Routers => self.routers.as_slice(),
+                Stage::Routers if self.wanted => self.routers.as_slice(),
+                Stage::Routers => &[],
             };
             if names.is_empty() {
                 self.after(stage, now);
@@ -208,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn public_routers_hear_only_of_who_looks_for_something() {
+        let now = Instant::now();
+        let mut bootstrap = Bootstrap::new(vec![], vec![], vec!["router.example:1".into()]);
+        assert_eq!(bootstrap.step(now), None);
+        assert!(bootstrap.retry().is_some());
+        bootstrap.want();
+        let names = vec!["router.example:1".to_owned()];
+        assert_eq!(bootstrap.step(now), Some(Step::Resolve(names)));
+    }
+
+    #[test]
     fn each_stage_is_tried_only_after_the_one_before() {
         let now = Instant::now();
         let mut bootstrap = Bootstrap::new(
@@ -215,6 +241,7 @@ mod tests {
             vec!["6.6.6.6:6".into()],
             vec!["router.example:1".into()],
         );
+        bootstrap.want();
         assert!(bootstrap.add(vec!["8.8.8.8:8".into()]));
         assert!(!bootstrap.add(vec!["8.8.8.8:8".into()]));
         assert_eq!(bootstrap.step(now), Some(Step::Look(vec![at("9.9.9.9:9")])));

@@ -108,6 +108,7 @@ impl State {
 
     /// Looks once for whoever asks by hand.
     pub(super) fn look_once(&mut self, hash: Id, ticket: u64, now: Instant, rng: &mut dyn Rng) {
+        self.bootstrap.want();
         let mut waiting = Ticket::default();
         for family in Family::ALL {
             waiting

@@ -225,6 +225,7 @@ impl State {
         match command {
             Command::Watch(hash, port) => {
                 self.watches.add(hash, port, now);
+                self.bootstrap.want();
                 self.tell_stored(hash, now, rng);
             }
             Command::Unwatch(hash) => {

@@ -19,10 +19,14 @@ use crate::{
     transport::DialError,
 };
 
-/// Dials under way, of all channels. More handshakes at once starve each other while a large mesh forms;
-/// fewer let stale addresses, which take the whole time-out, hold up the good ones. QUIC shows only at
-/// the end whether anybody answered, so the two cannot be counted apart.
-pub(super) const MAX_DIALS: usize = 16;
+/// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let
+/// stale addresses hold up the good ones.
+pub(super) const MAX_DIALS: usize = 32;
+/// Attempts that have just begun, of all channels: dials, and connections whose links are being made. Most answers
+/// come soon, and more handshakes at once starve each other: on a busy machine a large mesh would never form.
+pub(super) const MAX_FRESH: usize = 4;
+/// For how long each of the two stages of an attempt counts as just begun. What takes longer is most likely nobody's answer.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
@@ -84,6 +88,17 @@ struct Dial {
     expected: Option<PeerId>,
     /// For whom.
     channels: Vec<ChannelId>,
+    since: Instant,
+}
+
+/// Whether a dial may begin.
+enum Room {
+    /// So many may.
+    For(usize),
+    /// When an attempt is not fresh any more, at the latest then.
+    At(Instant),
+    /// When a dial has ended.
+    None,
 }
 
 struct Channel {
@@ -154,7 +169,7 @@ impl State {
 
     /// When to call with [`Event::Tick`], if nothing happens before.
     pub(super) fn next(&mut self, now: Instant) -> Option<Instant> {
-        let room = self.dials.len() < MAX_DIALS;
+        let room = self.room(now);
         let dials = &self.dials;
         self.channels
             .values_mut()
@@ -169,10 +184,13 @@ impl State {
                     .iter()
                     .filter_map(|(address, candidate)| {
                         match candidate.phase {
-                            // With no room, or while the same address is dialled, the end of a dial wakes us.
-                            Phase::Waiting(at) => {
-                                (room && !dials.contains_key(address)).then_some(at)
-                            }
+                            // While the same address is dialled, the end of that dial wakes us.
+                            Phase::Waiting(_) if dials.contains_key(address) => None,
+                            Phase::Waiting(at) => match room {
+                                Room::For(_) => Some(at),
+                                Room::At(then) => Some(at.max(then)),
+                                Room::None => None,
+                            },
                             Phase::Reached(until) => Some(until),
                             Phase::Dialling | Phase::Linked(_) => None,
                         }
@@ -180,6 +198,31 @@ impl State {
                 asks.into_iter().chain(moments)
             })
             .min()
+    }
+
+    fn room(&self, now: Instant) -> Room {
+        if self.dials.len() >= MAX_DIALS {
+            return Room::None;
+        }
+        let dials = self.dials.values().map(|dial| dial.since + FRESH);
+        let candidates = self
+            .channels
+            .values()
+            .flat_map(|channel| channel.book.candidates.values());
+        let reached = candidates.filter_map(|candidate| match candidate.phase {
+            // It was handed up so long before its end.
+            Phase::Reached(until) => (until + FRESH).checked_sub(OUTCOME_TIME),
+            _ => None,
+        });
+        let mut fresh: Vec<Instant> = dials.chain(reached).filter(|until| *until > now).collect();
+        fresh.sort_unstable();
+        match fresh.len().checked_sub(MAX_FRESH) {
+            Some(over) => Room::At(fresh[over]),
+            None => {
+                let free = MAX_FRESH - fresh.len();
+                Room::For(free.min(MAX_DIALS - self.dials.len()))
+            }
+        }
     }
 
     /// Addresses that are not linked, and how many of them are dialled; `None` for a channel not wanted.
@@ -383,6 +426,10 @@ impl State {
             .map(|(cid, address, candidate)| (candidate.rank(now), candidate.due(), *cid, *address))
             .collect();
         due.sort_unstable();
+        let mut room = match self.room(now) {
+            Room::For(count) => count,
+            Room::At(_) | Room::None => 0,
+        };
         for (_, _, cid, address) in due {
             let Some(channel) = self.channels.get_mut(&cid) else {
                 continue;
@@ -395,7 +442,20 @@ impl State {
             };
             let phase = if let Some(peer) = channel.book.is_covered(candidate) {
                 Phase::Linked(peer)
-            } else if begin(&mut self.dials, cid, address, candidate, effects) {
+            } else if let Some(begun) = join(&mut self.dials, cid, address, candidate) {
+                if !begun {
+                    continue;
+                }
+                Phase::Dialling
+            } else if room > 0 {
+                room -= 1;
+                effects.push(Effect::Dial(address, candidate.expected));
+                let dial = Dial {
+                    expected: candidate.expected,
+                    channels: vec![cid],
+                    since: now,
+                };
+                self.dials.insert(address, dial);
                 Phase::Dialling
             } else {
                 continue;
@@ -417,32 +477,23 @@ impl State {
     }
 }
 
-/// Dials, or joins a dial of the same address for another channel; false if that must wait.
-fn begin(
+/// Joins a dial of the same address for another channel, if there is one; false if that must wait.
+fn join(
     dials: &mut HashMap<SocketAddr, Dial>,
     cid: ChannelId,
     address: SocketAddr,
     candidate: &Candidate,
-    effects: &mut Vec<Effect>,
-) -> bool {
-    if let Some(dial) = dials.get_mut(&address) {
-        // A dial that accepts only one peer serves those who want that one or do not mind.
-        let fits = dial.expected.is_none()
-            || candidate
-                .expected
-                .is_none_or(|expected| dial.expected == Some(expected));
-        if fits {
-            dial.channels.push(cid);
-        }
-        return fits;
+) -> Option<bool> {
+    let dial = dials.get_mut(&address)?;
+    // A dial that accepts only one peer serves those who want that one or do not mind.
+    let fits = dial.expected.is_none()
+        || candidate
+            .expected
+            .is_none_or(|expected| dial.expected == Some(expected));
+    if fits {
+        dial.channels.push(cid);
     }
-    if dials.len() >= MAX_DIALS {
-        return false;
-    }
-    effects.push(Effect::Dial(address, candidate.expected));
-    let (expected, channels) = (candidate.expected, vec![cid]);
-    dials.insert(address, Dial { expected, channels });
-    true
+    Some(fits)
 }
 
 #[cfg(test)]

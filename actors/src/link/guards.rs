@@ -2,73 +2,121 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::Notify;
 
 use crate::transport::ConnectionId;
 
 /// Handshakes that we answer at once, in all (`docs/PROTOCOL.md`, link handshake).
-const PENDING: usize = 64;
+const ANSWERING: usize = 64;
 /// Handshakes that we answer at once for one address, or one /64 of IPv6.
-const PENDING_PER_ADDRESS: usize = 4;
+const ANSWERING_PER_ADDRESS: usize = 4;
 /// The same for this machine's own addresses: all nodes that run on it come from there.
-const PENDING_FROM_HERE: usize = PENDING / 2;
+const ANSWERING_FROM_HERE: usize = ANSWERING / 2;
+/// Streams of one connection whose first message is read at once: 1.3 KB each, and connections are bounded by themselves.
+const READING: usize = 16;
+/// Handshakes that we begin at once on one connection: fewer than the other side reads, for two who share many channels.
+const BEGINNING: usize = 8;
 /// A connection that fails so many handshakes is closed, and its peer barred.
 const FAILURES: u8 = 3;
 /// Connections whose failures are remembered. Beyond, all are forgiven: they cost a stranger a connection each.
 const REMEMBERED: usize = 1_024;
 
-/// Counts pending handshakes.
-#[derive(Default)]
-pub(super) struct Pending {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+/// Places for something that is under way: so many in all, and so many for one key.
+pub(super) struct Places<K> {
+    all: usize,
+    /// How many for that key.
+    each: fn(&K) -> usize,
+    taken: Mutex<HashMap<K, usize>>,
+    freed: Notify,
 }
 
-/// A place among the pending handshakes, given back when dropped.
-pub(super) struct Place {
-    pending: Arc<Pending>,
-    address: IpAddr,
+/// A place, given back when dropped.
+pub(super) struct Place<K: Copy + Eq + Hash> {
+    places: Arc<Places<K>>,
+    key: K,
 }
 
-impl Pending {
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = network(address);
-        let mut counts = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let all: usize = counts.values().sum();
-        let here = counts.get(&address).copied().unwrap_or(0);
-        let most = if address.is_loopback() {
-            PENDING_FROM_HERE
-        } else {
-            PENDING_PER_ADDRESS
-        };
-        if all >= PENDING || here >= most {
-            return None;
-        }
-        counts.insert(address, here + 1);
-        Some(Place {
-            pending: Arc::clone(self),
-            address,
+impl Places<IpAddr> {
+    /// For handshakes that we answer, by [`network`]. Taken only by who has shown the channel's key.
+    pub(super) fn answering() -> Arc<Self> {
+        Self::new(ANSWERING, |address| {
+            if address.is_loopback() {
+                ANSWERING_FROM_HERE
+            } else {
+                ANSWERING_PER_ADDRESS
+            }
         })
     }
 }
 
-impl Drop for Place {
+impl Places<ConnectionId> {
+    /// For streams whose first message is being read.
+    pub(super) fn reading() -> Arc<Self> {
+        Self::new(usize::MAX, |_| READING)
+    }
+
+    /// For handshakes that we begin.
+    pub(super) fn beginning() -> Arc<Self> {
+        Self::new(usize::MAX, |_| BEGINNING)
+    }
+}
+
+impl<K: Copy + Eq + Hash> Places<K> {
+    fn new(all: usize, each: fn(&K) -> usize) -> Arc<Self> {
+        Arc::new(Self {
+            all,
+            each,
+            taken: Mutex::default(),
+            freed: Notify::new(),
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if there is one.
+    pub(super) fn enter(self: &Arc<Self>, key: K) -> Option<Place<K>> {
+        let mut taken = self.taken();
+        let here = taken.get(&key).copied().unwrap_or(0);
+        if here >= (self.each)(&key) || taken.values().sum::<usize>() >= self.all {
+            return None;
+        }
+        taken.insert(key, here + 1);
+        drop(taken);
+        let places = Arc::clone(self);
+        Some(Place { places, key })
+    }
+
+    /// Waits for a place. Cancel-safe.
+    pub(super) async fn enter_soon(self: &Arc<Self>, key: K) -> Place<K> {
+        loop {
+            // Before looking, so that none that is freed meanwhile is missed.
+            let freed = self.freed.notified();
+            if let Some(place) = self.enter(key) {
+                return place;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        let mut counts = self
-            .pending
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        let mut taken = self.places.taken();
+        if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                taken.remove(&self.key);
             }
         }
+        drop(taken);
+        self.places.freed.notify_waiters();
     }
 }
 
@@ -94,7 +142,7 @@ impl Failures {
 }
 
 /// What one subscriber controls: an IPv4 address, or a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -112,7 +160,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_by_address_and_in_all_and_given_back() {
-        let pending = Arc::new(Pending::default());
+        let pending = Places::answering();
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         let held: Vec<_> = (0..4).map(|_| pending.enter(one).unwrap()).collect();
         assert!(pending.enter(one).is_none());
@@ -126,16 +174,37 @@ mod tests {
         drop(held);
         assert!(pending.enter(one).is_some());
         drop(others);
-        assert!(pending.by_address.lock().unwrap().is_empty());
+        assert!(pending.taken().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_gets_the_next_one() {
+        let places = Places::new(2, |_| 1);
+        let held = places.enter(1).unwrap();
+        let waits = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { places.enter_soon(1).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        let _other = places.enter(2).unwrap();
+        drop(held);
+        let _held = waits.await.unwrap();
+        assert!(places.enter(3).is_none(), "two in all");
+        // Who gives up waiting leaves nothing behind.
+        let gives_up =
+            tokio::time::timeout(std::time::Duration::from_millis(1), places.enter_soon(1));
+        assert!(gives_up.await.is_err());
+        assert_eq!(places.taken().len(), 2);
     }
 
     #[test]
     fn many_nodes_of_one_machine_link_at_once() {
-        let pending = Arc::new(Pending::default());
+        let places = Places::answering();
         for here in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
-            let here: IpAddr = here.parse().unwrap();
-            let held: Vec<_> = (0..32).map(|_| pending.enter(here).unwrap()).collect();
-            assert!(pending.enter(here).is_none());
+            let here = network(here.parse().unwrap());
+            let held: Vec<_> = (0..32).map(|_| places.enter(here).unwrap()).collect();
+            assert!(places.enter(here).is_none());
             assert_eq!(held.len(), 32);
         }
     }

@@ -6,13 +6,18 @@ use bitchat_wire::link::{
     Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder, TlsSide,
     link_tag, m1_tag,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::Registration;
 use crate::transport::{Connection, Stream};
 
 /// A handshake that takes longer has failed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+/// The first message comes right behind the stream's header.
+const FIRST_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Why a handshake failed. Its stream is reset with code 0, whatever the cause.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,9 @@ pub(super) enum Failure {
     /// The tag fits none of our channels.
     #[error("no channel of ours")]
     NoChannel,
+    /// The stream was opened, and nothing said on it.
+    #[error("no first message within 4 s")]
+    Silent,
     /// Not within the deadline.
     #[error("no link within 10 s")]
     Late,
@@ -55,34 +63,36 @@ pub(super) async fn initiate(
     Ok(established)
 }
 
-/// Runs the responder's side. `find` looks the tag up among our channels.
-pub(super) async fn respond(
+/// Runs the responder's side. `find` looks the tag up among our channels, and `admit` waits for a place, which is
+/// held until the end; only who holds the key of a channel of ours gets that far.
+pub(super) async fn respond<P>(
     connection: &Connection,
     stream: &mut Stream,
     find: impl Fn(&dyn Fn(&Registration) -> bool) -> Option<Registration> + Send,
+    admit: impl Future<Output = P>,
 ) -> Result<(Registration, Established), Failure> {
     let mut m1 = Box::new([0; M1_LEN]);
-    stream.recv.read_exact(m1.as_mut_slice()).await?;
-    let (reg, machine, m2) = {
-        let binding = connection.binding();
-        let initiator = match connection.side() {
-            TlsSide::Client => TlsSide::Server,
-            TlsSide::Server => TlsSide::Client,
-        };
-        let tag = m1_tag(m1.as_slice()).ok_or(Failure::NoChannel)?;
-        // An equality that leaks timing says at most which prefix of a MAC over this very connection fits.
-        let reg = find(&|reg| link_tag(&reg.keys, &binding, initiator) == tag)
-            .ok_or(Failure::NoChannel)?;
-        let (machine, m2) = Responder::start(
-            &reg.keys,
-            binding,
-            initiator,
-            m1.as_slice(),
-            local(&reg),
-            &mut rand::rng(),
-        )?;
-        (reg, machine, m2)
+    timeout(FIRST_DEADLINE, stream.recv.read_exact(m1.as_mut_slice()))
+        .await
+        .map_err(|_| Failure::Silent)??;
+    let binding = connection.binding();
+    let initiator = match connection.side() {
+        TlsSide::Client => TlsSide::Server,
+        TlsSide::Server => TlsSide::Client,
     };
+    let tag = m1_tag(m1.as_slice()).ok_or(Failure::NoChannel)?;
+    // An equality that leaks timing says at most which prefix of a MAC over this very connection fits.
+    let reg =
+        find(&|reg| link_tag(&reg.keys, &binding, initiator) == tag).ok_or(Failure::NoChannel)?;
+    let _place = admit.await;
+    let (machine, m2) = Responder::start(
+        &reg.keys,
+        binding,
+        initiator,
+        m1.as_slice(),
+        local(&reg),
+        &mut rand::rng(),
+    )?;
     stream.send.write_all(m2.as_slice()).await?;
     stream.send.flush().await?;
     let mut m3 = [0; M3_LEN];

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LinkId, Registration,
-    guards::{Failures, Pending},
+    guards::{Failures, Place, Places, network},
     handshake::{self, DEADLINE, Failure},
     session::{self, Start},
 };
@@ -67,7 +67,9 @@ struct Shared {
     /// How many links run, by channel and connection.
     links: Mutex<BTreeMap<(ConnectionId, ChannelId), usize>>,
     next_id: AtomicU64,
-    pending: Arc<Pending>,
+    answering: Arc<Places<IpAddr>>,
+    reading: Arc<Places<ConnectionId>>,
+    beginning: Arc<Places<ConnectionId>>,
     failures: Failures,
     transport: Transport,
     discovery: Discovery,
@@ -82,7 +84,9 @@ impl Links {
             active: Mutex::default(),
             links: Mutex::default(),
             next_id: AtomicU64::new(0),
-            pending: Arc::default(),
+            answering: Places::answering(),
+            reading: Places::reading(),
+            beginning: Places::beginning(),
             failures: Failures::default(),
             transport,
             discovery,
@@ -275,13 +279,13 @@ impl Actor for Hub {
                     }
                 }
                 Some(Msg::Incoming(connection, stream)) => {
-                    let Some(place) = self.shared.pending.enter(connection.remote().ip()) else {
+                    let Some(reading) = self.shared.reading.enter(connection.id()) else {
                         scope.metrics().kit.dropped("link handshakes");
                         continue; // dropping the stream resets it
                     };
                     let span = tracing::info_span!("link", peer = %short(&connection));
                     let (shared, scope_) = (Arc::clone(&self.shared), scope.clone());
-                    scope.graceful(span, respond(shared, connection, stream, place, scope_));
+                    scope.graceful(span, respond(shared, connection, stream, reading, scope_));
                 }
             }
         }
@@ -352,6 +356,7 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
         return false;
     };
     let attempt = async {
+        let _place = shared.beginning.enter_soon(connection.id()).await;
         let mut stream = connection
             .open(bitchat_wire::stream::StreamKind::Link)
             .await?;
@@ -398,16 +403,23 @@ async fn respond(
     shared: Arc<Shared>,
     connection: Connection,
     mut stream: Stream,
-    place: super::guards::Place,
+    reading: Place<ConnectionId>,
     scope: Scope,
 ) {
-    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits));
+    let admit = async {
+        let place = shared
+            .answering
+            .enter_soon(network(connection.remote().ip()))
+            .await;
+        drop(reading);
+        place
+    };
+    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits), admit);
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return,
         result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
     };
-    drop(place);
     match result {
         Ok((reg, established)) => {
             let address = address_of(&connection);
@@ -483,6 +495,7 @@ async fn run(
         initiator: origin.initiator,
         source: origin.source,
         store: shared.store.clone(),
+        listen_port: shared.transport.port(),
         stop,
         shutdown: scope.stop_signal().clone(),
     };

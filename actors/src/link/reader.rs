@@ -28,6 +28,11 @@ use crate::transport::RecvHalf;
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// A member that begs for renewals gets one in so much time, no more.
 const PLEASE_PAUSE: Duration = Duration::from_secs(1);
+/// Renewals that the other side may begin in a minute. One is due in a quarter of an hour; each costs us a signature,
+/// and exchanges of keys.
+const RENEWALS: u32 = 60;
+/// That minute.
+const RENEWALS_TIME: Duration = Duration::from_secs(60);
 
 /// Signatures verified in one go, at some 50 microseconds each.
 const VERIFY_AT_ONCE: usize = 32;
@@ -81,7 +86,7 @@ pub(super) async fn hello(frames: &mut Frames) -> Result<String, CloseReason> {
     };
     match message::decode(message).map_err(protocol)? {
         Some(Kind::Hello(hello)) if hello.versions.contains(&VERSION) => Ok(hello.agent),
-        Some(Kind::Hello(_)) => Err(CloseReason::Protocol("no common version".into())),
+        Some(Kind::Hello(_)) => Err(CloseReason::Ours(proto::bye::Reason::Version)),
         _ => Err(CloseReason::Protocol(
             "the first message was not hello".into(),
         )),
@@ -96,6 +101,8 @@ pub(super) struct Keys {
     control: mpsc::Sender<Control>,
     since: Instant,
     begged: bool,
+    /// Renewals that the other side began, and since when they are counted.
+    begun: (Instant, u32),
 }
 
 impl Keys {
@@ -112,6 +119,7 @@ impl Keys {
             control,
             since: Instant::now(),
             begged: false,
+            begun: (Instant::now(), 0),
         }
     }
 
@@ -166,6 +174,13 @@ impl Keys {
                 }
             }
             Step::Init(init) => {
+                if self.begun.0.elapsed() >= RENEWALS_TIME {
+                    self.begun = (Instant::now(), 0);
+                }
+                self.begun.1 += 1;
+                if self.begun.1 > RENEWALS {
+                    return Err(CloseReason::Protocol("renewals without end".into()));
+                }
                 let resp = self
                     .renewal
                     .on_init(&init, &self.local.key, &mut rand::rng())

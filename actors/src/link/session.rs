@@ -38,6 +38,8 @@ pub(super) struct Start {
     pub(super) initiator: bool,
     pub(super) source: Option<Source>,
     pub(super) store: Store,
+    /// Where we take connections.
+    pub(super) listen_port: u16,
     /// Ends the link without a goodbye: its channel is gone.
     pub(super) stop: CancellationToken,
     /// The node stops.
@@ -55,6 +57,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         initiator,
         source,
         store,
+        listen_port,
         stop,
         shutdown,
     } = start;
@@ -104,6 +107,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         usage: Arc::clone(&usage),
         taken: Arc::clone(&handle.taken),
         room: Arc::clone(&reg.room),
+        listen_port,
         closing,
     };
     let agent = reg.agent.clone();
@@ -122,6 +126,16 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         Ok(agent) => agent,
         Err(reason) => {
             tracing::debug!(%reason, "no hello");
+            // The peer is told why, if it still listens.
+            let said = match reason {
+                CloseReason::Ours(reason) => Some(reason),
+                CloseReason::Protocol(_) => Some(proto::bye::Reason::Protocol),
+                _ => None,
+            };
+            if let Some(reason) = said {
+                handle.close(reason);
+                goodbye(&mut tasks).await;
+            }
             return false;
         }
     };

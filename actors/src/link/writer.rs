@@ -68,6 +68,8 @@ pub(super) struct Writer {
     pub(super) usage: Arc<Usage>,
     pub(super) taken: Arc<AtomicUsize>,
     pub(super) room: Arc<Notify>,
+    /// Where we take connections.
+    pub(super) listen_port: u16,
     pub(super) closing: watch::Receiver<Option<proto::bye::Reason>>,
 }
 
@@ -84,7 +86,7 @@ impl Writer {
         let hello = proto::Hello {
             versions: vec![super::VERSION],
             agent,
-            listen_port: 0,
+            listen_port: self.listen_port.into(),
         };
         self.seal(&message::encode(Kind::Hello(hello)), &mut buffer)?;
         self.flush(&mut buffer).await?;

@@ -1,7 +1,7 @@
 //! Who may begin a handshake, and who is barred: pure rules, no clock and no socket.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::Hash,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,10 +9,14 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
+use tokio_util::sync::CancellationToken;
 
-/// Handshakes of others that may be under way: each costs a signature and a KEM operation.
+/// Handshakes of others that may be under way by QUIC: each costs a signature and a KEM operation.
 pub(super) const MAX_PENDING: usize = 64;
-/// Of them, how many may come from one source.
+/// The same by TCP, where it costs a stranger nothing to begin one and say no more: so they are counted apart, and
+/// when there are too many the oldest makes room.
+pub(super) const MAX_PENDING_TCP: usize = 64;
+/// Of each, how many may come from one source.
 pub(super) const MAX_PENDING_SOURCE: usize = 4;
 /// From this many on, a source must first prove by a Retry that it receives at its address, so that forged
 /// addresses fill at most this much of [`MAX_PENDING`].
@@ -44,14 +48,32 @@ struct Counts {
     unproven: usize,
     /// Handshakes whose source answered a Retry.
     proven: usize,
+    /// Handshakes by TCP.
+    tcp: usize,
     open: usize,
+}
+
+impl Counts {
+    fn all(&self) -> usize {
+        self.unproven + self.proven + self.tcp + self.open
+    }
 }
 
 #[derive(Default)]
 struct Tally {
     sources: HashMap<Source, Counts>,
+    /// By QUIC.
     pending: usize,
+    /// By TCP, the oldest first; each can be told to make room.
+    tcp: BTreeMap<u64, (Source, CancellationToken)>,
+    next: u64,
     open: usize,
+}
+
+impl Tally {
+    fn is_full(&self) -> bool {
+        self.pending + self.tcp.len() + self.open >= MAX_INCOMING
+    }
 }
 
 /// What to do with a stranger's first packet.
@@ -77,10 +99,9 @@ impl Admission {
     pub(super) fn judge(&self, ip: IpAddr, proven: bool) -> Verdict {
         let source = Source::of(ip);
         let mut tally = self.tally();
-        let (pending, open) = (tally.pending, tally.open);
-        let full = pending + open >= MAX_INCOMING;
+        let (pending, full) = (tally.pending, tally.is_full());
         let counts = tally.sources.entry(source).or_default();
-        let of_source = counts.unproven + counts.proven + counts.open;
+        let of_source = counts.all();
         // This machine's own programs are not strangers to each other: only the bounds on all apply to them.
         let local = ip.is_loopback();
         let verdict = if full || (of_source >= MAX_INCOMING_SOURCE && !local) {
@@ -107,23 +128,54 @@ impl Admission {
         Verdict::Accept(Ticket {
             admission: self.clone(),
             source,
-            proven,
-            open: false,
+            slot: if proven { Slot::Proven } else { Slot::Unproven },
         })
+    }
+
+    /// Judges a handshake from `ip` by TCP, whose own handshake has proven the address. With the ticket comes a word
+    /// that it is to be given back, because others want to be heard.
+    pub(super) fn judge_tcp(&self, ip: IpAddr) -> Option<(Ticket, CancellationToken)> {
+        let source = Source::of(ip);
+        let mut tally = self.tally();
+        let full = tally.is_full();
+        let local = ip.is_loopback();
+        let (all, tcp) = tally
+            .sources
+            .get(&source)
+            .map_or((0, 0), |counts| (counts.all(), counts.tcp));
+        if full || !local && (all >= MAX_INCOMING_SOURCE || tcp >= MAX_PENDING_SOURCE) {
+            return None;
+        }
+        while tally.tcp.len() >= MAX_PENDING_TCP
+            && let Some((&oldest, _)) = tally.tcp.first_key_value()
+        {
+            tally.end_tcp(oldest);
+        }
+        let (id, gives_way) = (tally.next, CancellationToken::new());
+        tally.next += 1;
+        tally.tcp.insert(id, (source, gives_way.clone()));
+        tally.sources.entry(source).or_default().tcp += 1;
+        drop(tally);
+        let ticket = Ticket {
+            admission: self.clone(),
+            source,
+            slot: Slot::Tcp(id),
+        };
+        Some((ticket, gives_way))
     }
 
     /// Handshakes under way, and open connections.
     #[cfg(test)]
     pub(super) fn in_use(&self) -> (usize, usize) {
         let tally = self.tally();
-        (tally.pending, tally.open)
+        (tally.pending + tally.tcp.len(), tally.open)
     }
 }
 
 impl Tally {
     fn forget_if_empty(&mut self, source: Source) {
         if let Some(counts) = self.sources.get(&source)
-            && counts.unproven + counts.proven + counts.open == 0
+            && counts.all() == 0
         {
             self.sources.remove(&source);
         }
@@ -134,43 +186,60 @@ impl Tally {
 pub(super) struct Ticket {
     admission: Admission,
     source: Source,
-    proven: bool,
-    open: bool,
+    slot: Slot,
+}
+
+/// What a ticket counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Unproven,
+    Proven,
+    Tcp(u64),
+    Open,
 }
 
 impl Ticket {
-    /// The handshake is done: the slot is now that of an open connection.
+    /// The handshake is done: the slot is now that of an open connection. A slot that was to make room is not lost
+    /// for that: who has come so far has shown to be no idler.
     pub(super) fn opened(&mut self) {
         let mut tally = self.admission.tally();
-        tally.release(self.source, self.proven, self.open);
+        tally.release(self.source, self.slot);
         tally.open += 1;
         tally.sources.entry(self.source).or_default().open += 1;
-        self.open = true;
+        self.slot = Slot::Open;
     }
 }
 
 impl Tally {
-    fn release(&mut self, source: Source, proven: bool, open: bool) {
+    fn release(&mut self, source: Source, slot: Slot) {
         let counts = self.sources.entry(source).or_default();
-        if open {
-            counts.open = counts.open.saturating_sub(1);
-            self.open = self.open.saturating_sub(1);
-            return;
-        }
-        let field = if proven {
-            &mut counts.proven
-        } else {
-            &mut counts.unproven
+        let (field, all) = match slot {
+            // It may have been given back already, to make room.
+            Slot::Tcp(id) => return self.end_tcp(id),
+            Slot::Unproven => (&mut counts.unproven, &mut self.pending),
+            Slot::Proven => (&mut counts.proven, &mut self.pending),
+            Slot::Open => (&mut counts.open, &mut self.open),
         };
         *field = field.saturating_sub(1);
-        self.pending = self.pending.saturating_sub(1);
+        *all = all.saturating_sub(1);
+    }
+
+    fn end_tcp(&mut self, id: u64) {
+        let Some((source, gives_way)) = self.tcp.remove(&id) else {
+            return;
+        };
+        gives_way.cancel();
+        if let Some(counts) = self.sources.get_mut(&source) {
+            counts.tcp = counts.tcp.saturating_sub(1);
+        }
+        self.forget_if_empty(source);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut tally = self.admission.tally();
-        tally.release(self.source, self.proven, self.open);
+        tally.release(self.source, self.slot);
         tally.forget_if_empty(self.source);
     }
 }
@@ -309,9 +378,31 @@ mod tests {
         assert_eq!(held.len(), MAX_INCOMING);
     }
 
+    #[test]
+    fn by_tcp_the_oldest_makes_room_and_takes_nobody_elses_place() {
+        let admission = Admission::default();
+        let of = |n: u8| admission.judge_tcp(format!("10.1.{n}.1").parse().unwrap());
+        let mut held: Vec<_> = (0..64).map(|n| of(n).unwrap()).collect();
+        assert!(!held[0].1.is_cancelled());
+        held.push(of(64).unwrap());
+        assert!(held[0].1.is_cancelled() && !held[1].1.is_cancelled());
+        assert_eq!(admission.in_use(), (MAX_PENDING_TCP, 0));
+        assert!(take(&admission, "10.2.0.1", false).is_some(), "QUIC");
+        // It was done at the same moment.
+        held[0].0.opened();
+        assert_eq!(admission.in_use(), (MAX_PENDING_TCP, 1));
+        // One source does not make others give way.
+        let mut same: Vec<_> = (0..20).filter_map(|_| of(200)).collect();
+        assert_eq!(same.len(), MAX_PENDING_SOURCE);
+        same.clear();
+        held.clear();
+        assert_eq!(admission.in_use(), (0, 0));
+        assert!(admission.tally().sources.is_empty());
+    }
+
     proptest! {
         #[test]
-        fn no_order_of_events_leaks_a_slot(steps in proptest::collection::vec((0_u8..4, 0_u8..6, any::<bool>()), 0..400)) {
+        fn no_order_of_events_leaks_a_slot(steps in proptest::collection::vec((0_u8..5, 0_u8..6, any::<bool>()), 0..400)) {
             let admission = Admission::default();
             let mut held = Vec::new();
             for (step, host, proven) in steps {
@@ -319,14 +410,15 @@ mod tests {
                     0 | 1 => held.extend(take(&admission, &format!("10.0.0.{host}"), proven)),
                     2 if !held.is_empty() => {
                         let at = usize::from(host) % held.len();
-                        if !held[at].open { held[at].opened(); }
+                        if held[at].slot != Slot::Open { held[at].opened(); }
                     }
+                    3 => held.extend(admission.judge_tcp(format!("10.0.0.{host}").parse().unwrap()).map(|(ticket, _)| ticket)),
                     _ if !held.is_empty() => { held.swap_remove(usize::from(host) % held.len()); }
                     _ => {}
                 }
-                let open = held.iter().filter(|ticket| ticket.open).count();
+                let open = held.iter().filter(|ticket| ticket.slot == Slot::Open).count();
                 prop_assert_eq!(admission.in_use(), (held.len() - open, open));
-                prop_assert!(admission.in_use().0 <= MAX_PENDING && open <= MAX_INCOMING);
+                prop_assert!(admission.in_use().0 <= MAX_PENDING + MAX_PENDING_TCP && open <= MAX_INCOMING);
             }
             held.clear();
             prop_assert!(admission.tally().sources.is_empty());

@@ -15,11 +15,12 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Connection, DialError,
     addr::canonical,
-    admission::{Ticket, Verdict},
+    admission::Ticket,
     connection::live,
     handshake::{HANDSHAKE_TIMEOUT, register},
     mux::{Duplex, Metered},
@@ -34,6 +35,8 @@ const TLS_HANDSHAKE: u8 = 22;
 /// How a BitTorrent handshake begins (BEP 3), and how long it is.
 const BITTORRENT: u8 = 19;
 const BITTORRENT_LEN: usize = 68;
+/// How long a stranger may say nothing at all: a client speaks first.
+const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// After a failed accept, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,17 +57,15 @@ pub(super) async fn listen(
             shared.metrics.incoming("barred");
             continue;
         }
-        // TCP's own handshake has proven the address.
-        match shared.admission.judge(from.ip(), true) {
-            Verdict::Accept(ticket) => {
-                let (shared, registry) = (Arc::clone(&shared), registry.clone());
-                scope.transient(
-                    tracing::debug_span!("connection"),
-                    Box::pin(answer(tcp, from, ticket, shared, registry)),
-                );
-            }
-            Verdict::Retry | Verdict::Refuse => shared.metrics.incoming("refused"),
-        }
+        let Some((ticket, gives_way)) = shared.admission.judge_tcp(from.ip()) else {
+            shared.metrics.incoming("refused");
+            continue;
+        };
+        let (shared, registry) = (Arc::clone(&shared), registry.clone());
+        scope.transient(
+            tracing::debug_span!("connection"),
+            Box::pin(answer(tcp, from, ticket, gives_way, shared, registry)),
+        );
     }
 }
 
@@ -72,15 +73,18 @@ async fn answer(
     tcp: TcpStream,
     from: SocketAddr,
     mut ticket: Ticket,
+    gives_way: CancellationToken,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
 ) {
-    let connection = match timeout(HANDSHAKE_TIMEOUT, accept(tcp, from, &shared)).await {
-        Ok(Some(connection)) => connection,
-        _ => {
-            shared.metrics.incoming("failed");
-            return;
-        }
+    let accepted = tokio::select! {
+        biased;
+        accepted = timeout(HANDSHAKE_TIMEOUT, accept(tcp, from, &shared)) => accepted.ok().flatten(),
+        () = gives_way.cancelled() => None,
+    };
+    let Some(connection) = accepted else {
+        shared.metrics.incoming("failed");
+        return;
     };
     if !register(&connection, &registry).await {
         shared.metrics.incoming("refused");
@@ -95,7 +99,7 @@ async fn answer(
 /// left without a word, as one that has no such torrent does.
 async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
     let mut first = [0];
-    match tcp.peek(&mut first).await {
+    match timeout(FIRST_BYTE, tcp.peek(&mut first)).await.ok()? {
         Ok(1) if first == [TLS_HANDSHAKE] => {}
         Ok(1) if first == [BITTORRENT] => {
             shared.metrics.incoming("bittorrent");

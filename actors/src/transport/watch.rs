@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const UNUSED: Duration = Duration::from_secs(2);
 /// A draining connection ends then, whatever runs on it.
 const DRAIN: Duration = Duration::from_secs(30);
+/// The same where the other side should have closed it.
+const DRAIN_OTHER: Duration = Duration::from_secs(40);
 /// How often a draining connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -86,7 +88,7 @@ async fn quic_gets_through(connection: &Connection) -> bool {
     loop {
         sleep(STEP).await;
         let now = Instant::now();
-        let late = now - looked >= STEP * 2;
+        let (late, before) = (now - looked >= STEP * 2, looked);
         looked = now;
         let (asked_now, answered_now) = (connection.asked(), connection.answered());
         if (asked_now, answered_now) != (asked, answered) {
@@ -98,7 +100,7 @@ async fn quic_gets_through(connection: &Connection) -> bool {
             // On a machine that is too busy to let us look, the answer may be waiting, too.
             unanswered_since = Some(now);
         } else if asked_now != asked {
-            unanswered_since = unanswered_since.or(Some(now));
+            unanswered_since = unanswered_since.or(Some(before));
         }
         (asked, answered) = (asked_now, answered_now);
         match unanswered_since {
@@ -147,12 +149,11 @@ pub(super) async fn silence(connection: &Connection) -> String {
     }
 }
 
-/// Ends when a draining connection is to be closed, which is for the side with the higher PeerId to do.
+/// Ends when a draining connection is to be closed, which is for the side with the higher PeerId to do; the other one
+/// waits longer, and does it when nothing is heard of that.
 pub(super) async fn drained(connection: &Connection, we_choose: bool) -> String {
     let mut draining = connection.flow().draining();
-    if !we_choose {
-        std::future::pending::<()>().await;
-    }
+    let longest = if we_choose { DRAIN } else { DRAIN_OTHER };
     loop {
         // The connection holds the sender.
         let _ = draining.wait_for(Option::is_some).await;
@@ -161,7 +162,8 @@ pub(super) async fn drained(connection: &Connection, we_choose: bool) -> String 
             if !connection.flow().is_unused() {
                 used = Instant::now();
             }
-            if used.elapsed() >= UNUSED || begin.elapsed() >= DRAIN {
+            let unused = we_choose && used.elapsed() >= UNUSED;
+            if unused || begin.elapsed() >= longest {
                 return "another connection to the peer has taken over".to_owned();
             }
             sleep(LOOK).await;

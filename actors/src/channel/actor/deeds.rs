@@ -70,12 +70,18 @@ impl Shell {
     }
 
     pub(super) fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
-        for new in &events {
-            self.people.heard(new.identity, &new.event);
-        }
+        let said = events.iter().map(|new| (new.identity, new.event.clone()));
+        self.unheard.insert(number, said.collect());
         let commit = self.config.store.append(self.config.cid(), events);
         self.commits
             .push_back(Box::pin(async move { (number, commit.await) }));
+    }
+
+    pub(super) fn committed(&mut self, machine: &mut Machine, number: u64, positions: Vec<u64>) {
+        for (who, event) in self.unheard.remove(&number).unwrap_or_default() {
+            self.people.heard(who, &event);
+        }
+        self.step(machine, Input::Committed(number, positions));
     }
 
     /// Does a small thing on the side; when too many are under way, it is left undone.

@@ -30,8 +30,9 @@ use tokio::{
 
 use super::{
     ChannelConfig, ChannelError, ChannelEvent, MemberView, Mesh, PathView,
+    effects::{Effect, Input, Note, Now, Up},
     logs::Device,
-    machine::{Effect, Input, Machine, Note, Now, Up},
+    machine::Machine,
     people::{People, Reading},
     views::Snapshot,
 };
@@ -44,6 +45,8 @@ use crate::{
 
 /// What the user wants, waiting: a person and a few programs.
 pub(super) const COMMANDS: usize = 256;
+/// Commands that are heard between two words of links.
+const COMMANDS_A_TURN: usize = 16;
 /// Words of links, waiting; each link keeps one place for its last word.
 const LINK_EVENTS: usize = 1_024;
 /// Commits in flight. Beyond, neither links nor users are heard, until the disk has caught up.
@@ -105,6 +108,8 @@ pub(super) struct Shell {
     answers: HashMap<u64, Answer>,
     next_token: u64,
     commits: FuturesOrdered<Commit>,
+    /// What the events of commits under way say counts when they are on the disk, where others will look for them.
+    unheard: HashMap<u64, Vec<(IdentityId, Event)>>,
     reads: JoinSet<Option<Done>>,
     trouble: Option<(String, Instant)>,
 }
@@ -120,6 +125,7 @@ impl Shell {
             answers: HashMap::new(),
             next_token: 0,
             commits: FuturesOrdered::new(),
+            unheard: HashMap::new(),
             reads: JoinSet::new(),
             trouble: None,
         }
@@ -329,10 +335,11 @@ impl Shell {
         while let Some((number, result)) = self.commits.next().await {
             match result {
                 // Not all that came later builds on what was refused.
-                Ok(positions) => self.step(machine, Input::Committed(number, positions)),
+                Ok(positions) => self.committed(machine, number, positions),
                 Err(error) => failed.push((number, error)),
             }
         }
+        self.unheard.clear();
         let heads = self.config.store.heads(self.config.cid()).await?;
         for (number, error) in failed {
             if let StoreError::KeyUsed(id) = error {
@@ -356,7 +363,7 @@ impl Shell {
         let ending = async {
             while let Some((number, result)) = self.commits.next().await {
                 if let Ok(positions) = result {
-                    self.step(machine, Input::Committed(number, positions));
+                    self.committed(machine, number, positions);
                 }
             }
             for link in self.links.values() {
@@ -409,7 +416,7 @@ impl Actor for Shell {
                 Some((number, result)) = self.commits.next(), if !self.commits.is_empty() => match result {
                     Ok(positions) => {
                         self.trouble = None;
-                        self.step(&mut machine, Input::Committed(number, positions));
+                        self.committed(&mut machine, number, positions);
                     }
                     Err(error) => self.recover(&mut machine, number, error).await?,
                 },
@@ -419,7 +426,17 @@ impl Actor for Shell {
                     }
                 }
                 () = room.notified() => self.room(&mut machine),
-                Some(event) = events.recv(), if open => self.link_event(&mut machine, event),
+                Some(event) = events.recv(), if open => {
+                    self.link_event(&mut machine, event);
+                    // However much others say, the user has a turn in between.
+                    for _ in 0..COMMANDS_A_TURN {
+                        if machine.in_flight() >= COMMITS {
+                            break;
+                        }
+                        let Ok(command) = inbox.try_recv() else { break };
+                        self.command(&mut machine, command);
+                    }
+                }
                 command = inbox.recv(), if open || recovering.is_some() => match command {
                     Some(Command::Say { reply, .. }) if recovering.is_some() => {
                         let why = self.trouble.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();

@@ -68,7 +68,12 @@ impl Shell {
             .links
             .values()
             .filter(|link| link.identity == *id)
-            .min_by_key(|link| link.handle.connection().rtt())?;
+            .min_by_key(|link| {
+                // While a link moves there are two, and the old one may be on a dead connection.
+                let connection = link.handle.connection();
+                let leaves = connection.is_draining() || connection.is_stalled();
+                (leaves, connection.rtt())
+            })?;
         let connection = best.handle.connection();
         Some(PathView {
             kind: connection.path(),

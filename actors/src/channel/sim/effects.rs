@@ -14,8 +14,8 @@ use super::world::{CID, Happening, World};
 use crate::{
     channel::{
         ChannelError,
+        effects::{Effect, Input, Note},
         logs::Device,
-        machine::{Effect, Input, Note},
         push::signed,
     },
     link::{Inbound, LinkId},

@@ -18,17 +18,12 @@ fn seeds() -> u64 {
 #[test]
 fn chaos_ends_with_equal_logs() {
     for seed in 0..seeds() {
-        let mut world = World::new(seed, 2 + usize::try_from(seed % 4).unwrap());
+        let mut world = World::new(seed, 2 + usize::try_from(seed / 2 % 4).unwrap());
+        // In every second world somebody is hostile.
+        if seed % 2 == 1 {
+            world.add_rogue();
+        }
         chaos(&mut world, &format!("seed {seed}"));
-    }
-}
-
-#[test]
-fn chaos_with_a_hostile_member_ends_with_equal_logs() {
-    for seed in 0..seeds() {
-        let mut world = World::new(seed, 2 + usize::try_from(seed % 3).unwrap());
-        world.add_rogue();
-        chaos(&mut world, &format!("hostile seed {seed}"));
     }
 }
 

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     channel::{
+        effects::{Effect, Input, Now, Up},
         logs::{Device, Logs, MAX_HELD, Verdict},
-        machine::{Effect, Input, Machine, Now, Up},
+        machine::Machine,
         pull::Pull,
     },
     link::{Accept, Inbound, LinkId},

@@ -18,7 +18,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{disk::Disk, rogue::Rogue};
 use crate::{
-    channel::machine::{Input, Machine, Now, Up},
+    channel::{
+        effects::{Input, Now, Up},
+        machine::Machine,
+    },
     link::{Accept, LinkId, LocalDevice},
     store::NewEvent,
     transport::ConnectionId,

@@ -1,12 +1,13 @@
 //! Benchmarks: each prints its figures as JSON objects, one a line, beside the floor of the machine where
 //! there is one. Run them on a quiet machine, in release:
 //!
-//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync`
+//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood`
 #![allow(clippy::print_stdout)]
 
 mod burst;
 mod child;
 mod figure;
+mod flood;
 mod floor;
 mod idle;
 mod latency;
@@ -20,7 +21,7 @@ mod watch;
 use anyhow::{Result, bail};
 
 /// What can be asked for.
-const NAMES: [&str; 5] = ["latency", "mesh", "burst", "idle", "sync"];
+const NAMES: [&str; 6] = ["latency", "mesh", "burst", "idle", "sync", "flood"];
 
 const HELP: &str = "\
 Usage: bench NAME...
@@ -31,6 +32,7 @@ Usage: bench NAME...
   burst     three processes, 100,000 events, to the last commit everywhere
   sync      a newcomer gets 100,000 events from three members that go on talking
   idle      the real program with one channel and two links, left alone for two minutes
+  flood     strangers send junk to a node or begin handshakes, while it talks with a member: time, CPU, memory
 
 Each prints one JSON object a figure on standard output, {\"figure\":NAME,\"value\":X,\"unit\":U}, and how it stands to
 its bar on standard error. Run them in release, on a quiet machine, with the temporary folder (TMPDIR) on a real disk.";
@@ -46,6 +48,11 @@ fn main() -> Result<()> {
     }) {
         bail!("no benchmark is called {unknown:?}\n\n{HELP}");
     }
+    if let Ok(log) = std::env::var("RUST_LOG")
+        && args[0] != mesh::CHILD
+    {
+        bitchat::telemetry::start(&log, bitchat::telemetry::Format::Human)?;
+    }
     let runtime = tokio::runtime::Runtime::new()?;
     if args[0] == child::MODE {
         return runtime.block_on(child::run(&args[1..]));
@@ -53,6 +60,7 @@ fn main() -> Result<()> {
     for name in &args {
         match name.as_str() {
             mesh::CHILD => runtime.block_on(mesh::child())?,
+            "flood" => runtime.block_on(flood::run())?,
             "latency" => runtime.block_on(latency::run())?,
             "mesh" => runtime.block_on(mesh::run())?,
             "burst" => burst::run()?,

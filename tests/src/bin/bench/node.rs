@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use bitchat_actors::{
     channel::Mesh,
     node::{ChannelRequest, Node, NodeBuilder},
@@ -15,6 +15,9 @@ use bitchat_wire::{
     channel::{ChannelFile, ChannelId, Policy},
     identity::IdentityKey,
 };
+
+/// A mesh takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node on loopback with a database of its own.
 pub(crate) async fn start(folder: &Path, name: &str) -> Result<Node> {
@@ -51,10 +54,15 @@ pub(crate) async fn full(node: &Node, cid: ChannelId, members: usize) -> Result<
         if summary.mesh == Mesh::Full && summary.online >= members {
             return Ok(());
         }
-        ensure!(
-            begin.elapsed() < Duration::from_secs(120),
-            "no full mesh: {summary:?}"
-        );
+        if begin.elapsed() > PATIENCE {
+            let details = node.channel(cid).await?;
+            let members = node.members(cid).await?;
+            let lacking: Vec<_> = members.iter().filter(|member| !member.online).collect();
+            bail!(
+                "no full mesh at {}: {details:?}, lacking {lacking:?}",
+                node.port()
+            );
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
