@@ -25,8 +25,11 @@ pub(super) const MAX_DIALS: usize = 32;
 /// Attempts that have just begun, of all channels: dials, and connections whose links are being made. Most answers
 /// come soon, and more handshakes at once starve each other: on a busy machine a large mesh would never form.
 pub(super) const MAX_FRESH: usize = 4;
-/// For how long each of the two stages of an attempt counts as just begun. What takes longer is most likely nobody's answer.
+/// For how long at least each of the two stages of an attempt counts as just begun. What takes longer is most likely
+/// nobody's answer, unless those that were answered of late took long as well.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
+/// For how long at most: the time-out of each.
+const LONGEST_FRESH: Duration = Duration::from_secs(10);
 /// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
@@ -113,6 +116,8 @@ pub(super) struct State {
     own_addresses: HashMap<SocketAddr, Instant>,
     channels: HashMap<ChannelId, Channel>,
     dials: HashMap<SocketAddr, Dial>,
+    /// For how long attempts count as just begun, as machine and network are now.
+    fresh: Duration,
 }
 
 impl State {
@@ -123,7 +128,14 @@ impl State {
             own_addresses: HashMap::new(),
             channels: HashMap::new(),
             dials: HashMap::new(),
+            fresh: FRESH,
         }
+    }
+
+    /// A stage of an attempt ended well, so long after its beginning.
+    fn took(&mut self, time: Duration) {
+        let fresh = (time * 4).clamp(FRESH, LONGEST_FRESH);
+        self.fresh = (self.fresh * 3 + fresh) / 4;
     }
 
     /// Takes in what happened and says what to do.
@@ -204,14 +216,14 @@ impl State {
         if self.dials.len() >= MAX_DIALS {
             return Room::None;
         }
-        let dials = self.dials.values().map(|dial| dial.since + FRESH);
+        let dials = self.dials.values().map(|dial| dial.since + self.fresh);
         let candidates = self
             .channels
             .values()
             .flat_map(|channel| channel.book.candidates.values());
         let reached = candidates.filter_map(|candidate| match candidate.phase {
             // It was handed up so long before its end.
-            Phase::Reached(until) => (until + FRESH).checked_sub(OUTCOME_TIME),
+            Phase::Reached(until) => (until + self.fresh).checked_sub(OUTCOME_TIME),
             _ => None,
         });
         let mut fresh: Vec<Instant> = dials.chain(reached).filter(|until| *until > now).collect();
@@ -304,7 +316,11 @@ impl State {
                 dialled,
             } => {
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let phase = book.candidates.get(&address).map(|known| known.phase);
                 book.linked(identity, peer, address, dialled, now);
+                if let Some(Phase::Reached(until)) = phase {
+                    self.took(OUTCOME_TIME.saturating_sub(until.saturating_duration_since(now)));
+                }
                 if is_plausible(address) {
                     effects.push(Effect::Remember(cid, identity, address));
                 }
@@ -345,6 +361,9 @@ impl State {
         let Some(dial) = self.dials.remove(&address) else {
             return;
         };
+        if result.is_ok() {
+            self.took(now.saturating_duration_since(dial.since));
+        }
         if matches!(result, Err(DialError::Ourselves)) {
             self.ourselves(address, now);
             return;

@@ -211,6 +211,24 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
 }
 
 #[test]
+fn where_answers_take_long_fewer_attempts_begin() {
+    let mut bench = Bench::new(1);
+    for n in 0..20 {
+        bench.found(&[address(n)]);
+        bench.now += 5 * SECOND;
+        bench.on(Event::Dialled(address(n), Ok(peer(2))));
+        bench.link(2, address(n), true);
+        bench.lose(2, address(n));
+    }
+    assert!(bench.state.fresh > 3 * FRESH, "{:?}", bench.state.fresh);
+    for n in 100..130 {
+        bench.found(&[address(n)]);
+        bench.on(Event::Dialled(address(n), Ok(peer(3))));
+    }
+    assert!(bench.state.fresh < 3 * FRESH, "{:?}", bench.state.fresh);
+}
+
+#[test]
 fn one_dial_serves_all_channels_that_want_an_address() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);

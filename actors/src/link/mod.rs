@@ -2,8 +2,8 @@
 //! link handshake, frames, messages).
 //!
 //! The **hub** (permanent; mailbox [`HUB_MAILBOX`](hub)) knows which channels may be linked, runs the
-//! handshakes and starts a **link** (transient) for each that succeeds. A link is three tasks: a reader
-//! that opens, decodes and verifies; a writer that seals; a server that answers `want` from the store.
+//! handshakes and starts a **link** (transient) for each that succeeds. A link has three parts on one task: a
+//! reader that opens, decodes and verifies; a writer that seals; a server that answers `want` from the store.
 //! All that the channel learns comes through the sender that it registered: [`LinkEvent::Up`], messages,
 //! and exactly one [`LinkEvent::Closed`] whatever the end, for which room was reserved at the start.
 

@@ -7,12 +7,9 @@ use std::{
 };
 
 use bitchat_wire::{identity::KeyCache, link::Established, proto};
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinSet,
-};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::{
     Acks, CloseReason, LinkEvent, LinkHandle, LinkId, LinkUp, Registration, reader, server,
@@ -28,6 +25,10 @@ use crate::{
 
 /// How long a closing link may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Reader, writer and server. All of them on one task of the runtime: what one has for another (the answer to a ping,
+/// say) is taken at once, and not by a thread that has to be woken first.
+type Tasks = FuturesUnordered<BoxFuture<'static, CloseReason>>;
 
 pub(super) struct Start {
     pub(super) id: LinkId,
@@ -95,8 +96,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         connection: connection.clone(),
     };
 
-    let mut tasks = JoinSet::new();
-    let span = tracing::Span::current();
+    let mut tasks = Tasks::new();
     let writer = writer::Writer {
         sealer,
         stream: stream.send,
@@ -111,7 +111,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         closing,
     };
     let agent = reg.agent.clone();
-    tasks.spawn(async move { writer.run(agent).await }.instrument(span.clone()));
+    tasks.push(writer.run(agent).boxed());
     let mut frames = reader::Frames::new(stream.recv, opener);
     let keys = reader::Keys::new(renewal, Arc::clone(&reg.local), usage, control);
 
@@ -120,6 +120,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         biased;
         () = stop.cancelled() => Err(CloseReason::Dropped),
         () = shutdown.cancelled() => Err(CloseReason::Dropped),
+        Some(end) = tasks.next() => Err(end),
         hello = reader::hello(&mut frames) => hello,
     };
     let agent = match hello {
@@ -170,8 +171,8 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         pings: Arc::clone(&handle.pings),
         devices: KeyCache::default(),
     };
-    tasks.spawn(reader.run().instrument(span.clone()));
-    tasks.spawn(server::run(store, reg.cid, want_queue, backfill).instrument(span));
+    tasks.push(reader.run().boxed());
+    tasks.push(server::run(store, reg.cid, want_queue, backfill).boxed());
 
     tokio::select! {
         biased;
@@ -182,12 +183,8 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
                 end = CloseReason::Ours(reason);
             }
         }
-        ended = tasks.join_next() => {
-            end = match ended {
-                Some(Ok(reason)) => reason,
-                Some(Err(panic)) => CloseReason::Broken(panic.to_string()),
-                None => CloseReason::Dropped,
-            };
+        ended = tasks.next() => {
+            end = ended.unwrap_or(CloseReason::Dropped);
             // We break the link: the peer is told why, if it still listens.
             if matches!(end, CloseReason::Protocol(_)) {
                 handle.close(proto::bye::Reason::Protocol);
@@ -202,10 +199,10 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
 }
 
 /// Waits until the writer has said goodbye; the other tasks may end before it.
-async fn goodbye(tasks: &mut JoinSet<CloseReason>) -> Option<proto::bye::Reason> {
+async fn goodbye(tasks: &mut Tasks) -> Option<proto::bye::Reason> {
     let said = async {
-        while let Some(ended) = tasks.join_next().await {
-            if let Ok(CloseReason::Ours(reason)) = ended {
+        while let Some(ended) = tasks.next().await {
+            if let CloseReason::Ours(reason) = ended {
                 return Some(reason);
             }
         }

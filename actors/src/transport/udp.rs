@@ -273,6 +273,19 @@ impl Udp {
         self.socket(to)?.try_send(&transmit(to, datagram))
     }
 
+    /// Waits until every socket can send at once. A new one cannot, as far as the runtime knows, for a moment.
+    pub async fn writable(&self) -> io::Result<()> {
+        for socket in self
+            .sockets
+            .iter()
+            .filter_map(|(_, socket)| socket.upgrade())
+        {
+            let mut poller = socket.create_io_poller();
+            poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
+        }
+        Ok(())
+    }
+
     fn socket(&self, to: SocketAddr) -> io::Result<Arc<SharedSocket>> {
         let of_family = |(local, _): &&(SocketAddr, _)| local.is_ipv6() == canonical(to).is_ipv6();
         let (_, socket) = self
