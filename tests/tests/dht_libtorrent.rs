@@ -120,8 +120,20 @@ struct Ours {
 
 impl Ours {
     async fn start(bootstrap: &[String], profile: Profile, keeper: Arc<Memory>) -> Result<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        Self::start_on(socket, bootstrap, profile, keeper).await
+    }
+
+    async fn start_on(
+        socket: UdpSocket,
+        bootstrap: &[String],
+        profile: Profile,
+        keeper: Arc<Memory>,
+    ) -> Result<Self> {
         let (scope, _deaths) = Scope::new(Metrics::default());
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
+        // Before it is known to be writable, nothing goes out at once.
+        socket.writable().await?;
+        let socket = Arc::new(socket);
         let address = socket.local_addr()?;
         let (packets, incoming) = mpsc::channel(256);
         let (sender, found) = mpsc::channel(256);
@@ -133,7 +145,7 @@ impl Ours {
             }
         });
         let config = DhtConfig {
-            families: vec![Family::V4],
+            families: vec![Family::of(address)],
             profile,
             bootstrap: bootstrap.to_vec(),
             routers: Vec::new(),
@@ -296,6 +308,38 @@ async fn nodes_that_know_only_us_get_to_know_each_other() -> Result<()> {
     println!("{announced} {found}");
     let peers = found["found"].as_array().unwrap();
     ensure!(peers.contains(&announced["announced"]), "{found}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ours_alone_meet_over_ipv6() -> Result<()> {
+    let mut nodes = Vec::new();
+    let mut entries = Vec::new();
+    for _ in 0..3 {
+        let Ok(socket) = UdpSocket::bind("[::1]:0").await else {
+            println!("skipped: there is no IPv6 here");
+            return Ok(());
+        };
+        let node = Ours::start_on(socket, &entries, Profile::Libtorrent, Arc::default()).await?;
+        if entries.is_empty() {
+            entries.push(node.address.to_string());
+        }
+        nodes.push(node);
+    }
+    let hash = Id([31; 20]);
+    let all: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+    for node in &nodes {
+        node.dht.watch(hash, node.address.port()).await;
+    }
+    let begin = Instant::now();
+    for node in &mut nodes {
+        let mut others = all.clone();
+        others.retain(|other| *other != node.address);
+        node.finds(others).await?;
+    }
+    println!("found each other after {:?}", begin.elapsed());
+    let status = nodes[0].dht.status().await.context("a status")?;
+    ensure!(status.v4.is_none() && status.v6.is_some(), "{status:?}");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::{Family, Id, WatchStatus, profile::Profile, state::LookupId};
 const MOST_WATCHED: usize = 1_024;
 /// Lookups after the first announce: two nodes that start at the same moment both look before either has
 /// announced, and find each other only so.
-const FOLLOW_UP_S: [u64; 3] = [3, 10, 30];
+const FOLLOW_UP_S: [u64; 4] = [1, 3, 10, 30];
 /// How soon a lookup that somebody asks for may follow the last one. It doubles with each that is asked for
 /// between two announces: other clients hardly look anything up oftener than they announce it.
 const FIND_AGAIN: Duration = Duration::from_secs(10);

@@ -18,6 +18,8 @@ use super::{
 
 /// Our id does not change more often, however the votes change.
 const REBASE_PAUSE: Duration = Duration::from_secs(600);
+/// With so many nodes in the table whose ids are bound to their addresses, others have no say on our address.
+const ENOUGH_BOUND: usize = 8;
 /// Peers that one lookup tells of.
 const MOST_FOUND: usize = 1_000;
 /// Nodes of the other family that are pinged when we know none there.
@@ -90,11 +92,12 @@ impl State {
                     self.traffic.dropped += 1;
                     return false;
                 };
-                if let Some(observed) = message.observed {
-                    self.vote(from, canonical(observed), now, rng);
-                }
                 self.answered = Some(now);
+                let id = response.id;
                 self.response(from, response, asked.purpose, now);
+                if let Some(observed) = message.observed {
+                    self.vote(from, &id, canonical(observed), now, rng);
+                }
                 true
             }
             Body::Error { .. } => {
@@ -199,12 +202,26 @@ impl State {
         }
     }
 
-    /// A node says where it sees us.
-    fn vote(&mut self, voter: SocketAddr, seen: SocketAddr, now: Instant, rng: &mut dyn Rng) {
+    /// A node says where it sees us. Only nodes of the table have a say, and of those only the bound ones where they
+    /// are [`ENOUGH_BOUND`]: liars draw lookups to themselves, and so may be most of those that answer, but their
+    /// places in the table are few.
+    fn vote(
+        &mut self,
+        voter: SocketAddr,
+        id: &Id,
+        seen: SocketAddr,
+        now: Instant,
+        rng: &mut dyn Rng,
+    ) {
         let family = Family::of(voter);
         let Some(side) = &mut self.sides[family.index()] else {
             return;
         };
+        let bound =
+            security::is_valid(id, voter.ip()) || side.table.counts(now).valid < ENOUGH_BOUND;
+        if !bound || !side.table.has(id, voter) {
+            return;
+        }
         side.votes.add(voter, seen);
         let Some(ip) = side.votes.ip() else { return };
         let moved = side.external.is_some_and(|before| before != ip);

@@ -97,6 +97,13 @@ impl Table {
         self.buckets.get_mut(bits)
     }
 
+    /// Whether that node has a place.
+    pub(super) fn has(&self, id: &Id, address: SocketAddr) -> bool {
+        let here = |entry: &Entry| entry.node.id == *id && entry.node.address == address;
+        let bucket = self.buckets.get(self.own.shared_bits(id));
+        bucket.is_some_and(|bucket| bucket.live().iter().any(here))
+    }
+
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.buckets.iter().flat_map(Bucket::live)
     }

@@ -163,8 +163,14 @@ impl NodeBuilder {
         let (found, findings) = mpsc::channel(FOUND);
         let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
-        let dht = (self.dht && !self.offline)
-            .then(|| self.start_dht(&transport, &store, &layers.dht, dht_sender));
+        let dht = if self.dht && !self.offline {
+            Some(
+                self.start_dht(&transport, &store, &layers.dht, dht_sender)
+                    .await,
+            )
+        } else {
+            None
+        };
         let sources = Sources {
             trackers,
             found: findings,
@@ -223,7 +229,7 @@ impl NodeBuilder {
 }
 
 impl NodeBuilder {
-    fn start_dht(
+    async fn start_dht(
         &self,
         transport: &Transport,
         store: &Store,
@@ -231,6 +237,10 @@ impl NodeBuilder {
         found: mpsc::Sender<dht::Found>,
     ) -> Dht {
         let udp = transport.udp();
+        // Else the first questions would be lost.
+        if let Err(error) = udp.writable().await {
+            tracing::warn!(%error, "the UDP port cannot be written to");
+        }
         let is_there = |family: &Family| udp.reaches(*family == Family::V6);
         let local = transport.local_addresses();
         let reaches_routers = local.iter().any(|address| !address.ip().is_loopback());

@@ -6,6 +6,8 @@ use super::{ConnectionId, PathKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) id: ConnectionId,
+    /// Its number in the order in which they were let in.
+    pub(super) admitted: u64,
     pub(super) path: PathKind,
     /// Nothing gets through it.
     pub(super) stalled: bool,
@@ -16,7 +18,7 @@ pub(super) struct Candidate {
 pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
     candidates
         .into_iter()
-        .min_by_key(|one| (one.stalled, rank(one.path), one.id))
+        .min_by_key(|one| (one.stalled, rank(one.path), one.admitted))
         .map(|one| one.id)
 }
 
@@ -33,7 +35,8 @@ mod tests {
 
     fn one(id: u64, path: PathKind, stalled: bool) -> Candidate {
         Candidate {
-            id: ConnectionId(id),
+            id: ConnectionId(100 - id),
+            admitted: id,
             path,
             stalled,
         }
@@ -54,7 +57,10 @@ mod tests {
                 Some(9),
             ),
         ] {
-            assert_eq!(survivor(candidates), stays.map(ConnectionId));
+            assert_eq!(
+                survivor(candidates),
+                stays.map(|admitted| ConnectionId(100 - admitted))
+            );
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What a connection knows of itself while it lives: what flows, whether it gets through, and what is to be said.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bitchat_wire::proto::control::Kind;
@@ -22,6 +25,8 @@ pub(super) struct Flow {
     written: AtomicBool,
     wrote: Notify,
     stalled: AtomicBool,
+    /// When it was let in, and as the how-manieth.
+    admitted: OnceLock<(Instant, u64)>,
     /// Where its links are to go.
     drain: watch::Sender<Option<Connection>>,
     say: mpsc::Sender<Kind>,
@@ -38,6 +43,7 @@ impl Flow {
             written: AtomicBool::new(false),
             wrote: Notify::new(),
             stalled: AtomicBool::new(false),
+            admitted: OnceLock::new(),
             drain: watch::Sender::new(None),
             say,
             said: Mutex::new(Some(said)),
@@ -76,6 +82,23 @@ impl Flow {
     pub(super) fn outbox(&self) -> Option<mpsc::Receiver<Kind>> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.take()
+    }
+
+    /// The registry lets it in.
+    pub(super) fn admit(&self, number: u64) {
+        // Once in its life.
+        let _ = self.admitted.set((Instant::now(), number));
+    }
+
+    /// Its number in the order in which they were let in.
+    pub(super) fn number(&self) -> u64 {
+        self.admitted.get().map_or(u64::MAX, |(_, number)| *number)
+    }
+
+    /// How long it has been there.
+    pub(super) fn age(&self) -> Duration {
+        let since = self.admitted.get();
+        since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
     pub(super) fn set_stalled(&self, stalled: bool) -> bool {

@@ -19,7 +19,7 @@ use super::{
     ledger::Ended,
     shared::Shared,
     tcp,
-    watch::check,
+    watch::{STALL, check},
 };
 use crate::kit::{Actor, Addr, Inbox, Reply, Scope};
 
@@ -101,6 +101,8 @@ pub(super) struct Registry {
     dials: HashMap<(SocketAddr, Option<PeerId>), state::Sender<DialState>>,
     /// When a second path to a peer was tried last; of peers that are connected.
     second: HashMap<PeerId, Instant>,
+    /// How many connections were let in.
+    admitted: u64,
 }
 
 impl Actor for Registry {
@@ -199,6 +201,7 @@ impl Registry {
             open: HashMap::new(),
             dials: HashMap::new(),
             second: HashMap::new(),
+            admitted: 0,
         }
     }
 
@@ -290,10 +293,12 @@ impl Registry {
             .retain(|_, dial| dial.borrow().is_none() && !dial.is_closed());
     }
 
-    /// The open connection to that peer or, where none is expected, to that address.
+    /// The open connection to that peer or, where none is expected, to that address. One through which nothing gets is
+    /// none: another is made beside it.
     fn find(&self, address: SocketAddr, expected: Option<PeerId>) -> Option<Connection> {
         let wanted = |one: &&Connection| {
             !one.is_closed()
+                && !one.is_stalled()
                 && match expected {
                     Some(peer) => one.peer() == peer,
                     None => one.remote() == address,
@@ -314,7 +319,10 @@ impl Registry {
 
     fn admit(&mut self, connection: Connection) {
         let peer = connection.peer();
-        if self.of(peer).iter().any(Connection::is_stalled) {
+        self.admitted += 1;
+        connection.flow().admit(self.admitted);
+        let others = self.of(peer);
+        if !others.is_empty() && others.iter().all(Connection::is_stalled) {
             // The peer may not have noticed, and would pick what it thinks is better.
             connection.flow().say(Kind::Stalled(proto::Stalled {}));
         }
@@ -385,7 +393,13 @@ impl Registry {
             // Only the higher PeerId picks.
             Word::Selected => {}
             Word::Stalled => {
-                for other in all.iter().filter(|one| one.id() != id) {
+                let is_other = |one: &&Connection| one.id() != id;
+                // One that has only just come is not meant: both sides may have tried a second path.
+                for other in all
+                    .iter()
+                    .filter(is_other)
+                    .filter(|one| one.flow().age() >= STALL)
+                {
                     // Until it shows that it works after all.
                     other.flow().set_stalled(true);
                     check(other);
@@ -411,6 +425,7 @@ impl Registry {
 fn candidate(connection: &Connection) -> Candidate {
     Candidate {
         id: connection.id(),
+        admitted: connection.flow().number(),
         path: connection.path(),
         stalled: connection.is_stalled(),
     }

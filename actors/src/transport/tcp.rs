@@ -39,6 +39,8 @@ const BITTORRENT_LEN: usize = 68;
 const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// After a failed accept, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// It doubles up to this.
+const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Listens on one socket.
 pub(super) async fn listen(
@@ -47,11 +49,14 @@ pub(super) async fn listen(
     registry: Addr<Msg>,
     scope: Scope,
 ) {
+    let mut pause = ACCEPT_PAUSE;
     loop {
         let Ok((tcp, from)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
             continue;
         };
+        pause = ACCEPT_PAUSE;
         let from = canonical(from);
         if shared.is_barred(None, &from) {
             shared.metrics.incoming("barred");

@@ -34,6 +34,10 @@ use super::{
 /// Datagrams of one class that wait for their reader: a burst of the DHT, at most 16 MiB if all were of the largest size.
 const WAITING: usize = 256;
 
+/// Errors in a row that do not end the socket. An interface that goes, or an administrator's hand, leaves one behind, and
+/// the socket works on; quinn would end, and all connections with it.
+const PASSING_ERRORS: u32 = 16;
+
 /// Where a datagram came from, and what it says.
 pub type Datagram = (SocketAddr, Bytes);
 
@@ -172,7 +176,17 @@ impl AsyncUdpSocket for SharedSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let received = std::task::ready!(self.inner.poll_recv(cx, bufs, meta))?;
+        let mut errors = 0;
+        let received = loop {
+            match std::task::ready!(self.inner.poll_recv(cx, bufs, meta)) {
+                Ok(received) => break received,
+                Err(error) if errors < PASSING_ERRORS => {
+                    errors += 1;
+                    tracing::warn!(%error, "the UDP port has failed to receive");
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        };
         for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(received) {
             // What is left empty is passed over by quinn, which counts it as work: a flood cannot hold its task.
             let other = |class, bytes: &[u8]| self.sorter.hand_out(class, meta.addr, bytes);
@@ -257,6 +271,19 @@ impl Udp {
     /// As [`Udp::send_to`], at once or not at all: fails with `WouldBlock` while the kernel's buffer is full.
     pub fn try_send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         self.socket(to)?.try_send(&transmit(to, datagram))
+    }
+
+    /// Waits until every socket can send at once. A new one cannot, as far as the runtime knows, for a moment.
+    pub async fn writable(&self) -> io::Result<()> {
+        for socket in self
+            .sockets
+            .iter()
+            .filter_map(|(_, socket)| socket.upgrade())
+        {
+            let mut poller = socket.create_io_poller();
+            poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
+        }
+        Ok(())
     }
 
     fn socket(&self, to: SocketAddr) -> io::Result<Arc<SharedSocket>> {

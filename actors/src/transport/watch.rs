@@ -11,7 +11,7 @@ use super::{Connection, PathKind, registry::Msg};
 use crate::kit::Addr;
 
 /// Data that is not acknowledged for this long makes us try another path.
-const STALL: Duration = Duration::from_secs(1);
+pub(super) const STALL: Duration = Duration::from_secs(1);
 /// How often to look while data is under way.
 const STEP: Duration = Duration::from_millis(250);
 /// While a connection is stalled, how often to look whether it has recovered.

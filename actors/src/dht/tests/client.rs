@@ -72,6 +72,48 @@ fn a_few_nodes_that_know_one_find_each_other() {
 }
 
 #[test]
+fn three_that_start_together_with_nobody_else_meet_in_seconds() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        let hash = Id([5; 20]);
+        let first = world.somewhere();
+        world.with(first, Saved::default(), Profile::Libtorrent);
+        for _ in 0..2 {
+            let address = world.somewhere();
+            let entry = super::super::krpc::Node {
+                id: Id([0; 20]),
+                address: first,
+            };
+            let saved = Saved {
+                nodes: vec![entry],
+                external: [None, None],
+            };
+            world.with(address, saved, Profile::Libtorrent);
+        }
+        let begin = world.now;
+        for node in 0..3 {
+            world.command(node, Command::Watch(hash, 1));
+        }
+        let knows = |world: &World, node: usize, other: usize| {
+            let peer = world.nodes[other].0;
+            let mut found = world.found.iter();
+            found.any(|(who, found)| *who == node && found.peers.contains(&peer))
+        };
+        let mut times = std::collections::BTreeMap::new();
+        while times.len() < 6 && world.now - begin < Duration::from_secs(30) {
+            world.run(Duration::from_millis(100));
+            for (node, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+                if knows(&world, node, other) {
+                    times.entry((node, other)).or_insert(world.now - begin);
+                }
+            }
+        }
+        println!("{seed}: {times:?}");
+        assert_eq!(times.len(), 6);
+    }
+}
+
+#[test]
 fn with_one_packet_of_ten_lost_it_works_all_the_same() {
     let mut world = small(30, Profile::Transmission);
     world.loss = 10;

@@ -113,7 +113,16 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         // libtorrent's announces, and all whose port others agree on, go by the port they come from.
         let seen = world.nodes[*who].0;
         let told = SocketAddr::new(seen.ip(), 4_444);
-        found += usize::from([seen, told].iter().any(|peer| result.peers.contains(peer)));
+        let is_found = [seen, told].iter().any(|peer| result.peers.contains(peer));
+        if !is_found {
+            let ip: Vec<_> = result
+                .peers
+                .iter()
+                .filter(|p| p.ip() == seen.ip())
+                .collect();
+            println!("lost: {seen}, but {ip:?} of {}", result.peers.len());
+        }
+        found += usize::from(is_found);
         asked += result.cost.asked;
         answered += result.cost.answered;
         hops.extend(result.cost.hops);
