@@ -51,6 +51,8 @@ pub(super) struct Linked {
     pub(super) credits: usize,
     /// The number of our next event to push.
     pub(super) cursor: u64,
+    /// It is too far behind to be pushed to, and pulls: what we told it last that we have.
+    pub(super) behind: Option<u64>,
     /// Devices that it was told we are linked to.
     pub(super) told: HashSet<Device>,
     /// Devices that it says it is linked to.
@@ -395,6 +397,7 @@ impl Machine {
                 self.effects.push(Effect::Ack(*link, news));
             }
         }
+        self.urge_all(now);
         let mut keep = self.marks.take_changed(&self.me);
         keep.retain(|mark| self.logs.get(mark.member.as_bytes()).is_some());
         if !keep.is_empty() {

@@ -46,6 +46,7 @@ impl Machine {
             draining: up.draining,
             credits: up.credits,
             cursor: self.ring.end(),
+            behind: None,
             told: HashSet::new(),
             linked_to: HashSet::new(),
             proven: HashSet::new(),

@@ -22,7 +22,7 @@ const IN_FLIGHT: usize = 2;
 /// Events in a range: what fits one answer of small messages.
 const RANGE: u64 = 256;
 /// How far ahead of what we have ranges are asked for: less than what can be held back.
-const AHEAD: u64 = 1_024;
+pub(super) const AHEAD: u64 = 1_024;
 /// An answer that takes longer is given up, and asked of another.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A link that was given up is not asked again for so long; twice as long with each further time.

@@ -1,8 +1,8 @@
 //! Pushing our own new events to links (`docs/PROTOCOL.md`, sync). Pure.
 //!
 //! The outbox is a cursor a link, not a queue: a slow link's cursor stays where it is. Recent events are
-//! kept encoded in a ring; a cursor that falls out of it jumps to the end, and the member pulls the rest
-//! when our claim tells it what it lacks.
+//! kept encoded in a ring. A member whose cursor falls out of it is told what it lacks and pulls; it is pushed
+//! to again when what it has reaches into the ring.
 
 use std::collections::VecDeque;
 
@@ -19,6 +19,10 @@ const RING: usize = 4_096;
 const RING_BYTES: usize = 4 * 1024 * 1024;
 /// Events in one message, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// What a cursor points at is in the ring no more.
+#[derive(Debug)]
+pub(super) struct FellBehind;
 
 /// Our latest committed events.
 #[derive(Default)]
@@ -44,6 +48,11 @@ impl Ring {
         self.end
     }
 
+    /// The number of the first event that can be pushed.
+    pub(super) fn start(&self) -> u64 {
+        self.end - self.events.len() as u64
+    }
+
     pub(super) fn add(&mut self, event: &Event) {
         if event.header().seq != self.end {
             // After a reload; what is missing is pulled.
@@ -62,15 +71,11 @@ impl Ring {
     }
 
     /// The next message for a cursor, and where the cursor then stands. `Ok(None)`: nothing is due.
-    /// `Err(end)`: the cursor fell out of the ring and jumps.
-    pub(super) fn next(&mut self, cursor: u64) -> Result<Option<(Bytes, u64)>, u64> {
+    pub(super) fn next(&mut self, cursor: u64) -> Result<Option<(Bytes, u64)>, FellBehind> {
         if cursor >= self.end {
             return Ok(None);
         }
-        let start = self.end - self.events.len() as u64;
-        let Some(skip) = cursor.checked_sub(start) else {
-            return Err(self.end);
-        };
+        let skip = cursor.checked_sub(self.start()).ok_or(FellBehind)?;
         if let Some((from, to, message)) = &self.cache
             && *from == cursor
             && (*to == self.end || self.events.len() as u64 - skip > MAX_EVENTS as u64)

@@ -10,7 +10,8 @@ use super::{
     effects::{Effect, Note, Now},
     logs::{Device, Verdict},
     machine::{Machine, RESERVED_CREDITS},
-    push::signed,
+    pull::AHEAD,
+    push::{FellBehind, signed},
 };
 use crate::link::{Inbound, LinkId};
 
@@ -66,6 +67,9 @@ impl Machine {
             && log.committed_head.0.get(..CLAIM_HEAD_LEN) != Some(claim.head.as_ref())
         {
             self.suspect(link, device, now);
+        }
+        if ours {
+            self.catches_up(link, next);
         }
     }
 
@@ -146,7 +150,7 @@ impl Machine {
             let Some(linked) = self.links.get(&link) else {
                 return;
             };
-            if linked.spare || linked.credits <= RESERVED_CREDITS {
+            if linked.spare || linked.behind.is_some() || linked.credits <= RESERVED_CREDITS {
                 return;
             }
             match self.ring.next(linked.cursor) {
@@ -156,14 +160,73 @@ impl Machine {
                     self.move_cursor(link, cursor);
                     self.sent_to = self.sent_to.max(cursor);
                 }
-                Err(end) => {
-                    // Too far behind to be pushed: it learns what it lacks, and pulls.
-                    self.move_cursor(link, end);
-                    if let Some(claim) = self.logs.claim(&self.me) {
-                        self.effect(Effect::Ack(link, vec![claim]));
+                Err(FellBehind) => {
+                    // It may have got what it lacked from others.
+                    let has = self.pull.claimed(link, &self.me).min(self.ring.end());
+                    if has >= self.ring.start() {
+                        self.move_cursor(link, has);
+                        continue;
                     }
+                    // What is new would only wait there for what is lacking.
+                    self.set_behind(link, Some(0));
+                    self.urge(link);
+                    return;
                 }
             }
+        }
+    }
+
+    /// Tells a member that is behind what we have, for it to pull that at once; false if there was no room.
+    fn urge(&mut self, link: LinkId) -> bool {
+        let Some(claim) = self.logs.claim(&self.me) else {
+            return true;
+        };
+        let next = claim.next;
+        let have = message::encode(Kind::Have(proto::Have {
+            claims: vec![claim],
+            more: false,
+        }));
+        let sent = self.send(link, have.into());
+        if sent {
+            self.set_behind(link, Some(next));
+        }
+        sent
+    }
+
+    /// Members that are behind hear how far we are now.
+    pub(super) fn urge_all(&mut self, now: Now) {
+        let end = self.ring.end();
+        let behind: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, linked)| linked.behind.is_some_and(|told| told < end))
+            .map(|(link, _)| *link)
+            .collect();
+        for link in behind {
+            if !self.urge(link) {
+                self.flush_soon(now);
+            }
+        }
+    }
+
+    /// A member has our log below `next`. One that was behind is pushed to again when it has got so far, and
+    /// hears more when it has nearly all that it was told of.
+    fn catches_up(&mut self, link: LinkId, next: u64) {
+        let Some(told) = self.links.get(&link).and_then(|linked| linked.behind) else {
+            return;
+        };
+        if next >= self.ring.start() {
+            self.set_behind(link, None);
+            self.move_cursor(link, next);
+            self.pump(link);
+        } else if told < self.ring.end() && next.saturating_add(AHEAD) >= told {
+            self.urge(link);
+        }
+    }
+
+    fn set_behind(&mut self, link: LinkId, behind: Option<u64>) {
+        if let Some(linked) = self.links.get_mut(&link) {
+            linked.behind = behind;
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) const CONTROL_QUEUE: usize = 8;
 pub(super) const BACKFILL_QUEUE: usize = 1;
 /// What is written at once at most: enough for a full frame and many small ones.
 const WRITE_BATCH: usize = 128 * 1024;
+/// Live messages go first, but a batch of history has a turn after so many writes of them.
+const HISTORY_TURN: u64 = 4;
 /// A peer that takes nothing for so long is gone, or holds us up on purpose.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -90,6 +92,7 @@ impl Writer {
         };
         self.seal(&message::encode(Kind::Hello(hello)), &mut buffer)?;
         self.flush(&mut buffer).await?;
+        let mut live_writes = 0_u64;
         loop {
             tokio::select! {
                 biased;
@@ -123,6 +126,10 @@ impl Writer {
                         }
                         self.taken.fetch_add(taken, Ordering::Relaxed);
                         self.room.notify_one();
+                        live_writes = live_writes.wrapping_add(1);
+                        if live_writes.is_multiple_of(HISTORY_TURN) && let Ok(batch) = self.backfill.try_recv() {
+                            self.seal(&batch, &mut buffer)?;
+                        }
                     }
                     None => return Err("the channel let go of the link".into()),
                 },

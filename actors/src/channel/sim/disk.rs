@@ -40,26 +40,32 @@ impl Disk {
             .collect()
     }
 
+    /// All of them, or none.
     pub(super) fn append(&mut self, events: &[NewEvent]) -> Result<Vec<u64>, StoreError> {
-        let mut next = self.clone();
-        let mut positions = Vec::new();
+        let mut ends: BTreeMap<Device, (u64, EventId)> = BTreeMap::new();
         for new in events {
             let header = *new.event.header();
-            let log = next.logs.entry(*header.device.as_bytes()).or_default();
-            let prev = log.last().map_or(EventId::ZERO, Event::id);
-            let closed = next
-                .closed
-                .get(header.device.as_bytes())
-                .is_some_and(|at| header.seq >= *at);
-            if header.seq != log.len() as u64 || header.prev != prev || closed {
+            let device = *header.device.as_bytes();
+            let log = self
+                .logs
+                .get(&device)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let last = log.last().map_or(EventId::ZERO, Event::id);
+            let end = ends.entry(device).or_insert((log.len() as u64, last));
+            let closed = self.closed.get(&device).is_some_and(|at| header.seq >= *at);
+            if (header.seq, header.prev) != *end || closed {
                 return Err(StoreError::Gap { seq: header.seq });
             }
-            log.push(new.event.clone());
-            next.position += 1;
-            positions.push(next.position);
+            *end = (header.seq + 1, new.event.id());
         }
-        *self = next;
-        Ok(positions)
+        let positions = events.iter().map(|new| {
+            let device = *new.event.header().device.as_bytes();
+            self.logs.entry(device).or_default().push(new.event.clone());
+            self.position += 1;
+            self.position
+        });
+        Ok(positions.collect())
     }
 
     pub(super) fn close(&mut self, a: Event, b: Event) {

@@ -86,6 +86,31 @@ fn a_newcomer_gets_a_long_history_once_from_several_members() {
 }
 
 #[test]
+fn who_falls_behind_pulls_and_is_pushed_to_again() {
+    let mut world = World::new(6, 3);
+    world.mesh();
+    world.run(Duration::from_secs(5));
+    // Nothing can be sent for a while, and more is said than is kept for pushing.
+    let held = world.take_credits(0);
+    for n in 0..5_000 {
+        world.say(0, &format!("line {n}"));
+    }
+    let mut fell = false;
+    for _ in 0..1_000 {
+        world.run(Duration::from_millis(10));
+        fell |= world.is_somebody_behind(0);
+    }
+    world.give_credits(0, held);
+    assert!(fell || world.is_somebody_behind(0), "or it shows nothing");
+    world.run(Duration::from_secs(30));
+    world.assert_converged("after a burst");
+    assert!(!world.is_somebody_behind(0));
+    world.say(0, "pushed again");
+    world.run(Duration::from_millis(100));
+    world.assert_converged("after catching up");
+}
+
+#[test]
 fn what_a_dead_author_said_comes_from_whoever_has_it() {
     let mut world = World::new(2, 3);
     world.link(0, 1);

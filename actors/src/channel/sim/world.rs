@@ -299,6 +299,30 @@ impl World {
         }
     }
 
+    /// Whether any member is too far behind a node's own log to be pushed to.
+    #[cfg(test)]
+    pub(super) fn is_somebody_behind(&self, node: usize) -> bool {
+        let machine = self.nodes[node].machine.as_ref();
+        machine.is_some_and(|machine| machine.links.values().any(|link| link.behind.is_some()))
+    }
+
+    /// No link of a node has room any more; returns how much each had.
+    #[cfg(test)]
+    pub(super) fn take_credits(&mut self, node: usize) -> Vec<(LinkId, usize)> {
+        let machine = self.nodes[node].machine.as_mut().unwrap();
+        let links = machine.links.iter_mut();
+        links
+            .map(|(id, link)| (*id, std::mem::take(&mut link.credits)))
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn give_credits(&mut self, node: usize, credits: Vec<(LinkId, usize)>) {
+        for (link, room) in credits {
+            self.input(node, Input::Room(link, room));
+        }
+    }
+
     /// All are linked, and all that is under way gets there.
     pub(super) fn settle(&mut self) {
         for _ in 0..2 {
