@@ -1,32 +1,24 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 //! Conversations between whole nodes in one process: what one does to a text, the others are shown.
 
+mod common;
+
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
 
 use bitchat_actors::{
     channel::{ChannelError, ChannelEvent, EventKind, EventView, Mesh},
-    node::{ChannelRequest, Node, NodeBuilder, NodeError},
+    node::{Node, NodeError},
     store::{PageQuery, StoreError},
 };
 use bitchat_wire::{
-    channel::{ChannelId, Policy},
+    channel::ChannelId,
     event::{MAX_PICTURE, MAX_TEXT, Picture},
-    identity::IdentityKey,
 };
 
-fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
-    let mut builder = NodeBuilder::new(
-        folder.join(format!("{name}.db")),
-        IdentityKey::from_seed(&[seed; 32]),
-    );
-    builder.name = name.to_owned();
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    builder
-}
+use common::{address, builder, open_channel};
 
 /// Two nodes that share a channel and are linked.
 async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
@@ -37,12 +29,7 @@ async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
         nodes.push(builder.start().await.unwrap());
     }
     let (bob, alice) = (nodes.pop().unwrap(), nodes.pop().unwrap());
-    let request = ChannelRequest {
-        name: "friends".into(),
-        policy: Policy::Open,
-        trackers: Vec::new(),
-        nodes: Vec::new(),
-    };
+    let request = open_channel("friends");
     let file = alice.create_channel(request).await.unwrap();
     let cid = bob.join(file).await.unwrap();
     meet(&bob, &alice, cid).await;
@@ -60,8 +47,7 @@ async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
 }
 
 async fn meet(from: &Node, to: &Node, cid: ChannelId) {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
-    from.connect(cid, address).await.unwrap();
+    from.connect(cid, address(to)).await.unwrap();
     until("they are linked", || async {
         from.channel(cid).await.unwrap().summary.mesh == Mesh::Full
     })
@@ -308,12 +294,7 @@ async fn profiles_are_told_now_and_later_and_not_again() {
     assert!(matches!(long, Err(NodeError::Channel(_))));
 
     // A channel made later has it as well, and a restart says nothing twice.
-    let request = ChannelRequest {
-        name: "others".into(),
-        policy: Policy::Open,
-        trackers: Vec::new(),
-        nodes: Vec::new(),
-    };
+    let request = open_channel("others");
     let later = alice.create_channel(request).await.unwrap().id();
     let own = |node: &Node, cid| {
         let node = node.clone();

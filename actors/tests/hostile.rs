@@ -2,18 +2,18 @@
 //! Hostile peers against whole nodes, over real connections. Each attack may end its own link; an honest
 //! link of the same node goes on.
 
+mod common;
 #[path = "hostile/raw.rs"]
 mod raw;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
 
 use bitchat_actors::{
     channel::{ChannelEvent, EventKind, Mesh},
-    node::{ChannelRequest, Node, NodeBuilder, NodeEvent},
+    node::{ChannelRequest, Node, NodeEvent},
     store::PageQuery,
 };
 use bitchat_wire::{
@@ -32,27 +32,14 @@ use tokio::{
     time::timeout,
 };
 
+use common::{address, builder, open_channel};
 use raw::{Raw, RawLink, keys};
 
 /// Long for a busy machine; what is tested takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn start(folder: &Path, name: &str, seed: u8) -> Node {
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_test_writer()
-        .try_init();
-    let mut builder = NodeBuilder::new(
-        folder.join(format!("{name}.db")),
-        IdentityKey::from_seed(&[seed; 32]),
-    );
-    builder.name = name.to_owned();
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    builder.start().await.unwrap()
-}
-
-fn address(node: &Node) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
+    builder(folder, name, seed).start().await.unwrap()
 }
 
 async fn texts(node: &Node, cid: ChannelId) -> Vec<String> {
@@ -104,12 +91,7 @@ impl Friends {
             start(folder.path(), "alice", 1).await,
             start(folder.path(), "bob", 2).await,
         );
-        let request = ChannelRequest {
-            name: "friends".into(),
-            policy: Policy::Open,
-            trackers: Vec::new(),
-            nodes: Vec::new(),
-        };
+        let request = open_channel("friends");
         let file = alice.create_channel(request).await.unwrap();
         bob.join(file.clone()).await.unwrap();
         bob.connect(file.id(), address(&alice)).await.unwrap();

@@ -1,39 +1,24 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 //! Whole nodes in one process, told each other's addresses by hand.
 
+mod common;
+
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
 
 use bitchat_actors::{
     channel::{EventKind, Mesh, Progress},
-    node::{ChannelRequest, Node, NodeBuilder},
+    node::Node,
     store::PageQuery,
 };
-use bitchat_wire::{
-    channel::{ChannelId, Policy},
-    identity::IdentityKey,
-};
+use bitchat_wire::channel::ChannelId;
+
+use common::{address, builder, open_channel};
 
 async fn start(folder: &Path, name: &str, seed: u8) -> Node {
-    // `RUST_LOG=bitchat_actors=debug` shows what the nodes do.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_test_writer()
-        .try_init();
-    let mut builder = NodeBuilder::new(
-        folder.join(format!("{name}.db")),
-        IdentityKey::from_seed(&[seed; 32]),
-    );
-    builder.name = name.to_owned();
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    builder.start().await.unwrap()
-}
-
-fn address(node: &Node) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
+    builder(folder, name, seed).start().await.unwrap()
 }
 
 async fn talk(node: &Node, cid: ChannelId) -> Vec<(String, String)> {
@@ -67,12 +52,7 @@ async fn until<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
 }
 
 async fn channel(owner: &Node, others: &[&Node]) -> ChannelId {
-    let request = ChannelRequest {
-        name: "friends".into(),
-        policy: Policy::Open,
-        trackers: Vec::new(),
-        nodes: Vec::new(),
-    };
+    let request = open_channel("friends");
     let file = owner.create_channel(request).await.unwrap();
     for other in others {
         other.join(file.clone()).await.unwrap();

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     link::LinkId,
-    tracker::network::is_local,
+    transport::network::is_local,
     transport::{from_multiaddr, to_multiaddr},
 };
 

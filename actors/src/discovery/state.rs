@@ -15,8 +15,8 @@ use super::{
     book::{Book, Candidate, Phase},
 };
 use crate::{
-    tracker::network::{is_believable, is_plausible},
     transport::DialError,
+    transport::network::{is_believable, is_plausible},
 };
 
 /// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let

@@ -134,6 +134,26 @@ pub enum Inbound {
     Typing,
 }
 
+impl Inbound {
+    /// What a message without signatures in it says to the channel; `None` for other kinds.
+    pub(crate) fn unsigned(kind: Kind) -> Option<Self> {
+        Some(match kind {
+            Kind::Have(have) => Self::Claims {
+                claims: have.claims,
+                initial: true,
+            },
+            Kind::Ack(ack) => Self::Claims {
+                claims: ack.claims,
+                initial: false,
+            },
+            Kind::Peers(peers) => Self::Peers(peers),
+            Kind::Ids(ids) => Self::Ids(ids),
+            Kind::Typing(_) => Self::Typing,
+            _ => return None,
+        })
+    }
+}
+
 /// Why a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {

@@ -292,16 +292,6 @@ impl Reader {
                     backfill: batch.backfill,
                 }
             }
-            Kind::Have(have) => Inbound::Claims {
-                claims: have.claims,
-                initial: true,
-            },
-            Kind::Ack(ack) => Inbound::Claims {
-                claims: ack.claims,
-                initial: false,
-            },
-            Kind::Peers(peers) => Inbound::Peers(peers),
-            Kind::Ids(ids) => Inbound::Ids(ids),
             Kind::Fork(proto::Fork {
                 a: Some(a),
                 b: Some(b),
@@ -312,13 +302,15 @@ impl Reader {
                 }
                 Inbound::Fork(Box::new(pair))
             }
-            Kind::Typing(_) => Inbound::Typing,
             Kind::Pong(proto::Pong { nonce }) => {
                 self.pings.end(nonce);
                 return Ok(());
             }
-            // Kinds that this version does not use yet.
-            _ => return Ok(()),
+            other => match Inbound::unsigned(other) {
+                Some(message) => message,
+                // Kinds that this version does not use yet.
+                None => return Ok(()),
+            },
         };
         self.events
             .send(LinkEvent::Message {

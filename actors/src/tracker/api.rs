@@ -9,13 +9,10 @@ use std::{
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    actor::{Memory, Msg, TrackerActor},
-    network,
-};
+use super::actor::{Memory, Msg, TrackerActor};
 use crate::{
     kit::{Addr, Scope},
-    transport::Udp,
+    transport::{Udp, network},
 };
 
 /// Commands that wait for the actor, which handles each in microseconds.

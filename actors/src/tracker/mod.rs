@@ -25,5 +25,4 @@ mod tiers;
 mod udp;
 mod udp_client;
 
-pub use crate::transport::network;
 pub use api::*;

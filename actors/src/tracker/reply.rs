@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::bencode::{self, Limits};
 
-use super::network;
+use crate::transport::network;
 
 /// The longest answer that is read, in bytes, after decompression.
 pub(super) const MAX_BODY: usize = 1 << 20;

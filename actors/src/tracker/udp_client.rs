@@ -16,11 +16,10 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
-    network::is_plausible,
     reply::Answer,
     udp::{Ask, Body, Effect, Machine, UdpError, merge},
 };
-use crate::transport::{Class, Udp};
+use crate::transport::{Class, Udp, network::is_plausible};
 
 /// Announces that wait for the machine, which handles each in microseconds.
 const ASKS: usize = 64;

@@ -22,25 +22,8 @@ pub fn to_multiaddr(address: SocketAddr) -> Vec<u8> {
 /// Reads exactly what [`to_multiaddr`] writes: nothing before, between or after, shortest varints, and an
 /// address that one host can be reached at ([`is_dialable`]).
 pub fn from_multiaddr(bytes: &[u8]) -> Option<SocketAddr> {
-    if bytes.len() > MAX_LEN {
-        return None;
-    }
-    let multiaddr = Multiaddr::try_from(bytes.to_vec()).ok()?;
-    let mut parts = multiaddr.iter();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => IpAddr::V4(ip),
-        Protocol::Ip6(ip) => IpAddr::V6(ip),
-        _ => return None,
-    };
-    let Protocol::Udp(port) = parts.next()? else {
-        return None;
-    };
-    if parts.next()? != Protocol::QuicV1 || parts.next().is_some() {
-        return None;
-    }
-    let address = SocketAddr::new(ip, port);
-    // The round trip refuses every second spelling, mapped IPv4 included.
-    (is_dialable(address) && to_multiaddr(address) == bytes).then_some(address)
+    let (address, path) = from_observed(bytes)?;
+    (path == PathKind::Quic).then_some(address)
 }
 
 /// The binary multiaddr of the address that a peer is seen at: of QUIC as above, of TCP `/ip4|ip6/…/tcp/…`.
@@ -56,9 +39,6 @@ pub(super) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
 
 /// Reads exactly what [`observed`] writes.
 pub(super) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
-    if let Some(address) = from_multiaddr(bytes) {
-        return Some((address, PathKind::Quic));
-    }
     if bytes.len() > MAX_LEN {
         return None;
     }
@@ -69,13 +49,14 @@ pub(super) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
         Protocol::Ip6(ip) => IpAddr::V6(ip),
         _ => return None,
     };
-    let Protocol::Tcp(port) = parts.next()? else {
-        return None;
+    let (port, path) = match parts.next()? {
+        Protocol::Udp(port) => (port, PathKind::Quic),
+        Protocol::Tcp(port) => (port, PathKind::Tcp),
+        _ => return None,
     };
     let address = SocketAddr::new(ip, port);
-    // The round trip refuses second spellings and anything behind.
-    (is_dialable(address) && observed(address, PathKind::Tcp) == bytes)
-        .then_some((address, PathKind::Tcp))
+    // The round trip refuses every second spelling, mapped IPv4 included, and whatever is missing or comes behind.
+    (is_dialable(address) && observed(address, path) == bytes).then_some((address, path))
 }
 
 /// An IPv4 address mapped into IPv6 as what it is.

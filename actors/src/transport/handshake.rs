@@ -77,17 +77,26 @@ pub(super) async fn listen(
     let _ = registry.send(Msg::SocketLost).await;
 }
 
-async fn answer(incoming: Incoming, mut ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
-    let Ok(connecting) = incoming.accept() else {
-        shared.metrics.incoming("failed");
-        return;
-    };
-    let Ok(Ok(quic)) = timeout(HANDSHAKE_TIMEOUT, connecting).await else {
-        shared.metrics.incoming("failed");
-        return;
-    };
+async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
+    let accepted = accept(incoming, &shared).await;
+    welcome(accepted, ticket, shared, registry).await;
+}
+
+async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
+    let connecting = incoming.accept().ok()?;
+    let quic = timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()?;
     // Dropping what is not registered closes it.
-    let Ok(connection) = Connection::quic(quic, TlsSide::Server, &shared) else {
+    Connection::quic(quic, TlsSide::Server, shared).ok()
+}
+
+/// Lives what came of a stranger's handshake, if anything did.
+pub(super) async fn welcome(
+    accepted: Option<Connection>,
+    mut ticket: Ticket,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    let Some(connection) = accepted else {
         shared.metrics.incoming("failed");
         return;
     };

@@ -21,8 +21,7 @@ use super::{
     Connection, DialError,
     addr::canonical,
     admission::Ticket,
-    connection::live,
-    handshake::{HANDSHAKE_TIMEOUT, register},
+    handshake::{HANDSHAKE_TIMEOUT, welcome},
     mux::{Duplex, Metered},
     registry::Msg,
     shared::Shared,
@@ -77,7 +76,7 @@ pub(super) async fn listen(
 async fn answer(
     tcp: TcpStream,
     from: SocketAddr,
-    mut ticket: Ticket,
+    ticket: Ticket,
     gives_way: CancellationToken,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
@@ -87,17 +86,7 @@ async fn answer(
         accepted = timeout(HANDSHAKE_TIMEOUT, accept(tcp, from, &shared)) => accepted.ok().flatten(),
         () = gives_way.cancelled() => None,
     };
-    let Some(connection) = accepted else {
-        shared.metrics.incoming("failed");
-        return;
-    };
-    if !register(&connection, &registry).await {
-        shared.metrics.incoming("refused");
-        return;
-    }
-    shared.metrics.incoming("ok");
-    ticket.opened();
-    live(connection, shared, registry, Some(ticket)).await;
+    welcome(accepted, ticket, shared, registry).await;
 }
 
 /// `None` for whoever does not speak our TLS. A BitTorrent client, which a tracker has sent here, is heard out and

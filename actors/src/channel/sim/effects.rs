@@ -155,20 +155,10 @@ impl World {
                     backfill: batch.backfill,
                 }
             }
-            Kind::Have(have) => Inbound::Claims {
-                claims: have.claims,
-                initial: true,
-            },
-            Kind::Ack(ack) => Inbound::Claims {
-                claims: ack.claims,
-                initial: false,
-            },
-            Kind::Peers(peers) => Inbound::Peers(peers),
             Kind::Ids(_) if self.lose_ids > 0 => {
                 self.lose_ids -= 1;
                 return None;
             }
-            Kind::Ids(ids) => Inbound::Ids(ids),
             Kind::Fork(proto::Fork {
                 a: Some(a),
                 b: Some(b),
@@ -180,10 +170,10 @@ impl World {
                     return None;
                 }
             },
-            Kind::Typing(_) => Inbound::Typing,
             other => {
-                assert!(!honest, "unexpected {other:?}");
-                return None;
+                let message = Inbound::unsigned(other);
+                assert!(message.is_some() || !honest, "an unexpected kind");
+                return message;
             }
         })
     }

@@ -172,10 +172,7 @@ fn a_fork_is_proven_everywhere_and_closed() {
         }
         world.say(0, "to the first half");
         world.run(Duration::from_secs(3));
-        world.crash(0);
-        world.nodes[0].disk = copy;
-        world.nodes[0].acknowledged.clear();
-        world.start(0);
+        world.restore(0, copy);
         world.link(0, 2);
         world.run(Duration::from_secs(1));
         world.say(0, "to the second half");

@@ -297,10 +297,7 @@ fn forked(seed: u64, size: usize, lose_ids: usize) -> World {
     world.part(1, 2);
     world.say(0, "to the one");
     world.run(Duration::from_secs(3));
-    world.crash(0);
-    world.nodes[0].disk = copy;
-    world.nodes[0].acknowledged.clear();
-    world.start(0);
+    world.restore(0, copy);
     world.link(0, 2);
     world.run(Duration::from_secs(1));
     world.say(0, "to the other");

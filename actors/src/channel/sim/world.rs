@@ -171,6 +171,15 @@ impl World {
         }
     }
 
+    /// A node crashes, and goes on with an older copy of its disk.
+    #[cfg(test)]
+    pub(super) fn restore(&mut self, node: usize, copy: Disk) {
+        self.crash(node);
+        self.nodes[node].disk = copy;
+        self.nodes[node].acknowledged.clear();
+        self.start(node);
+    }
+
     pub(super) fn link(&mut self, a: usize, b: usize) {
         if a == b || !self.is_there(a) || !self.is_there(b) {
             return;

@@ -1,0 +1,40 @@
+//! What tests of whole nodes in one process have in common.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use bitchat_actors::node::{ChannelRequest, Node, NodeBuilder};
+use bitchat_wire::{channel::Policy, identity::IdentityKey};
+
+/// A node on loopback, with a database of its own.
+pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
+    // `RUST_LOG=bitchat_actors=debug` shows what the nodes do.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .try_init();
+    let mut builder = NodeBuilder::new(
+        folder.join(format!("{name}.db")),
+        IdentityKey::from_seed(&[seed; 32]),
+    );
+    builder.name = name.to_owned();
+    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    builder
+}
+
+/// Where a node is reached.
+pub(crate) fn address(node: &Node) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
+}
+
+/// An open channel without trackers.
+pub(crate) fn open_channel(name: &str) -> ChannelRequest {
+    ChannelRequest {
+        name: name.into(),
+        policy: Policy::Open,
+        trackers: Vec::new(),
+        nodes: Vec::new(),
+    }
+}
