@@ -48,6 +48,7 @@ impl Member {
             port: 0,
             port_is_wish: false,
             reset_key: Zeroizing::new([1; 64]),
+            torrents: None,
         };
         let (sender, events) = mpsc::channel(EVENTS);
         let transport = Transport::start(config, &below, sender).await.unwrap();

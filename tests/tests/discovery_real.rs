@@ -55,6 +55,7 @@ impl Node {
             port,
             port_is_wish: false,
             reset_key: [3; 64].into(),
+            torrents: None,
         };
         let transport = Transport::start(config, &scopes[2], events).await.unwrap();
         let (sender, found) = mpsc::channel(8);

@@ -16,15 +16,16 @@ use bitchat_wire::{
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use super::{NodeBuilder, NodeEvent, StartError, status::Observers};
+use super::{NodeBuilder, NodeEvent, StartError, disguise, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
     dht::{self, Dht, DhtConfig, Family},
     discovery::{Discovery, Reached, Sources},
+    disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
-    tracker::Trackers,
+    tracker::{TrackerConfig, Trackers},
     transport::{Class, EVENTS, Transport, TransportConfig, TransportEvent},
 };
 
@@ -75,6 +76,7 @@ pub(super) struct Inner {
     pub(super) offline: bool,
     pub(super) read_marks: bool,
     pub(super) local: Arc<LocalDevice>,
+    pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
@@ -96,6 +98,7 @@ impl NodeBuilder {
             offline: false,
             dht: false,
             dht_bootstrap: Vec::new(),
+            disguise: None,
             read_marks: false,
         }
     }
@@ -132,13 +135,20 @@ impl NodeBuilder {
     ) -> Result<Node, (StartError, Layers)> {
         let prepared = async {
             let local = local_device(&store, &self.identity).await?;
-            Ok::<_, StoreError>((local, reset_key(&store).await?, kept_port(&store).await?))
+            let disguise = disguise::kept(&store, self.disguise).await?;
+            let port = match kept_port(&store).await? {
+                // A client on loopback alone is nobody's, and its port may be a real one's.
+                0 if !self.on_loopback() => disguise.port(&mut rand::rng()),
+                port => port,
+            };
+            Ok::<_, StoreError>((local, reset_key(&store).await?, disguise, port))
         };
-        let (local, reset_key, kept_port) = match prepared.await {
+        let (local, reset_key, disguise, kept_port) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
+        let torrents = Torrents::new(disguise, &mut rand::rng());
         let config = TransportConfig {
             bind: if self.offline {
                 vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
@@ -148,6 +158,7 @@ impl NodeBuilder {
             port,
             port_is_wish: self.port.is_none(),
             reset_key,
+            torrents: Some(torrents.clone()),
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
         let transport = match Transport::start(config, &layers.transport, transport_events).await {
@@ -161,11 +172,16 @@ impl NodeBuilder {
             return Err((error.into(), layers));
         }
         let (found, findings) = mpsc::channel(FOUND);
-        let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
+        let config = TrackerConfig {
+            udp: Some(transport.udp()),
+            torrents: torrents.clone(),
+            ..TrackerConfig::new(transport.port())
+        };
+        let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
         let dht = if self.dht && !self.offline {
             Some(
-                self.start_dht(&transport, &store, &layers.dht, dht_sender)
+                self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
                     .await,
             )
         } else {
@@ -205,6 +221,7 @@ impl NodeBuilder {
             offline: self.offline,
             read_marks: self.read_marks,
             local: Arc::new(local),
+            disguise,
             channels: Mutex::default(),
             events,
             observers: Arc::default(),
@@ -229,9 +246,14 @@ impl NodeBuilder {
 }
 
 impl NodeBuilder {
+    fn on_loopback(&self) -> bool {
+        self.offline || (!self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback))
+    }
+
     async fn start_dht(
         &self,
         transport: &Transport,
+        disguise: Disguise,
         store: &Store,
         scope: &Scope,
         found: mpsc::Sender<dht::Found>,
@@ -250,7 +272,7 @@ impl NodeBuilder {
             routers: reaches_routers
                 .then(dht::public_routers)
                 .unwrap_or_default(),
-            ..DhtConfig::new()
+            profile: disguise.into(),
         };
         let incoming = udp.subscribe(Class::Krpc);
         // A question that is lost is asked again, or another node is.

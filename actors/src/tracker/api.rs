@@ -10,7 +10,9 @@ use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Memory, Msg, TrackerActor};
+pub use super::http::{Io, Via};
 use crate::{
+    disguise::{Disguise, Torrents},
     kit::{Addr, Scope},
     transport::{Udp, network},
 };
@@ -80,7 +82,7 @@ pub struct Found {
 }
 
 /// How the actor works.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TrackerConfig {
     /// The port that is announced.
     pub port: u16,
@@ -88,17 +90,28 @@ pub struct TrackerConfig {
     pub timeout: Duration,
     /// The node's UDP port; without it UDP trackers are not asked.
     pub udp: Option<Udp>,
+    /// Whose client announces look like, and what is announced; shared with whoever answers strangers.
+    pub torrents: Torrents,
+    /// The way to HTTP trackers, if it is a proxy. Then names are not resolved here; `udp` is for the caller to
+    /// leave out.
+    pub via: Option<Via>,
+    /// Certificates (DER) that are believed besides Mozilla's roots.
+    pub roots: Vec<Vec<u8>>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
     pub is_local: fn(IpAddr) -> bool,
 }
 
 impl TrackerConfig {
-    /// 30 s a request, no UDP, and the real border of local networks ([`network::is_local`]).
+    /// 30 s a request, no UDP and no proxy, the default disguise, and the real border of local networks
+    /// ([`network::is_local`]).
     pub fn new(port: u16) -> Self {
         Self {
             port,
             timeout: REQUEST_TIMEOUT,
             udp: None,
+            torrents: Torrents::new(Disguise::default(), &mut rand::rng()),
+            via: None,
+            roots: Vec::new(),
             is_local: network::is_local,
         }
     }

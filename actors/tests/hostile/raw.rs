@@ -51,6 +51,7 @@ impl Raw {
             port: 0,
             port_is_wish: false,
             reset_key: Zeroizing::new([seed; 64]),
+            torrents: None,
         };
         let transport = Transport::start(config, &scope, sender).await.unwrap();
         let (found, streams) = mpsc::channel(EVENTS);

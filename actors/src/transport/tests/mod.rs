@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Real transports on loopback.
 
+mod bittorrent;
 mod hostile;
 mod life;
 mod paths;
@@ -38,6 +39,7 @@ fn config(ip: IpAddr, port: u16) -> TransportConfig {
         port,
         port_is_wish: false,
         reset_key: Zeroizing::new([7; 64]),
+        torrents: None,
     }
 }
 
