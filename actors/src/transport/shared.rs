@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use super::{
     ConnectionId, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
+    handshake::Pace,
     ledger::Ledger,
     metrics::Metrics,
     quic,
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) events: mpsc::Sender<TransportEvent>,
     pub(super) metrics: Metrics,
+    pub(super) pace: Pace,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
@@ -83,6 +85,7 @@ impl Shared {
             ledger: Ledger::default(),
             events,
             metrics,
+            pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
             listeners: Mutex::new(listeners),
