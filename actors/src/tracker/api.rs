@@ -10,11 +10,10 @@ use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Memory, Msg, TrackerActor};
-pub use super::http::{Io, Via};
 use crate::{
     disguise::{Disguise, Torrents},
     kit::{Addr, Scope},
-    transport::{Udp, network},
+    transport::{Proxy, Udp, network},
 };
 
 /// Commands that wait for the actor, which handles each in microseconds.
@@ -92,11 +91,10 @@ pub struct TrackerConfig {
     pub udp: Option<Udp>,
     /// Whose client announces look like, and what is announced; shared with whoever answers strangers.
     pub torrents: Torrents,
-    /// The way to HTTP trackers, if it is a proxy. Then names are not resolved here; `udp` is for the caller to
-    /// leave out.
-    pub via: Option<Via>,
     /// Certificates (DER) that are believed besides Mozilla's roots.
     pub roots: Vec<Vec<u8>>,
+    /// HTTP trackers are asked through it alone.
+    pub proxy: Option<Proxy>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
     pub is_local: fn(IpAddr) -> bool,
 }
@@ -110,8 +108,8 @@ impl TrackerConfig {
             timeout: REQUEST_TIMEOUT,
             udp: None,
             torrents: Torrents::new(Disguise::default(), &mut rand::rng()),
-            via: None,
             roots: Vec::new(),
+            proxy: None,
             is_local: network::is_local,
         }
     }

@@ -44,7 +44,7 @@ impl Clients {
                 .clone()
                 .map(|udp| UdpClient::new(udp, config.is_local, disguise.client().both_families)),
             disguise,
-            proxied: config.via.is_some(),
+            proxied: config.proxy.is_some(),
         })
     }
 

@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     disguise::{Persona, Torrents},
     tracker::announce::{Announce, Event},
+    transport::Proxy,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -147,35 +148,54 @@ async fn a_family_is_kept_to() {
     assert_eq!(heard.recv().await.unwrap().0, 1);
 }
 
+/// Plain HTTP goes through an HTTP proxy as requests for whole URLs, and through a SOCKS proxy as it is; names are
+/// the proxy's to resolve.
 #[tokio::test]
-async fn a_proxy_is_given_names_and_sees_all() {
+async fn proxies_are_given_names() {
+    let url: Url = "http://tracker.invalid:81/announce".parse().unwrap();
     let (at, mut heard) = tracker(true).await;
-    let (sender, mut asked) = mpsc::channel(8);
-    let via: Via = Arc::new(move |host, port| {
-        let sender = sender.clone();
-        Box::pin(async move {
-            sender.send((host, port)).await.unwrap();
-            let tcp = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, at)).await?;
-            Ok(Box::new(tcp) as Box<dyn Io>)
-        })
-    });
-    let config = TrackerConfig {
-        via: Some(via),
+    let proxied = |proxy: String| TrackerConfig {
+        proxy: Some(Proxy::parse(&proxy).unwrap()),
         ..config(Disguise::Qbittorrent52)
     };
-    let http = Http::new(&config).unwrap();
-    let url = "http://tracker.invalid:81/announce".parse().unwrap();
-    let body = http.get(url, None, PATIENCE).await.unwrap();
-    assert!(!body.local, "only the proxy knows where that is");
+    let http = Http::new(&proxied(format!("http://ann:pass@127.0.0.1:{at}"))).unwrap();
+    let body = http.get(url.clone(), None, PATIENCE).await.unwrap();
+    assert_eq!((body.bytes.as_slice(), body.local), (GOOD, false));
     assert_eq!(
-        asked.recv().await.unwrap(),
-        ("tracker.invalid".to_owned(), 81)
+        heard.recv().await.unwrap().1,
+        "GET http://tracker.invalid:81/announce HTTP/1.1\r\nHost: tracker.invalid:81\r\n\
+         Proxy-Authorization: Basic YW5uOnBhc3M=\r\nUser-Agent: qBittorrent/5.2.3\r\n\
+         Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     );
-    let (_, head) = heard.recv().await.unwrap();
-    assert!(head.contains("\r\nHost: tracker.invalid:81\r\n"), "{head}");
     let inside: Url = "http://10.0.0.1/other".parse().unwrap();
     let refused = http.get(inside, None, PATIENCE).await.unwrap_err();
     assert_eq!(refused, HttpError::PrivateTracker);
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let socks = listener.local_addr().unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.read_exact(&mut [0; 3]).await.unwrap();
+        tcp.write_all(&[5, 0]).await.unwrap();
+        let mut name = vec![0; 4 + 1 + "tracker.invalid".len() + 2];
+        tcp.read_exact(&mut name).await.unwrap();
+        tcp.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let mut tracker = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, at))
+            .await
+            .unwrap();
+        // Until one of them closes.
+        let _ = tokio::io::copy_bidirectional(&mut tcp, &mut tracker).await;
+        name
+    });
+    let http = Http::new(&proxied(format!("socks5h://{socks}"))).unwrap();
+    assert!(http.get(url, None, PATIENCE).await.is_ok());
+    let head = heard.recv().await.unwrap().1;
+    assert!(head.starts_with("GET /announce HTTP/1.1\r\nHost: tracker.invalid:81\r\nUser"));
+    drop(http);
+    let name = asked.await.unwrap();
+    assert_eq!(&name[5..20], b"tracker.invalid");
 }
 
 /// A TLS server for `name`, and the certificate of its authority.

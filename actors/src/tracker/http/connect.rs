@@ -7,56 +7,58 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use hyper::header::HeaderValue;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::{Family, HttpError};
+use super::{HttpError, Origin};
+use crate::transport::{Duplex, Proxy, ProxyError};
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 6;
 /// How long one of them is waited for before the next is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// A byte stream to somebody.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// The way to all trackers through a proxy: given a host (a name, or an address without brackets) and a port, a
-/// byte stream to it. The proxy resolves the name.
-pub type Via =
-    Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> + Send + Sync>;
-
-/// A connection, and whether it leads to a local address.
+/// A connection.
 pub(super) struct Connected {
-    pub(super) io: Box<dyn Io>,
+    pub(super) io: Box<dyn Duplex>,
+    /// It leads to a local address.
     pub(super) local: bool,
+    /// It ends at a proxy that passes requests on.
+    pub(super) forward: Option<Forward>,
+}
+
+/// What requests to such a proxy say besides.
+pub(super) struct Forward {
+    /// Who we are, if it wants to know.
+    pub(super) authorization: Option<HeaderValue>,
 }
 
 pub(super) struct Connector {
     is_local: fn(IpAddr) -> bool,
-    via: Option<Via>,
+    proxy: Option<Proxy>,
 }
 
 impl Connector {
-    pub(super) fn new(is_local: fn(IpAddr) -> bool, via: Option<Via>) -> Self {
-        Self { is_local, via }
+    pub(super) fn new(is_local: fn(IpAddr) -> bool, proxy: Option<Proxy>) -> Self {
+        Self { is_local, proxy }
     }
 
-    /// Connects by one family or any; to local addresses only if `anywhere`.
+    /// Connects to a host, by one family or any, and to local addresses only if `anywhere`.
     pub(super) async fn connect(
         &self,
         host: Host<&str>,
-        port: u16,
-        family: Option<Family>,
-        anywhere: bool,
+        origin: &Origin,
     ) -> Result<Connected, HttpError> {
+        let &Origin {
+            port,
+            family,
+            anywhere,
+            ..
+        } = origin;
         let literal = match host {
             Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
             Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
@@ -65,15 +67,10 @@ impl Connector {
         if !anywhere && literal.is_some_and(|ip| (self.is_local)(ip)) {
             return Err(HttpError::PrivateTracker);
         }
-        if let Some(via) = &self.via {
-            let host = match host {
-                Host::Domain(name) => name.to_owned(),
-                Host::Ipv4(ip) => ip.to_string(),
-                Host::Ipv6(ip) => ip.to_string(),
-            };
-            let io = via(host, port).await.map_err(|error| explain(&error))?;
-            // Where that is, only the proxy knows.
-            return Ok(Connected { io, local: false });
+        if let Some(proxy) = &self.proxy {
+            // Of a name, only the proxy knows where it leads.
+            let local = literal.is_some_and(|ip| (self.is_local)(ip));
+            return through(proxy, host, origin, local).await;
         }
         let all: Vec<SocketAddr> = match (host, literal) {
             (Host::Domain(name), _) => tokio::net::lookup_host((name, port))
@@ -105,8 +102,40 @@ impl Connector {
         Ok(Connected {
             io: Box::new(tcp),
             local: (self.is_local)(ip),
+            forward: None,
         })
     }
+}
+
+/// The proxy resolves names. Plain HTTP goes by requests to it where it is made for them, all else by a tunnel.
+async fn through(
+    proxy: &Proxy,
+    host: Host<&str>,
+    origin: &Origin,
+    local: bool,
+) -> Result<Connected, HttpError> {
+    let refused = |error: ProxyError| HttpError::Proxy(error.to_string());
+    if !origin.https
+        && let Some(forward) = proxy.forward().await
+    {
+        let (tcp, authorization) = forward.map_err(refused)?;
+        let authorization = authorization.and_then(|text| HeaderValue::from_str(&text).ok());
+        let authorization = authorization.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        return Ok(Connected {
+            io: Box::new(tcp),
+            local,
+            forward: Some(Forward { authorization }),
+        });
+    }
+    let tcp = proxy.connect(&host.to_owned(), origin.port).await;
+    Ok(Connected {
+        io: Box::new(tcp.map_err(refused)?),
+        local,
+        forward: None,
+    })
 }
 
 /// The connection that is there first.
@@ -134,8 +163,8 @@ async fn first(addresses: &[SocketAddr]) -> Result<(TcpStream, IpAddr), HttpErro
 pub(super) async fn secure(
     tls: &TlsConnector,
     host: &str,
-    io: Box<dyn Io>,
-) -> Result<Box<dyn Io>, HttpError> {
+    io: Box<dyn Duplex>,
+) -> Result<Box<dyn Duplex>, HttpError> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name.to_owned()).map_err(|_| HttpError::NoSuchName)?;
     match tls.connect(name, io).await {

@@ -13,7 +13,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{HttpError, connect::Io};
+use super::{
+    HttpError,
+    connect::{Connected, Forward},
+};
 use crate::tracker::reply::MAX_BODY;
 
 /// The longest head of an answer, in bytes.
@@ -27,6 +30,8 @@ pub(super) struct Line {
     driver: Driver,
     /// It leads to a local address.
     pub(super) local: bool,
+    /// It ends at a proxy.
+    pub(super) forward: Option<Forward>,
 }
 
 /// An answer, still compressed.
@@ -39,7 +44,8 @@ pub(super) struct Reply {
 }
 
 impl Line {
-    pub(super) async fn new(io: Box<dyn Io>, local: bool) -> Result<Self, HttpError> {
+    pub(super) async fn new(connected: Connected) -> Result<Self, HttpError> {
+        let Connected { io, local, forward } = connected;
         let (send, connection) = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(MAX_HEAD)
@@ -54,6 +60,7 @@ impl Line {
             send,
             driver,
             local,
+            forward,
         })
     }
 

@@ -27,11 +27,9 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use self::{
-    connect::{Connected, Connector},
+    connect::{Connector, Forward},
     line::{Line, Reply},
 };
-pub use connect::{Io, Via};
-
 use super::TrackerConfig;
 use crate::disguise::{Client, Disguise};
 
@@ -71,6 +69,8 @@ pub(super) enum HttpError {
     NoSuchName,
     #[error("has no address of that family")]
     OtherFamily,
+    #[error("is not asked: {0}")]
+    Proxy(String),
     #[error("refused the connection")]
     ConnectionRefused,
     #[error("cannot be reached")]
@@ -128,7 +128,7 @@ impl Http {
         let disguise = config.torrents.disguise();
         Ok(Self {
             disguise,
-            connector: Connector::new(config.is_local, config.via.clone()),
+            connector: Connector::new(config.is_local, config.proxy.clone()),
             tls: connect::tls(disguise.client().alpn, &config.roots)?,
             idle: Mutex::default(),
         })
@@ -182,16 +182,18 @@ impl Http {
             family,
             anywhere: own.unwrap_or(true) && matches!(url.path(), LOCAL_PATH | LOCAL_SCRAPE),
         };
-        let request = request(url, self.disguise.client())?;
+        let client = self.disguise.client();
         if let Some(line) = self.take(&origin) {
             let local = line.local;
+            let request = request(url, client, line.forward.as_ref())?;
             // The tracker may have closed it meanwhile; then nothing was heard on it.
-            if let Some(reply) = self.exchange(line, request.clone(), &origin).await? {
+            if let Some(reply) = self.exchange(line, request, &origin).await? {
                 return Ok((reply, local));
             }
         }
         let line = self.connect(host, &origin, own.is_none()).await?;
         let local = line.local;
+        let request = request(url, client, line.forward.as_ref())?;
         let reply = self.exchange(line, request, &origin).await?;
         Ok((reply.ok_or(HttpError::Broken)?, local))
     }
@@ -202,18 +204,15 @@ impl Http {
         origin: &Origin,
         first: bool,
     ) -> Result<Line, HttpError> {
-        let connected = self
-            .connector
-            .connect(host, origin.port, origin.family, origin.anywhere);
-        let Connected { io, local } = connected.await.map_err(|error| match error {
+        let connected = self.connector.connect(host, origin).await;
+        let mut connected = connected.map_err(|error| match error {
             HttpError::PrivateTracker if !first => HttpError::PrivateRedirect,
             other => other,
         })?;
-        if !origin.https {
-            return Line::new(io, local).await;
+        if origin.https {
+            connected.io = connect::secure(&self.tls, &origin.host, connected.io).await?;
         }
-        let io = connect::secure(&self.tls, &origin.host, io).await?;
-        Line::new(io, local).await
+        Line::new(connected).await
     }
 
     /// Nothing if the connection was at its end. One that may be used again is kept.
@@ -248,21 +247,33 @@ impl Http {
 }
 
 /// The request, with all its headers in the client's order.
-fn request(url: &Url, client: &Client) -> Result<Request<String>, HttpError> {
+fn request(
+    url: &Url,
+    client: &Client,
+    forward: Option<&Forward>,
+) -> Result<Request<String>, HttpError> {
     let host = url.host_str().unwrap_or_default();
     let host = match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     };
-    let host = HeaderValue::from_str(&host).map_err(|_| HttpError::BadRedirect)?;
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
+    let mut target = match forward {
+        Some(_) => format!("http://{host}"),
+        None => String::new(),
     };
+    let host = HeaderValue::from_str(&host).map_err(|_| HttpError::BadRedirect)?;
+    target.push_str(url.path());
+    if let Some(query) = url.query() {
+        target.push('?');
+        target.push_str(query);
+    }
     let mut request = Request::new(String::new());
     *request.uri_mut() = target.parse().map_err(|_| HttpError::BadRedirect)?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
+    if let Some(authorization) = forward.and_then(|forward| forward.authorization.as_ref()) {
+        headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+    }
     for (name, value) in client.headers {
         headers.insert(
             HeaderName::from_static(name),

@@ -2,6 +2,7 @@
 //! Real transports on loopback.
 
 mod bittorrent;
+mod circuit;
 mod hostile;
 mod life;
 mod paths;
@@ -34,13 +35,7 @@ struct Node {
 }
 
 fn config(ip: IpAddr, port: u16) -> TransportConfig {
-    TransportConfig {
-        bind: vec![ip],
-        port,
-        port_is_wish: false,
-        reset_key: Zeroizing::new([7; 64]),
-        torrents: None,
-    }
+    TransportConfig::new(vec![ip], port, Zeroizing::new([7; 64]))
 }
 
 impl Node {
