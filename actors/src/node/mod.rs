@@ -7,6 +7,7 @@ mod disguise;
 mod follow;
 mod start;
 mod status;
+mod trackers;
 
 pub use api::*;
 pub use follow::Follow;

@@ -5,12 +5,13 @@ mod channel;
 mod dht;
 mod member;
 mod message;
+mod tracker;
 
 use bitchat_actors::node::NodeStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::{channel::*, dht::*, member::*, message::*};
+pub use self::{channel::*, dht::*, member::*, message::*, tracker::*};
 
 /// One's own profile, as all channels have it.
 #[derive(Serialize, ToSchema)]
