@@ -1,6 +1,6 @@
 //! What others see of a channel.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bitchat_wire::{
     channel::ChannelId,
@@ -172,8 +172,10 @@ pub struct PathView {
     pub kind: PathKind,
     /// The member's address.
     pub address: SocketAddr,
-    /// Who found it.
+    /// Who found it; `None`: it came to us.
     pub source: Option<Source>,
+    /// From the first word of its address, or the loss of the link there, to the connection.
+    pub took: Option<Duration>,
     /// Round trip, in milliseconds.
     pub rtt_ms: f64,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -22,6 +22,7 @@ use crate::{
     dht::{self, Dht, DhtConfig, Family},
     discovery::{Discovery, Reached, Sources},
     kit::{Death, Metrics, Scope},
+    lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
     tracker::Trackers,
@@ -34,6 +35,8 @@ const HAPPENINGS: usize = 1_024;
 const FOUND: usize = 64;
 /// What the DHT found, waiting for discovery: an answer of a node each.
 const DHT_FOUND: usize = 64;
+/// Whom the local network found, waiting for discovery: a node each.
+const LAN_FOUND: usize = 64;
 /// Connections that discovery made, waiting for links.
 const REACHED: usize = 64;
 /// How long each layer may take to stop.
@@ -57,6 +60,7 @@ pub(super) struct Layers {
     transport: Scope,
     trackers: Scope,
     dht: Scope,
+    lan: Scope,
     discovery: Scope,
     links: Scope,
     pub(super) channels: Scope,
@@ -96,6 +100,7 @@ impl NodeBuilder {
             offline: false,
             dht: false,
             dht_bootstrap: Vec::new(),
+            lan: false,
             read_marks: false,
         }
     }
@@ -109,6 +114,7 @@ impl NodeBuilder {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -171,11 +177,22 @@ impl NodeBuilder {
         } else {
             None
         };
+        let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
+        let lan = (self.lan && !self.offline).then(|| {
+            let listening = transport.local_addresses();
+            let config = LanConfig {
+                port: transport.port(),
+                bind: listening.iter().map(SocketAddr::ip).collect(),
+            };
+            Lan::start(config, &layers.lan, lan_sender)
+        });
         let sources = Sources {
             trackers,
             found: findings,
             dht: dht.clone(),
             dht_found,
+            lan,
+            lan_found,
         };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
@@ -364,7 +381,8 @@ impl Node {
             let layers = &self.inner.layers;
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
-                layers.dht.stop(LAYER_STOP)
+                layers.dht.stop(LAYER_STOP),
+                layers.lan.stop(LAYER_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -386,6 +404,7 @@ impl Layers {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -400,6 +419,7 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.lan,
             &self.transport,
             &self.store,
         ] {

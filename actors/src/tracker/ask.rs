@@ -45,18 +45,22 @@ impl Clients {
         if request.url.scheme() == "udp" {
             return self.ask_udp(request, announce, limit).await;
         }
-        let plain = |text: String| Failure { text, retry: None };
         let body = self
             .http
             .get(announce.url(&request.url), limit)
             .await
-            .map_err(|error| plain(error.to_string()))?;
+            .map_err(|error| Failure {
+                silent: error.is_silence(),
+                text: error.to_string(),
+                retry: None,
+            })?;
         let answer = reply::parse(&body.bytes).map_err(|error| Failure {
             text: error.to_string(),
             retry: match error {
                 ReplyError::Refused { retry, .. } => retry,
                 _ => None,
             },
+            silent: false,
         })?;
         Ok(Answered {
             answer,
@@ -80,6 +84,7 @@ impl Clients {
         let (answer, local) = end.map_err(|error| Failure {
             text: error.to_string(),
             retry: (error == UdpError::NoUdp).then_some(Retry::Never),
+            silent: error.is_silence(),
         })?;
         Ok(Answered { answer, local })
     }

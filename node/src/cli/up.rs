@@ -120,6 +120,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.offline = config.proxy.is_some();
     builder.read_marks = config.read_marks;
+    builder.lan = config.lan;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     let node = tokio::select! {
