@@ -1,6 +1,6 @@
 //! What others see of a channel.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bitchat_wire::{
     channel::ChannelId,
@@ -9,7 +9,11 @@ use bitchat_wire::{
 };
 
 use super::fold::Reaction;
-use crate::{discovery::Source, store::StoreError, transport::PathKind};
+use crate::{
+    discovery::Source,
+    store::StoreError,
+    transport::{PathKind, Target},
+};
 
 /// How much of the mesh is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +175,7 @@ pub struct PathView {
     /// What kind.
     pub kind: PathKind,
     /// The member's address.
-    pub address: SocketAddr,
+    pub address: Target,
     /// Who found it; `None`: it came to us.
     pub source: Option<Source>,
     /// From the first word of its address, or the loss of the link there, to the connection.

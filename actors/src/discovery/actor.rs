@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -26,7 +25,7 @@ use crate::{
     lan::{self, Lan},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Transport},
+    transport::{Connection, DialError, Target, Transport},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
@@ -80,7 +79,7 @@ pub(super) type Incoming = (
     mpsc::Receiver<lan::Found>,
 );
 
-type Dialled = (SocketAddr, Result<Connection, DialError>);
+type Dialled = (Target, Result<Connection, DialError>);
 
 /// The actor.
 pub(super) struct DiscoveryActor {
@@ -88,7 +87,7 @@ pub(super) struct DiscoveryActor {
     state: State,
     hashes: Hashes,
     dials: JoinSet<Dialled>,
-    handles: HashMap<SocketAddr, AbortHandle>,
+    handles: HashMap<Target, AbortHandle>,
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
@@ -367,11 +366,14 @@ impl DiscoveryActor {
         }
     }
 
-    fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>) {
+    fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
         let handle = self.dials.spawn(async move {
-            let result = transport.dial(address, expected).await;
+            let result = match address {
+                Target::Direct(address) => transport.dial(address, expected).await,
+                Target::Circuit { .. } => Err(DialError::NoSocket),
+            };
             (address, result)
         });
         self.handles.insert(address, handle);

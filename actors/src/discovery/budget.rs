@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -10,6 +9,7 @@ use bitchat_wire::channel::ChannelId;
 use libp2p_identity::PeerId;
 
 use super::book::Candidate;
+use crate::transport::Target;
 
 /// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let
 /// stale addresses hold up the good ones.
@@ -43,7 +43,7 @@ pub(super) enum Room {
 
 /// All dials.
 pub(super) struct Budget {
-    pub(super) dials: HashMap<SocketAddr, Dial>,
+    pub(super) dials: HashMap<Target, Dial>,
     /// For how long attempts count as just begun, as machine and network are now.
     pub(super) fresh: Duration,
 }
@@ -84,7 +84,7 @@ impl Budget {
 
     pub(super) fn begin(
         &mut self,
-        address: SocketAddr,
+        address: Target,
         cid: ChannelId,
         expected: Option<PeerId>,
         now: Instant,
@@ -101,7 +101,7 @@ impl Budget {
     pub(super) fn join(
         &mut self,
         cid: ChannelId,
-        address: SocketAddr,
+        address: Target,
         candidate: &Candidate,
     ) -> Option<bool> {
         let dial = self.dials.get_mut(&address)?;
@@ -117,7 +117,7 @@ impl Budget {
     }
 
     /// A channel wants none of them any more; returns those that nobody else wants, which are gone.
-    pub(super) fn forget(&mut self, cid: ChannelId) -> Vec<SocketAddr> {
+    pub(super) fn forget(&mut self, cid: ChannelId) -> Vec<Target> {
         let mut gone = Vec::new();
         self.dials.retain(|address, dial| {
             dial.channels.retain(|other| *other != cid);

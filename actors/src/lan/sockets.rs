@@ -52,9 +52,7 @@ pub(super) fn networks(bind: &[IpAddr]) -> io::Result<Vec<Network>> {
         })
         .filter(|network| is_local(network.ip.into()))
         .collect();
-    let on_all = bind
-        .iter()
-        .any(|ip| *ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let on_all = bind.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     if on_all {
         if found.iter().any(|network| !network.ip.is_loopback()) {
             found.retain(|network| !network.ip.is_loopback());

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +26,7 @@ use crate::{
     discovery::{Discovery, Outcome, Reached, Way},
     kit::{Actor, Addr, Guard, Inbox, Scope},
     store::Store,
-    transport::{Connection, ConnectionId, Stream, Transport},
+    transport::{Connection, ConnectionId, Stream, Target, Transport},
 };
 
 /// Handshakes that wait to be started. Beyond, senders wait: the peer that floods us with streams first of all.
@@ -299,7 +299,7 @@ impl Actor for Hub {
 struct Attempt {
     cid: ChannelId,
     connection: Connection,
-    address: SocketAddr,
+    address: Target,
     /// `None` for one that moves.
     source: Option<Way>,
 }
@@ -340,8 +340,8 @@ fn relocate(
 }
 
 /// Where the peer can be dialled or, if that is not known, from where it came.
-fn address_of(connection: &Connection) -> SocketAddr {
-    connection.dialable().unwrap_or_else(|| connection.remote())
+fn address_of(connection: &Connection) -> Target {
+    connection.dialable().unwrap_or_else(|| connection.target())
 }
 
 /// Links, and lives the link. False when it did not try, because another link or handshake has that place.
@@ -369,11 +369,12 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return true,
-        result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
+        // Boxed, as the link's life is: a link's task would otherwise keep room for its handshake for ever.
+        result = timeout(DEADLINE, Box::pin(attempt)) => result.unwrap_or(Err(Failure::Late)),
     };
     match result {
         Ok((stream, established)) => {
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -385,7 +386,7 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {
@@ -417,7 +418,13 @@ async fn respond(
         drop(reading);
         place
     };
-    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits), admit);
+    // Boxed: see `initiate`.
+    let attempt = Box::pin(handshake::respond(
+        &connection,
+        &mut stream,
+        |fits| shared.find(fits),
+        admit,
+    ));
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return,
@@ -428,7 +435,7 @@ async fn respond(
             let address = address_of(&connection);
             // A handshake of ours on the same connection may be under way: the channel decides which survives.
             let _active = shared.activate(reg.cid, connection.id());
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -440,7 +447,7 @@ async fn respond(
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {
@@ -453,7 +460,7 @@ async fn respond(
                 connection.close();
                 shared
                     .transport
-                    .bar(connection.peer(), connection.remote(), BAR)
+                    .bar(connection.peer(), connection.direct(), BAR)
                     .await;
             }
         }
@@ -463,7 +470,7 @@ async fn respond(
 struct Origin {
     initiator: bool,
     source: Option<Way>,
-    address: SocketAddr,
+    address: Target,
 }
 
 async fn run(

@@ -1,6 +1,13 @@
 //! How connections come about: strangers are judged and answered, addresses are dialled.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bitchat_wire::link::TlsSide;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -25,9 +32,13 @@ use crate::kit::{Addr, Guard, Scope};
 
 /// A handshake that takes longer is given up, whoever began it.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same through a proxy, behind which may be Tor.
+pub(super) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long at most, where machine or network are slow.
+const LONGEST_HEAD_START: Duration = Duration::from_secs(1);
 /// How long after a sign that QUIC gets through: the sign may have been about something else.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
@@ -43,7 +54,7 @@ pub(super) async fn listen(
 ) {
     while let Some(incoming) = endpoint.accept().await {
         let address = incoming.remote_address();
-        if shared.is_barred(None, &address) {
+        if shared.is_barred(None, Some(&address)) {
             shared.metrics.incoming("barred");
             incoming.ignore();
             continue;
@@ -141,7 +152,7 @@ pub(super) async fn dial(
             open
         });
     });
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared, true));
+    let race = timeout(limit(&shared), race(address, expected, &shared, true));
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
@@ -151,7 +162,7 @@ pub(super) async fn dial(
         Ok((connection, late)) => {
             let end = if register(&connection, &registry).await {
                 Ok(connection)
-            } else if shared.is_barred(Some(&connection.peer()), &address) {
+            } else if shared.is_barred(Some(&connection.peer()), Some(&address)) {
                 Err(DialError::Barred)
             } else {
                 Err(DialError::Busy)
@@ -179,7 +190,7 @@ pub(super) async fn second_path(
     registry: Addr<Msg>,
 ) {
     // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared, false)).await;
+    let race = timeout(limit(&shared), race(address, Some(peer), &shared, false)).await;
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
@@ -201,6 +212,13 @@ async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, regist
     }
 }
 
+fn limit(shared: &Shared) -> Duration {
+    match shared.proxy {
+        Some(_) => PROXIED_TIMEOUT,
+        None => HANDSHAKE_TIMEOUT,
+    }
+}
+
 type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
 /// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
@@ -211,11 +229,15 @@ async fn race(
     shared: &Arc<Shared>,
     signs: bool,
 ) -> Result<(Connection, Option<Attempt>), DialError> {
+    if let Some(proxy) = &shared.proxy {
+        let connection = tcp::connect_through(proxy, address, expected, shared).await?;
+        return Ok((connection, None));
+    }
     let seen = shared.sorter.expect(address);
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;
     let mut failure = DialError::TimedOut;
-    let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
+    let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
     let (mut answered, mut tcp_tried) = (!signs, false);
     loop {
         tokio::select! {
@@ -282,6 +304,7 @@ async fn connect(
         })?;
     // The endpoint must not be kept from closing by the connection's life.
     drop(endpoint);
+    let begin = Instant::now();
     let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
         (Some(Mismatch::Ourselves), _) => DialError::Ourselves,
         (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
@@ -289,5 +312,52 @@ async fn connect(
         (None, ConnectionError::LocallyClosed) => DialError::Stopped,
         (None, e) => DialError::Refused(in_words(&e)),
     })?;
+    shared.pace.took(begin.elapsed());
     Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
+}
+
+/// How long handshakes by QUIC take here and now. A machine that is busy would otherwise begin one by TCP beside most of
+/// them, and be busier.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// In microseconds, the last ones weighing most.
+    usual: AtomicU64,
+}
+
+impl Pace {
+    fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let usual = self.usual.load(Ordering::Relaxed);
+        self.usual
+            .store(usual / 4 * 3 + time / 4, Ordering::Relaxed);
+    }
+
+    fn head_start(&self) -> Duration {
+        let usual = Duration::from_micros(self.usual.load(Ordering::Relaxed));
+        (usual * 4).clamp(HEAD_START, LONGEST_HEAD_START)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_start_follows_the_machine_within_bounds() {
+        let pace = Pace::default();
+        assert_eq!(pace.head_start(), HEAD_START);
+        pace.took(Duration::from_millis(2));
+        assert_eq!(pace.head_start(), HEAD_START);
+        for _ in 0..20 {
+            pace.took(Duration::from_millis(150));
+        }
+        let busy = pace.head_start();
+        assert!(busy > HEAD_START * 2 && busy <= Duration::from_millis(600));
+        pace.took(Duration::MAX);
+        assert_eq!(pace.head_start(), LONGEST_HEAD_START);
+        for _ in 0..200 {
+            pace.took(Duration::from_millis(2));
+        }
+        assert_eq!(pace.head_start(), HEAD_START);
+    }
 }
