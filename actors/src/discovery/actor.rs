@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -24,7 +23,7 @@ use crate::{
     kit::{Actor, Inbox, Reply, Scope},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Transport},
+    transport::{Connection, DialError, Target, Transport},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
@@ -71,7 +70,7 @@ impl Parts {
     }
 }
 
-type Dialled = (SocketAddr, Result<Connection, DialError>);
+type Dialled = (Target, Result<Connection, DialError>);
 
 /// The actor.
 pub(super) struct DiscoveryActor {
@@ -79,7 +78,7 @@ pub(super) struct DiscoveryActor {
     state: State,
     hashes: Hashes,
     dials: JoinSet<Dialled>,
-    handles: HashMap<SocketAddr, AbortHandle>,
+    handles: HashMap<Target, AbortHandle>,
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
@@ -329,11 +328,14 @@ impl DiscoveryActor {
         self.hashes.find(cid).await;
     }
 
-    fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>) {
+    fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
         let handle = self.dials.spawn(async move {
-            let result = transport.dial(address, expected).await;
+            let result = match address {
+                Target::Direct(address) => transport.dial(address, expected).await,
+                Target::Circuit { .. } => Err(DialError::NoSocket),
+            };
             (address, result)
         });
         self.handles.insert(address, handle);

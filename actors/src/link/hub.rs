@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +26,7 @@ use crate::{
     discovery::{Discovery, Outcome, Reached, Source},
     kit::{Actor, Addr, Guard, Inbox, Scope},
     store::Store,
-    transport::{Connection, ConnectionId, Stream, Transport},
+    transport::{Connection, ConnectionId, Stream, Target, Transport},
 };
 
 /// Handshakes that wait to be started. Beyond, senders wait: the peer that floods us with streams first of all.
@@ -296,7 +296,7 @@ impl Actor for Hub {
 struct Attempt {
     cid: ChannelId,
     connection: Connection,
-    address: SocketAddr,
+    address: Target,
     /// `None` for one that moves.
     source: Option<Source>,
 }
@@ -337,8 +337,8 @@ fn relocate(
 }
 
 /// Where the peer can be dialled or, if that is not known, from where it came.
-fn address_of(connection: &Connection) -> SocketAddr {
-    connection.dialable().unwrap_or_else(|| connection.remote())
+fn address_of(connection: &Connection) -> Target {
+    connection.dialable().unwrap_or_else(|| connection.target())
 }
 
 /// Links, and lives the link. False when it did not try, because another link or handshake has that place.
@@ -450,7 +450,7 @@ async fn respond(
                 connection.close();
                 shared
                     .transport
-                    .bar(connection.peer(), connection.remote(), BAR)
+                    .bar(connection.peer(), connection.direct(), BAR)
                     .await;
             }
         }
@@ -460,7 +460,7 @@ async fn respond(
 struct Origin {
     initiator: bool,
     source: Option<Source>,
-    address: SocketAddr,
+    address: Target,
 }
 
 async fn run(

@@ -14,6 +14,7 @@ use crate::{
     dht::DhtStatus,
     discovery::DiscoveryStatus,
     store::StoreError,
+    transport::{Proxy, ProxyStatus},
 };
 
 /// Why a node did not start.
@@ -68,9 +69,6 @@ pub enum NodeError {
     /// The DHT is off.
     #[error("the DHT is off (`--no-dht`, the setting dht, or a proxy)")]
     NoDht,
-    /// The node sends nothing.
-    #[error("this node is offline: a proxy is set that this version cannot use yet")]
-    Offline,
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -90,9 +88,9 @@ pub struct NodeBuilder {
     pub port: Option<u16>,
     /// The announced client's name and version, shown to members for diagnosis.
     pub agent: String,
-    /// Send nothing at all: a proxy is set that this version cannot use yet, and going around it would
-    /// give the user away. The node starts, keeps what is said, and neither dials, announces nor answers.
-    pub offline: bool,
+    /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
+    /// resolving of names then, and nothing leaves while it does not work.
+    pub proxy: Option<Proxy>,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
     /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
@@ -165,6 +163,8 @@ pub struct NodeStatus {
     pub peer_id: PeerId,
     /// Where we listen.
     pub listening: Vec<SocketAddr>,
+    /// The proxy through which everything goes; `None`: there is none.
+    pub proxy: Option<ProxyStatus>,
     /// Open connections.
     pub connections: usize,
     /// Our address as others see it, by how many of them.

@@ -103,6 +103,7 @@ impl Node {
             name: self.inner.name.clone(),
             peer_id: self.inner.transport.peer_id(),
             listening: self.inner.transport.local_addresses(),
+            proxy: self.inner.transport.proxy(),
             connections: self.inner.transport.connections().await.len(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::actor::{Memory, Msg, TrackerActor};
 use crate::{
     kit::{Addr, Scope},
-    transport::{Udp, network},
+    transport::{Proxy, Udp, network},
 };
 
 /// Commands that wait for the actor, which handles each in microseconds.
@@ -88,6 +88,8 @@ pub struct TrackerConfig {
     pub timeout: Duration,
     /// The node's UDP port; without it UDP trackers are not asked.
     pub udp: Option<Udp>,
+    /// HTTP trackers are asked through it alone.
+    pub proxy: Option<Proxy>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
     pub is_local: fn(IpAddr) -> bool,
 }
@@ -99,6 +101,7 @@ impl TrackerConfig {
             port,
             timeout: REQUEST_TIMEOUT,
             udp: None,
+            proxy: None,
             is_local: network::is_local,
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Answered {
 impl Clients {
     pub(super) fn new(config: &TrackerConfig) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            http: Http::new(config.is_local)?,
+            http: Http::new(config.is_local, config.proxy.as_ref())?,
             udp: config
                 .udp
                 .clone()

@@ -21,6 +21,7 @@ use reqwest::{
 use url::{Host, Url};
 
 use super::{announce, reply::MAX_BODY};
+use crate::transport::Proxy;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -74,17 +75,24 @@ pub(super) struct Http {
     anywhere: Client,
     public: Client,
     is_local: fn(IpAddr) -> bool,
+    /// Through a proxy nobody sees where a tracker is, and names are the proxy's to resolve.
+    proxied: bool,
 }
 
 impl Http {
     /// Cheap enough to build at each start of the actor. TLS with the bundled roots of Mozilla; no proxy
     /// from the environment.
-    pub(super) fn new(is_local: fn(IpAddr) -> bool) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        is_local: fn(IpAddr) -> bool,
+        proxy: Option<&Proxy>,
+    ) -> Result<Self, reqwest::Error> {
         let tls = tls();
+        let refuse = proxy.is_none().then_some(is_local);
         Ok(Self {
-            anywhere: client(tls.clone(), None)?,
-            public: client(tls, Some(is_local))?,
+            anywhere: client(tls.clone(), None, proxy)?,
+            public: client(tls, refuse, proxy)?,
             is_local,
+            proxied: proxy.is_some(),
         })
     }
 
@@ -101,9 +109,12 @@ impl Http {
         let mut seen = HashSet::new();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.ask(&url, own).await?;
-            let local = response
-                .remote_addr()
-                .is_some_and(|remote| (self.is_local)(remote.ip()));
+            let local = if self.proxied {
+                literal(&url).is_some_and(self.is_local)
+            } else {
+                let remote = response.remote_addr();
+                remote.is_some_and(|remote| (self.is_local)(remote.ip()))
+            };
             if !response.status().is_redirection() {
                 return read(response, local).await;
             }
@@ -124,12 +135,7 @@ impl Http {
             Some(_) => HttpError::PrivateRedirect,
         };
         let anywhere = own.unwrap_or(true) && url.path() == LOCAL_PATH;
-        let literal = match url.host() {
-            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
-            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
-            _ => None,
-        };
-        if !anywhere && literal.is_some_and(self.is_local) {
+        if !anywhere && literal(url).is_some_and(self.is_local) {
             return Err(refusal);
         }
         let client = if anywhere {
@@ -143,6 +149,14 @@ impl Http {
             .send()
             .await
             .map_err(|error| explain(&error, refusal))
+    }
+}
+
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+        Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
+        Host::Domain(_) => None,
     }
 }
 
@@ -252,13 +266,17 @@ fn tls() -> rustls::ClientConfig {
 fn client(
     tls: rustls::ClientConfig,
     refuse: Option<fn(IpAddr) -> bool>,
+    proxy: Option<&Proxy>,
 ) -> Result<Client, reqwest::Error> {
-    Client::builder()
+    let builder = match proxy.and_then(Proxy::full_url) {
+        Some(url) => Client::builder().proxy(reqwest::Proxy::all(url)?),
+        None => Client::builder().no_proxy(),
+    };
+    builder
         .tls_backend_preconfigured(tls)
         .dns_resolver(Arc::new(Names { refuse }))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .no_proxy()
         .http1_only()
         .http1_title_case_headers()
         .pool_max_idle_per_host(IDLE_PER_HOST)

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use bitchat_wire::stream::StreamKind;
-use libp2p_identity::PeerId;
+use bitchat_wire::{link::TlsSide, stream::StreamKind};
+use libp2p_identity::{Keypair, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, Stream, Udp,
+    Connection, Duplex, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
-    handshake::HANDSHAKE_TIMEOUT,
+    handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
     registry::{Dialling, MAILBOX, Msg, Registry},
     shared::Shared,
@@ -37,6 +37,10 @@ pub enum PathKind {
     Quic,
     /// Directly, by TCP, where UDP does not get through.
     Tcp,
+    /// By TCP through our own proxy.
+    Proxied,
+    /// Through a relay, which carries what it cannot read.
+    Relayed,
 }
 
 /// How the transport listens.
@@ -52,6 +56,39 @@ pub struct TransportConfig {
     /// Kept across restarts, so that peers notice a crash at once: what signs stateless resets and marks connection
     /// ids is derived from it.
     pub reset_key: Zeroizing<[u8; 64]>,
+    /// Go through this proxy alone: no socket is bound then, and nothing is listened to.
+    pub proxy: Option<Proxy>,
+    /// Where to listen by TCP besides; each must be free.
+    pub extra: Vec<SocketAddr>,
+    /// The key of a PeerId that others have written down; `None`: a new one for this run.
+    pub key: Option<Keypair>,
+}
+
+impl TransportConfig {
+    /// Listens on the port at these addresses, and goes directly.
+    pub fn new(bind: Vec<IpAddr>, port: u16, reset_key: Zeroizing<[u8; 64]>) -> Self {
+        Self {
+            bind,
+            port,
+            port_is_wish: false,
+            reset_key,
+            proxy: None,
+            extra: Vec::new(),
+            key: None,
+        }
+    }
+}
+
+/// A byte stream to a peer through a relay, on which TLS is to begin.
+pub struct Adoption {
+    /// What carries it.
+    pub io: Box<dyn Duplex>,
+    /// Which end of TLS we are.
+    pub side: TlsSide,
+    /// Only that peer is accepted at the other end.
+    pub expected: Option<PeerId>,
+    /// The relay.
+    pub relay: Relay,
 }
 
 /// Why a dial failed.
@@ -194,7 +231,11 @@ impl Transport {
         if !is_dialable(address) {
             return Err(DialError::Refused("not the address of a host".to_owned()));
         }
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, self.join_dial(address, expected))
+        let limit = match self.shared.proxy {
+            Some(_) => PROXIED_TIMEOUT,
+            None => HANDSHAKE_TIMEOUT,
+        };
+        tokio::time::timeout(limit, self.join_dial(address, expected))
             .await
             .unwrap_or(Err(DialError::TimedOut))
     }
@@ -229,6 +270,22 @@ impl Transport {
         }
     }
 
+    /// Speaks TLS and yamux over a byte stream to a peer through a relay, and keeps what comes of it like any other
+    /// connection. Waits at most 10 s. Cancel-safe: the stream is given up.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<Connection, DialError> {
+        let (reply, answer) = oneshot::channel();
+        self.registry
+            .send(Msg::Adopt(Box::new(adoption), reply))
+            .await
+            .map_err(|_| DialError::Stopped)?;
+        answer.await.unwrap_or(Err(DialError::Stopped))
+    }
+
+    /// The proxy through which everything goes, and how it does.
+    pub fn proxy(&self) -> Option<ProxyStatus> {
+        self.shared.proxy.as_ref().map(Proxy::status)
+    }
+
     /// The open connections. None when the transport has stopped.
     pub async fn connections(&self) -> Vec<Connection> {
         self.registry
@@ -237,9 +294,9 @@ impl Transport {
             .unwrap_or_default()
     }
 
-    /// Bars a peer, and the address (with its port) if it is direct, for a while: connections of either are closed,
+    /// Bars a peer, and its address (with its port) where there is one, for a while: connections of either are closed,
     /// and new ones refused both ways. At most 1,024 are remembered. For a link handshake that failed thrice.
-    pub async fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
+    pub async fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         let bar = |reply| Msg::Bar {
             peer,
             address,

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::{
-    ConnectionId, PathKind, Stream, TransportEvent,
+    ConnectionId, PathKind, Relay, Stream, Target, TransportEvent,
     admission::Ticket,
     control,
     flow::Flow,
@@ -62,11 +62,22 @@ enum Carrier {
     Tcp(Box<Tcp>),
 }
 
+/// Which way a byte stream goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Directly from or to that address.
+    Direct(SocketAddr),
+    /// To that address by way of our proxy.
+    Proxy(SocketAddr),
+    /// Through a relay.
+    Circuit(Relay),
+}
+
 /// yamux over TLS.
 struct Tcp {
     mux: Mux,
     meter: Arc<Meter>,
-    remote: SocketAddr,
+    way: Way,
     /// Where the peer listens, as it says; 0 while it has not said.
     listens_on: AtomicU16,
     /// As last measured, in microseconds.
@@ -99,7 +110,7 @@ impl Connection {
         tls: tokio_rustls::TlsStream<Metered<T>>,
         meter: Arc<Meter>,
         side: TlsSide,
-        remote: SocketAddr,
+        way: Way,
         rtt: Duration,
         shared: &Shared,
     ) -> Result<Self, rustls::Error> {
@@ -123,7 +134,7 @@ impl Connection {
         let carrier = Carrier::Tcp(Box::new(Tcp {
             mux,
             meter,
-            remote,
+            way,
             listens_on: AtomicU16::new(0),
             rtt_us: AtomicU64::new(micros(rtt)),
         }));
@@ -172,23 +183,56 @@ impl Connection {
     }
 
     /// Where the other end is now: a peer that moves to another network takes its connection along, if it is QUIC. Of a
-    /// TCP connection that the peer opened, the port is not one that can be dialled.
+    /// TCP connection that the peer opened, the port is not one that can be dialled. Of a circuit this is where the relay
+    /// is, and says nothing about the peer.
     pub fn remote(&self) -> SocketAddr {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.remote_address(),
-            Carrier::Tcp(tcp) => tcp.remote,
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Direct(remote) | Way::Proxy(remote) => remote,
+                Way::Circuit(relay) => relay.address,
+            },
+        }
+    }
+
+    /// Where the other end itself is; `None` for a circuit.
+    pub fn direct(&self) -> Option<SocketAddr> {
+        (self.path() != PathKind::Relayed).then(|| self.remote())
+    }
+
+    /// The relay that it goes through.
+    pub fn relay(&self) -> Option<Relay> {
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Circuit(relay) => Some(relay),
+                Way::Direct(_) | Way::Proxy(_) => None,
+            },
+            Carrier::Quic(_) => None,
+        }
+    }
+
+    /// Where it leads, for telling connections apart: not always where the peer can be dialled.
+    pub fn target(&self) -> Target {
+        match self.relay() {
+            Some(relay) => Target::Circuit {
+                relay,
+                peer: self.peer(),
+            },
+            None => Target::Direct(self.remote()),
         }
     }
 
     /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
-    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens.
-    pub fn dialable(&self) -> Option<SocketAddr> {
+    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens; of a circuit
+    /// that we opened, through its relay.
+    pub fn dialable(&self) -> Option<Target> {
         match &self.inner.carrier {
             Carrier::Tcp(tcp) if self.side() == TlsSide::Server => {
                 let port = tcp.listens_on.load(Ordering::Relaxed);
-                (port != 0).then(|| SocketAddr::new(tcp.remote.ip(), port))
+                let direct = self.direct().filter(|_| port != 0)?;
+                Some(Target::Direct(SocketAddr::new(direct.ip(), port)))
             }
-            _ => Some(self.remote()),
+            _ => Some(self.target()),
         }
     }
 
@@ -203,7 +247,11 @@ impl Connection {
     pub fn path(&self) -> PathKind {
         match &self.inner.carrier {
             Carrier::Quic(_) => PathKind::Quic,
-            Carrier::Tcp(_) => PathKind::Tcp,
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Direct(_) => PathKind::Tcp,
+                Way::Proxy(_) => PathKind::Proxied,
+                Way::Circuit(_) => PathKind::Relayed,
+            },
         }
     }
 

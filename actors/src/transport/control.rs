@@ -55,14 +55,20 @@ pub(super) async fn speak(
     let Some(mut outbox) = connection.flow().outbox() else {
         return "a second control stream".to_owned();
     };
-    let observed = Kind::Observed(proto::Observed {
-        address: addr::observed(connection.remote(), connection.path()).into(),
-        port: shared.local.first().map_or(0, |local| local.port()).into(),
+    // Through a relay nobody sees the other's address.
+    let observed = (connection.path() != PathKind::Relayed).then(|| {
+        Kind::Observed(proto::Observed {
+            address: addr::observed(connection.remote(), connection.path()).into(),
+            port: shared.local.first().map_or(0, |local| local.port()).into(),
+        })
     });
     let probes = Probes::default();
     // Both at once: a peer that gives us no room to write is still heard.
     let say = async {
-        let mut next = Some(observed);
+        let mut next = match observed {
+            Some(observed) => Some(observed),
+            None => outbox.recv().await,
+        };
         while let Some(kind) = next {
             if let Kind::Probe(probe) = &kind {
                 probes.sent(probe.nonce);
@@ -124,7 +130,11 @@ async fn hear(
                 // What fits no port is none.
                 connection.listens_on(u16::try_from(observed.port).unwrap_or(0));
                 // Of TCP the port is that of one connection: it tells nobody where we can be reached.
-                if path == PathKind::Quic && told.len() < MAX_OBSERVED && !told.contains(&address) {
+                if path == PathKind::Quic
+                    && connection.path() == PathKind::Quic
+                    && told.len() < MAX_OBSERVED
+                    && !told.contains(&address)
+                {
                     told.push(address);
                     let event = TransportEvent::Observed {
                         by: connection.peer(),

@@ -25,6 +25,8 @@ use crate::kit::{Addr, Guard, Scope};
 
 /// A handshake that takes longer is given up, whoever began it.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same through a proxy, behind which may be Tor.
+pub(super) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -43,7 +45,7 @@ pub(super) async fn listen(
 ) {
     while let Some(incoming) = endpoint.accept().await {
         let address = incoming.remote_address();
-        if shared.is_barred(None, &address) {
+        if shared.is_barred(None, Some(&address)) {
             shared.metrics.incoming("barred");
             incoming.ignore();
             continue;
@@ -141,7 +143,7 @@ pub(super) async fn dial(
             open
         });
     });
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared, true));
+    let race = timeout(limit(&shared), race(address, expected, &shared, true));
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
@@ -151,7 +153,7 @@ pub(super) async fn dial(
         Ok((connection, late)) => {
             let end = if register(&connection, &registry).await {
                 Ok(connection)
-            } else if shared.is_barred(Some(&connection.peer()), &address) {
+            } else if shared.is_barred(Some(&connection.peer()), Some(&address)) {
                 Err(DialError::Barred)
             } else {
                 Err(DialError::Busy)
@@ -179,7 +181,7 @@ pub(super) async fn second_path(
     registry: Addr<Msg>,
 ) {
     // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared, false)).await;
+    let race = timeout(limit(&shared), race(address, Some(peer), &shared, false)).await;
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
@@ -201,6 +203,13 @@ async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, regist
     }
 }
 
+fn limit(shared: &Shared) -> Duration {
+    match shared.proxy {
+        Some(_) => PROXIED_TIMEOUT,
+        None => HANDSHAKE_TIMEOUT,
+    }
+}
+
 type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
 /// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
@@ -211,6 +220,10 @@ async fn race(
     shared: &Arc<Shared>,
     signs: bool,
 ) -> Result<(Connection, Option<Attempt>), DialError> {
+    if let Some(proxy) = &shared.proxy {
+        let connection = tcp::connect_through(proxy, address, expected, shared).await?;
+        return Ok((connection, None));
+    }
     let seen = shared.sorter.expect(address);
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;

@@ -11,6 +11,7 @@
 
 mod addr;
 mod admission;
+mod adopt;
 mod api;
 mod connection;
 mod control;
@@ -22,11 +23,13 @@ mod ledger;
 mod metrics;
 mod mux;
 pub mod network;
+mod proxy;
 mod quic;
 mod registry;
 mod runtime;
 mod shared;
 mod stream;
+mod target;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -38,5 +41,10 @@ pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
 pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};
+pub use mux::Duplex;
+#[cfg(feature = "fuzz")]
+pub(crate) use proxy::fuzz as fuzz_proxy;
+pub use proxy::{Proxy, ProxyError, ProxyStatus, ProxyUrlError};
 pub use stream::{RecvHalf, SendHalf, Stream};
+pub use target::{Relay, Target};
 pub use udp::{Datagram, Udp};

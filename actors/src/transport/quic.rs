@@ -255,14 +255,20 @@ fn bind_one(address: SocketAddr) -> io::Result<Sockets> {
     let _ = udp.set_send_buffer_size(SOCKET_BUFFER);
     udp.bind(&address.into())?;
     let udp: UdpSocket = udp.into();
+    let tcp = listen(udp.local_addr()?)?;
+    Ok((udp, tcp))
+}
+
+/// Listens by TCP.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let tcp = open(address, Type::STREAM, Protocol::TCP)?;
     // Connections of an earlier run that linger in the kernel do not hold the port; a listener does.
     if cfg!(unix) {
         tcp.set_reuse_address(true)?;
     }
-    tcp.bind(&udp.local_addr()?.into())?;
+    tcp.bind(&address.into())?;
     tcp.listen(BACKLOG)?;
-    Ok((udp, tcp.into()))
+    Ok(tcp.into())
 }
 
 /// What a node binds when nothing else is said: everything, once an address family.

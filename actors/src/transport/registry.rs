@@ -13,7 +13,7 @@ use libp2p_identity::PeerId;
 use tokio::sync::watch as state;
 
 use super::{
-    Connection, ConnectionId, DialError, TransportEvent,
+    Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent, adopt,
     doubles::{Candidate, survivor},
     handshake::{self, DialState},
     ledger::Ended,
@@ -45,6 +45,8 @@ pub(super) enum Msg {
         expected: Option<PeerId>,
         reply: Reply<Dialling>,
     },
+    /// Shake hands over a byte stream through a relay.
+    Adopt(Box<Adoption>, Reply<Result<Connection, DialError>>),
     /// A handshake is done: may the connection live?
     Register {
         connection: Connection,
@@ -55,7 +57,7 @@ pub(super) enum Msg {
     /// Close what a newly barred peer has open.
     Bar {
         peer: PeerId,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         time: Duration,
         reply: Reply<()>,
     },
@@ -215,6 +217,11 @@ impl Registry {
             } => {
                 let _ = reply.send(self.dial(address, expected, scope));
             }
+            Msg::Adopt(adoption, reply) => {
+                let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+                let task = adopt::adopt(*adoption, reply, shared, own);
+                scope.transient(tracing::debug_span!("connection"), Box::pin(task));
+            }
             Msg::Register { connection, reply } => {
                 let admitted = !reply.is_closed() && self.admits(&connection);
                 if admitted {
@@ -235,7 +242,9 @@ impl Registry {
                 self.shared.bar(peer, address, time);
                 self.open
                     .values()
-                    .filter(|one| one.peer() == peer || one.remote() == address)
+                    .filter(|one| {
+                        one.peer() == peer || (address.is_some() && one.direct() == address)
+                    })
                     .for_each(Connection::close);
                 let _ = reply.send(());
             }
@@ -251,14 +260,14 @@ impl Registry {
             && self.open.len() < MAX_CONNECTIONS
             && !self
                 .shared
-                .is_barred(Some(&connection.peer()), &connection.remote())
+                .is_barred(Some(&connection.peer()), connection.direct().as_ref())
     }
 
     fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>, scope: &Scope) -> Dialling {
         if expected == Some(self.shared.tls.peer()) {
             return Dialling::Done(Err(DialError::Ourselves));
         }
-        if self.shared.is_barred(expected.as_ref(), &address) {
+        if self.shared.is_barred(expected.as_ref(), Some(&address)) {
             return Dialling::Done(Err(DialError::Barred));
         }
         if let Some(connection) = self.find(address, expected) {
@@ -271,7 +280,7 @@ impl Registry {
         if self.dials.len() >= MAX_DIALS {
             return Dialling::Done(Err(DialError::Busy));
         }
-        if self.shared.local_for(address.ip()).is_none() {
+        if self.shared.proxy.is_none() && self.shared.local_for(address.ip()).is_none() {
             return Dialling::Done(Err(DialError::NoSocket));
         }
         let (waiting, answer) = state::channel(None);
@@ -299,6 +308,8 @@ impl Registry {
         let wanted = |one: &&Connection| {
             !one.is_closed()
                 && !one.is_stalled()
+                // Whoever dials an address wants a better way than a relay.
+                && one.path() != PathKind::Relayed
                 && match expected {
                     Some(peer) => one.peer() == peer,
                     None => one.remote() == address,
@@ -373,7 +384,7 @@ impl Registry {
         let works = self.of(peer).iter().any(|one| !one.is_stalled());
         if !works
             && !self.second.get(&peer).is_some_and(recent)
-            && let Some(address) = connection.dialable()
+            && let Some(Target::Direct(address)) = connection.dialable()
         {
             self.second.insert(peer, now);
             let (shared, own) = (Arc::clone(&self.shared), self.own.clone());

@@ -15,7 +15,7 @@ use quinn::{Endpoint, Runtime};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ConnectionId, TransportConfig, TransportEvent,
+    ConnectionId, Proxy, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
     ledger::Ledger,
     metrics::Metrics,
@@ -31,6 +31,8 @@ const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Shared {
     pub(super) tls: Tls,
+    /// The only way out, where there is one.
+    pub(super) proxy: Option<Proxy>,
     pub(super) local: Vec<SocketAddr>,
     pub(super) admission: Admission,
     pub(super) ledger: Ledger,
@@ -59,14 +61,19 @@ impl Shared {
         } else {
             config.bind.clone()
         };
-        let tls = Tls::new().map_err(io::Error::other)?;
+        let tls = Tls::new(config.key.as_ref()).map_err(io::Error::other)?;
         let runtime = Counted::default();
         let sorter = Arc::new(Sorter::new(metrics.clone()));
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
         let mut sockets = Vec::with_capacity(ips.len());
         let mut listeners = Vec::with_capacity(ips.len());
-        for (socket, listener) in quic::bind(&ips, config.port, config.port_is_wish)? {
+        // With a proxy there is no socket that anything could leave by.
+        let bound = match config.proxy {
+            Some(_) => Vec::new(),
+            None => quic::bind(&ips, config.port, config.port_is_wish)?,
+        };
+        for (socket, listener) in bound {
             let address = socket.local_addr()?;
             local.push(address);
             listeners.push(Arc::new(TcpListener::from_std(listener)?));
@@ -76,8 +83,12 @@ impl Shared {
             sockets.push((address, Arc::downgrade(&socket)));
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
+        for extra in config.extra.iter().filter(|_| config.proxy.is_none()) {
+            listeners.push(Arc::new(TcpListener::from_std(quic::listen(*extra)?)?));
+        }
         Ok(Self {
             tls,
+            proxy: config.proxy.clone(),
             local,
             admission: Admission::default(),
             ledger: Ledger::default(),
@@ -131,14 +142,15 @@ impl Shared {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
+    pub(super) fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         self.barred(|barred| barred.bar(peer, address, Instant::now(), time));
     }
 
-    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: &SocketAddr) -> bool {
+    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: Option<&SocketAddr>) -> bool {
         let now = Instant::now();
         self.barred(|barred| {
-            barred.has_address(address, now) || peer.is_some_and(|peer| barred.has_peer(peer, now))
+            address.is_some_and(|address| barred.has_address(address, now))
+                || peer.is_some_and(|peer| barred.has_peer(peer, now))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +18,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, DialError,
+    Connection, DialError, Proxy, ProxyError,
     addr::canonical,
     admission::Ticket,
+    connection::Way,
     handshake::{HANDSHAKE_TIMEOUT, welcome},
     mux::{Duplex, Metered},
     registry::Msg,
@@ -57,7 +58,7 @@ pub(super) async fn listen(
         };
         pause = ACCEPT_PAUSE;
         let from = canonical(from);
-        if shared.is_barred(None, &from) {
+        if shared.is_barred(None, Some(&from)) {
             shared.metrics.incoming("barred");
             continue;
         }
@@ -104,8 +105,17 @@ async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> O
         _ => return None,
     }
     tcp.set_nodelay(true).ok()?;
+    upgrade_as_server(tcp, Way::Direct(from), shared).await
+}
+
+/// TLS and yamux as the server over a byte stream.
+pub(super) async fn upgrade_as_server(
+    io: impl Duplex + 'static,
+    way: Way,
+    shared: &Arc<Shared>,
+) -> Option<Connection> {
     let begin = Instant::now();
-    let (io, meter) = Metered::new(tcp);
+    let (io, meter) = Metered::new(io);
     let config = shared.tls.server_tcp().ok()?;
     let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
     let took = begin.elapsed();
@@ -113,7 +123,7 @@ async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> O
         TlsStream::from(tls),
         meter,
         TlsSide::Server,
-        from,
+        way,
         took,
         shared,
     )
@@ -132,7 +142,22 @@ pub(super) async fn connect(
         io::ErrorKind::ConnectionRefused => DialError::Refused("nobody listens".to_owned()),
         _ => DialError::TimedOut,
     })?;
-    upgrade(tcp, address, begin.elapsed(), expected, shared).await
+    upgrade(tcp, Way::Direct(address), begin.elapsed(), expected, shared).await
+}
+
+/// Dials through the proxy and shakes hands.
+pub(super) async fn connect_through(
+    proxy: &Proxy,
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let begin = Instant::now();
+    let tcp = proxy.connect_to(address).await.map_err(|e| match e {
+        ProxyError::TimedOut => DialError::TimedOut,
+        e => DialError::Refused(e.to_string()),
+    })?;
+    upgrade(tcp, Way::Proxy(address), begin.elapsed(), expected, shared).await
 }
 
 async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
@@ -148,10 +173,10 @@ async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream
     socket.connect(address).await
 }
 
-/// TLS and yamux over a byte stream that leads to `address`.
-async fn upgrade(
+/// TLS and yamux as the client over a byte stream.
+pub(super) async fn upgrade(
     io: impl Duplex + 'static,
-    address: SocketAddr,
+    way: Way,
     rtt: Duration,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
@@ -164,7 +189,7 @@ async fn upgrade(
         .map_err(|e| refused(&e))?;
     let (io, meter) = Metered::new(io);
     // An address for a name: none is sent to the server.
-    let name = address.ip().into();
+    let name = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
     let end = TlsConnector::from(Arc::new(config)).connect(name, io).await;
     let tls = end.map_err(|e| match mismatch.get() {
         Some(Mismatch::Ourselves) => DialError::Ourselves,
@@ -178,7 +203,7 @@ async fn upgrade(
         TlsStream::from(tls),
         meter,
         TlsSide::Client,
-        address,
+        way,
         rtt,
         shared,
     )

@@ -211,7 +211,8 @@ pub struct Up {
     /// A node to enter the DHT by; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub dht_bootstrap: Vec<String>,
-    /// Let nothing leave except through this proxy; this version cannot use one yet, so with it nothing leaves
+    /// Let everything go through this proxy and nothing around it: http://HOST:PORT or socks5h://HOST:PORT, with
+    /// USER:PASSWORD@ before the host if it wants that
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// What to log, as in RUST_LOG, which it goes over: error, warn, info, debug, or target=level pairs
