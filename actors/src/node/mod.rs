@@ -4,6 +4,7 @@ mod api;
 mod channels;
 mod conversation;
 mod follow;
+mod outer;
 mod start;
 mod status;
 

@@ -98,7 +98,6 @@ fn host(ip: IpAddr) -> IpAddr {
 
 impl Nat {
     /// With a proxy, nothing else is of interest.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no proxies yet"))]
     pub(super) fn set_proxy(&mut self, proxy: bool) {
         self.proxy = proxy;
     }
@@ -201,7 +200,9 @@ impl Nat {
 fn most<T: PartialEq + Copy>(all: impl Iterator<Item = T> + Clone) -> Option<(T, usize)> {
     let count = |one: &T| all.clone().filter(|other| other == one).count();
     // Of equals the last, which is the newest.
-    all.clone().map(|one| (one, count(&one))).max_by_key(|(_, count)| *count)
+    all.clone()
+        .map(|one| (one, count(&one)))
+        .max_by_key(|(_, count)| *count)
 }
 
 impl Side {
