@@ -60,6 +60,8 @@ pub(super) enum Event {
     Outcome(ChannelId, Outcome),
     /// A dial ended.
     Dialled(Target, Result<PeerId, DialError>),
+    /// Whoever is there tries to reach us: now is the moment.
+    Knocked(SocketAddr),
     /// Time has passed.
     Tick,
 }
@@ -168,6 +170,15 @@ impl State {
             Event::Dialled(address, result) => {
                 self.dialled(address, &result, now, rng, &mut effects)
             }
+            Event::Knocked(address) => {
+                let channels = self.channels.values_mut();
+                let there = Target::Direct(address);
+                for candidate in channels.filter_map(|one| one.book.candidates.get_mut(&there)) {
+                    if let Phase::Waiting(at) = &mut candidate.phase {
+                        *at = (*at).min(now);
+                    }
+                }
+            }
             Event::Tick => {}
         }
         self.overdue(now, rng);
@@ -242,6 +253,15 @@ impl State {
             of(|phase| !matches!(phase, Phase::Linked(_))),
             of(|phase| phase == Phase::Dialling),
         ))
+    }
+
+    /// Whether a member may be there, who has not been reached.
+    pub(super) fn is_sought(&self, address: SocketAddr) -> bool {
+        let there = Target::Direct(address);
+        self.channels.values().any(|channel| {
+            let candidate = channel.book.candidates.get(&there);
+            candidate.is_some_and(|candidate| matches!(candidate.phase, Phase::Waiting(_)))
+        })
     }
 
     fn forget(&mut self, cid: ChannelId, effects: &mut Vec<Effect>) {

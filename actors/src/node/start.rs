@@ -197,6 +197,10 @@ impl NodeBuilder {
         } else {
             None
         };
+        layers.trackers.transient(
+            tracing::info_span!("outer port"),
+            super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
+        );
         let sources = Sources {
             trackers,
             found: findings,
