@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
+    probes::Probes,
     sources::{self, Known},
     state::{Effect, Event, State},
 };
@@ -25,13 +26,15 @@ use crate::{
     lan::{self, Lan},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Target, Transport},
+    transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
 const WAITING: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
+/// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
+const MOST_HELPERS: usize = 1_024;
 /// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
 /// clock stands still while a machine sleeps, so a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
@@ -91,6 +94,9 @@ pub(super) struct DiscoveryActor {
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
+    /// Who told us of a peer, and may be linked to it.
+    helpers: HashMap<PeerId, PeerId>,
+    probes: Probes,
 }
 
 impl Actor for DiscoveryActor {
@@ -108,8 +114,19 @@ impl Actor for DiscoveryActor {
         }
         let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let udp = self.parts.transport.udp();
+        let mut punches = udp.subscribe(Class::Punch);
         loop {
-            let next = self.state.next(now());
+            for address in self.probes.due(now()) {
+                if self.state.is_sought(address) {
+                    // The next one may get through.
+                    let _ = udp.try_send_to(address, &transport::punch());
+                } else {
+                    self.probes.forget(&address);
+                }
+            }
+            let next = [self.state.next(now()), self.probes.next()];
+            let next = next.into_iter().flatten().min();
             let sleep = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
@@ -135,12 +152,17 @@ impl Actor for DiscoveryActor {
                     Some(message) => self.handle(message, scope).await,
                     None => return Ok(()),
                 },
-                Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
+                Some(Found { cid, tracker, local, peers, external }) = found.recv() => {
+                    if let Some(ip) = external.filter(|_| !local) {
+                        self.parts.transport.tracker_sees(ip);
+                    }
+                    peers.iter().for_each(|at| self.probes.named(*at, now()));
                     let source = Source::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
                 Some(dht::Found { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
+                        peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
                         let event = Event::Found { cid, source: Source::Dht, local: true, peers };
                         self.apply(event, None, scope).await;
@@ -149,6 +171,11 @@ impl Actor for DiscoveryActor {
                 Some(lan::Found { cid, address }) = lan_found.recv() => {
                     let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
                     self.apply(event, None, scope).await;
+                }
+                Some((from, _)) = punches.recv() => {
+                    if self.probes.heard(&from, now()) {
+                        self.apply(Event::Knocked(from), None, scope).await;
+                    }
                 }
                 _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
                 () = sleep => self.apply(Event::Tick, None, scope).await,
@@ -167,6 +194,8 @@ impl DiscoveryActor {
             handles: HashMap::new(),
             errands: JoinSet::new(),
             waiting: VecDeque::new(),
+            helpers: HashMap::new(),
+            probes: Probes::default(),
         }
     }
 
@@ -193,7 +222,15 @@ impl DiscoveryActor {
                     None
                 });
             }
-            Msg::Hint(cid, hint) => self.apply(Event::Hint(cid, hint), None, scope).await,
+            Msg::Hint(cid, hint) => {
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via) {
+                    if self.helpers.len() >= MOST_HELPERS {
+                        self.helpers.clear();
+                    }
+                    self.helpers.insert(peer, via);
+                }
+                self.apply(Event::Hint(cid, hint), None, scope).await;
+            }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
@@ -292,6 +329,12 @@ impl DiscoveryActor {
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
+                if let (DialError::TimedOut | DialError::NeedsRelay, Target::Direct(at)) =
+                    (&error, address)
+                    && !network::is_local(at.ip())
+                {
+                    self.probes.want(at, now());
+                }
                 (None, Err(error))
             }
         };
@@ -369,9 +412,10 @@ impl DiscoveryActor {
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
+        let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
-                Target::Direct(address) => transport.dial(address, expected).await,
+                Target::Direct(address) => transport.dial_by(address, expected, via).await,
                 Target::Circuit { .. } => Err(DialError::NoSocket),
             };
             (address, result)

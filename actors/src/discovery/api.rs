@@ -125,6 +125,8 @@ pub struct Hint {
     pub source: Source,
     /// Whether the one who says so is itself at a loopback, private or link-local address.
     pub local: bool,
+    /// The member that says so, if it is one: it may help us to get there.
+    pub via: Option<PeerId>,
 }
 
 /// The state of a channel's sources.

@@ -14,6 +14,7 @@ mod api;
 mod book;
 mod budget;
 mod hashes;
+mod probes;
 mod sources;
 mod state;
 

@@ -50,6 +50,8 @@ pub(super) enum Event {
     Outcome(ChannelId, Outcome),
     /// A dial ended.
     Dialled(Target, Result<PeerId, DialError>),
+    /// Whoever is there tries to reach us: now is the moment.
+    Knocked(SocketAddr),
     /// Time has passed.
     Tick,
 }
@@ -132,6 +134,15 @@ impl State {
             Event::Dialled(address, result) => {
                 self.dialled(address, &result, now, rng, &mut effects)
             }
+            Event::Knocked(address) => {
+                let channels = self.channels.values_mut();
+                let there = Target::Direct(address);
+                for candidate in channels.filter_map(|one| one.book.candidates.get_mut(&there)) {
+                    if let Phase::Waiting(at) = &mut candidate.phase {
+                        *at = (*at).min(now);
+                    }
+                }
+            }
             Event::Tick => {}
         }
         self.overdue(now, rng);
@@ -199,6 +210,15 @@ impl State {
     /// What came of a channel's sources; `None` for a channel not wanted.
     pub(super) fn sightings(&self, cid: ChannelId) -> Option<Sightings> {
         Some(self.channels.get(&cid)?.book.sightings())
+    }
+
+    /// Whether a member may be there, who has not been reached.
+    pub(super) fn is_sought(&self, address: SocketAddr) -> bool {
+        let there = Target::Direct(address);
+        self.channels.values().any(|channel| {
+            let candidate = channel.book.candidates.get(&there);
+            candidate.is_some_and(|candidate| matches!(candidate.phase, Phase::Waiting(_)))
+        })
     }
 
     fn forget(&mut self, cid: ChannelId, effects: &mut Vec<Effect>) {

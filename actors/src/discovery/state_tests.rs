@@ -78,6 +78,7 @@ impl Bench {
                 addresses: vec![address.into()],
                 source: Source::Pex,
                 local: false,
+                via: None,
             },
         ))
     }
@@ -179,6 +180,7 @@ fn believes_local_addresses_of_local_sources_only() {
         addresses: vec![other.into()],
         source: Source::Hand,
         local: false,
+        via: None,
     };
     assert_eq!(bench.on(Event::Hint(CID, told)), [dial(other)]);
 }
@@ -361,6 +363,7 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
         addresses: vec![address(2).into()],
         source: Source::Hand,
         local: true,
+        via: None,
     };
     assert_eq!(bench.on(Event::Hint(CID, hint)), [dial(address(2))]);
     bench.refuse(address(2));
@@ -375,6 +378,7 @@ fn whom_a_member_names_is_tried_again_and_again() {
         addresses: vec![address(2).into()],
         source: Source::Pex,
         local: true,
+        via: None,
     };
     let begun = bench.on(Event::Hint(CID, hint));
     let mut effects = if begun.is_empty() {

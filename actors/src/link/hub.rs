@@ -487,6 +487,7 @@ async fn run(
     let Some(stop) = shared.stop_of(cid) else {
         return;
     };
+    let _linked = connection.begin_link();
     let Some(_counted) = shared.enter(cid, connection.id()) else {
         scope.metrics().kit.dropped("links");
         return;

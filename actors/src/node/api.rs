@@ -17,6 +17,7 @@ use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
     discovery::{DiscoveryStatus, SourceStatus},
+    disguise::Disguise,
     store::StoreError,
     transport::{Proxy, ProxyStatus},
 };
@@ -88,7 +89,7 @@ pub struct NodeBuilder {
     pub name: String,
     /// Addresses to listen on; empty: all of IPv4 and IPv6.
     pub bind: Vec<IpAddr>,
-    /// The UDP port; `None`: the one of the last run if free, else any.
+    /// The port; `None`: the one of the last run if free, at first that of the disguise's client, else any.
     pub port: Option<u16>,
     /// The announced client's name and version, shown to members for diagnosis.
     pub agent: String,
@@ -105,6 +106,9 @@ pub struct NodeBuilder {
     pub dht_bootstrap: Vec<String>,
     /// Looks for members in the local network, by multicast from the addresses that it listens on.
     pub lan: bool,
+    /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
+    /// Kept for the next run.
+    pub disguise: Option<Disguise>,
 }
 
 /// A new channel, as a user asks for it.
@@ -177,6 +181,8 @@ pub struct NodeStatus {
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see.
+    pub disguise: Disguise,
     /// The DHT; `None`: it is off.
     pub dht: Option<DhtStatus>,
     /// The channels.

@@ -114,6 +114,7 @@ impl Node {
             connections: self.inner.transport.connections().await.len(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
             channels,
             sources,

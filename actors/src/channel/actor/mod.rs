@@ -290,6 +290,7 @@ impl Shell {
                     addresses: vec![address.into()],
                     source: Source::Hand,
                     local: true,
+                    via: None,
                 };
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.reads.spawn(async move {

@@ -73,6 +73,8 @@ pub struct Status {
     pub observed: Vec<Observed>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see, as the setting `disguise` has it.
+    pub disguise: String,
     /// The DHT.
     pub dht: DhtSummary,
     /// The channels.
@@ -134,6 +136,7 @@ impl Status {
                 })
                 .collect(),
             uptime_s: s.uptime_s,
+            disguise: s.disguise.to_string(),
             dht: DhtSummary::new(s.dht.as_ref()),
             channels: s
                 .channels
