@@ -84,9 +84,13 @@ fn works(pair: (Kind, Kind)) -> bool {
     !pair.0.is_proxy() && !pair.1.is_proxy()
 }
 
+/// All, or those that `BITCHAT_LAB_PAIRS` names, as `open x symmetric, symmetric x symmetric`.
 fn pairs() -> Vec<(Kind, Kind)> {
+    let only = std::env::var("BITCHAT_LAB_PAIRS").unwrap_or_default();
+    let only: Vec<&str> = only.split(',').map(str::trim).collect();
     let all = KINDS.iter().enumerate();
     all.flat_map(|(n, one)| KINDS[n..].iter().map(|other| (*one, *other)))
+        .filter(|(one, other)| only == [""] || only.contains(&format!("{one} x {other}").as_str()))
         .collect()
 }
 
@@ -192,10 +196,22 @@ fn talk(name: &str, pair: (Kind, Kind)) -> Result<Times> {
             self::direct(members, &id_a).is_some()
         })?;
     }
+    keep_logs(name, &[&a, &b, &c]);
     Ok(Times {
         first,
         direct: direct.zip(kind),
     })
+}
+
+/// Where the nodes' logs are to be kept, if anywhere.
+fn keep_logs(name: &str, nodes: &[&LabNode<'_>]) {
+    let Some(folder) = std::env::var_os("BITCHAT_LAB_LOGS") else {
+        return;
+    };
+    for (n, node) in nodes.iter().enumerate() {
+        let file = std::path::Path::new(&folder).join(format!("{name}-{n}.log"));
+        std::fs::write(file, node.process().log()).unwrap();
+    }
 }
 
 fn id_of(node: &LabNode<'_>) -> Result<String> {

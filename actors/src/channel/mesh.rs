@@ -226,6 +226,7 @@ impl Machine {
             return;
         };
         let local = is_local(linked.remote.first().ip());
+        let via = linked.peer_id;
         let mut hints = Vec::new();
         for peer in peers.linked {
             let Ok(device) = Device::try_from(peer.device.as_ref()) else {
@@ -254,7 +255,7 @@ impl Machine {
             let known =
                 device == self.me || self.links.values().any(|linked| linked.device == device);
             if !known {
-                self.effect(Effect::Hint(peer_id, addresses, local));
+                self.effect(Effect::Hint(peer_id, addresses, local, via));
             }
         }
     }

@@ -16,20 +16,25 @@ use tokio::{
 use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
+    probes::Probes,
+    sources::{self, Known},
     state::{Effect, Event, State},
 };
 use crate::{
     dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
+    lan::{self, Lan},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Target, Transport},
+    transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
 const WAITING: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
+/// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
+const MOST_HELPERS: usize = 1_024;
 /// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
 /// clock stands still while a machine sleeps, so a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
@@ -58,8 +63,8 @@ pub(super) struct Parts {
     pub(super) transport: Transport,
     pub(super) trackers: Trackers,
     pub(super) dht: Option<Dht>,
-    /// What trackers find, and what the DHT finds.
-    pub(super) incoming: Arc<Mutex<(mpsc::Receiver<Found>, mpsc::Receiver<dht::Found>)>>,
+    pub(super) lan: Option<Lan>,
+    pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
     /// What outlives a restart.
@@ -71,6 +76,13 @@ impl Parts {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What trackers find, what the DHT finds, and who is heard in the local network.
+pub(super) type Incoming = (
+    mpsc::Receiver<Found>,
+    mpsc::Receiver<dht::Found>,
+    mpsc::Receiver<lan::Found>,
+);
 
 type Dialled = (Target, Result<Connection, DialError>);
 
@@ -84,6 +96,9 @@ pub(super) struct DiscoveryActor {
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
+    /// Who told us of a peer, and may be linked to it.
+    helpers: HashMap<PeerId, PeerId>,
+    probes: Probes,
 }
 
 impl Actor for DiscoveryActor {
@@ -93,7 +108,7 @@ impl Actor for DiscoveryActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let (found, dht_found) = &mut *incoming.lock().await;
+        let (found, dht_found, lan_found) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
@@ -101,8 +116,19 @@ impl Actor for DiscoveryActor {
         }
         let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let udp = self.parts.transport.udp();
+        let mut punches = udp.subscribe(Class::Punch);
         loop {
-            let next = self.state.next(now());
+            for address in self.probes.due(now()) {
+                if self.state.is_sought(address) {
+                    // The next one may get through.
+                    let _ = udp.try_send_to(address, &transport::punch());
+                } else {
+                    self.probes.forget(&address);
+                }
+            }
+            let next = [self.state.next(now()), self.probes.next()];
+            let next = next.into_iter().flatten().min();
             let sleep = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
@@ -128,15 +154,29 @@ impl Actor for DiscoveryActor {
                     Some(message) => self.handle(message, scope).await,
                     None => return Ok(()),
                 },
-                Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
+                Some(Found { cid, tracker, local, peers, external }) = found.recv() => {
+                    if let Some(ip) = external.filter(|_| !local) {
+                        self.parts.transport.tracker_sees(ip);
+                    }
+                    peers.iter().for_each(|at| self.probes.named(*at, now()));
                     let source = Source::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
                 Some(dht::Found { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
+                        peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
                         let event = Event::Found { cid, source: Source::Dht, local: true, peers };
                         self.apply(event, None, scope).await;
+                    }
+                }
+                Some(lan::Found { cid, address }) = lan_found.recv() => {
+                    let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
+                    self.apply(event, None, scope).await;
+                }
+                Some((from, _)) = punches.recv() => {
+                    if self.probes.heard(&from, now()) {
+                        self.apply(Event::Knocked(from), None, scope).await;
                     }
                 }
                 _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
@@ -156,6 +196,8 @@ impl DiscoveryActor {
             handles: HashMap::new(),
             errands: JoinSet::new(),
             waiting: VecDeque::new(),
+            helpers: HashMap::new(),
+            probes: Probes::default(),
         }
     }
 
@@ -170,6 +212,9 @@ impl DiscoveryActor {
                 self.apply(Event::Forget(cid), None, scope).await;
                 self.waiting.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
+                if let Some(lan) = &self.parts.lan {
+                    lan.unwatch(cid).await;
+                }
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
                 let told = self.parts.trackers.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
@@ -179,7 +224,15 @@ impl DiscoveryActor {
                     None
                 });
             }
-            Msg::Hint(cid, hint) => self.apply(Event::Hint(cid, hint), None, scope).await,
+            Msg::Hint(cid, hint) => {
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via) {
+                    if self.helpers.len() >= MOST_HELPERS {
+                        self.helpers.clear();
+                    }
+                    self.helpers.insert(peer, via);
+                }
+                self.apply(Event::Hint(cid, hint), None, scope).await;
+            }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
@@ -200,17 +253,33 @@ impl DiscoveryActor {
                 let trackers = self.parts.trackers.clone();
                 let dht = self.hashes.dht().cloned();
                 let hash = self.hashes.present(cid);
+                let lan = self.parts.lan.clone();
+                let sightings = self.state.sightings(cid);
                 self.errands.spawn(async move {
-                    let status = match counts {
-                        Some((candidates, dialling)) => Some(DiscoveryStatus {
-                            trackers: trackers.status(cid).await,
-                            dht: dht_source(dht, hash).await,
-                            candidates,
-                            dialling,
-                        }),
+                    let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
+                    else {
+                        let _ = answer.send(None);
+                        return None;
+                    };
+                    let trackers = trackers.status(cid).await;
+                    let dht = dht_source(dht, hash).await;
+                    let lan = match lan {
+                        Some(lan) => lan.status(cid).await,
                         None => None,
                     };
-                    let _ = answer.send(status);
+                    let sources = sources::judge(&Known {
+                        trackers: &trackers,
+                        dht: dht.as_ref(),
+                        lan: lan.as_ref(),
+                        sightings: &sightings,
+                    });
+                    let _ = answer.send(Some(DiscoveryStatus {
+                        trackers,
+                        dht,
+                        sources,
+                        candidates,
+                        dialling,
+                    }));
                     None
                 });
             }
@@ -241,6 +310,9 @@ impl DiscoveryActor {
         });
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.watch(cid, keys.clone()).await;
+        }
         self.parts
             .trackers
             .watch(Watch {
@@ -270,6 +342,12 @@ impl DiscoveryActor {
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
+                if let (DialError::TimedOut | DialError::NeedsRelay, Target::Direct(at)) =
+                    (&error, address)
+                    && !network::is_local(at.ip())
+                {
+                    self.probes.want(at, now());
+                }
                 (None, Err(error))
             }
         };
@@ -335,18 +413,22 @@ impl DiscoveryActor {
         }
     }
 
-    /// Asks trackers and DHT, which keep to limits of their own.
+    /// Asks trackers, DHT and local network, which keep to limits of their own.
     async fn announce(&self, cid: ChannelId) {
         self.parts.trackers.announce_now(cid).await;
         self.hashes.find(cid).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.ask().await;
+        }
     }
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
+        let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
-                Target::Direct(address) => transport.dial(address, expected).await,
+                Target::Direct(address) => transport.dial_by(address, expected, via).await,
                 Target::Circuit { .. } => Err(DialError::NoSocket),
             };
             (address, result)

@@ -1,6 +1,10 @@
 //! The node as programs use it: `Node::builder(..).start()`, then methods on the handle.
 
-use std::{net::IpAddr, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use bitchat_wire::{
     channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
@@ -12,7 +16,7 @@ pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
-    discovery::DiscoveryStatus,
+    discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
     store::StoreError,
     transport::{Proxy, ProxyStatus},
@@ -106,6 +110,8 @@ pub struct NodeBuilder {
     /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
     /// routers are asked when none of these answer, unless the node listens on loopback alone.
     pub dht_bootstrap: Vec<String>,
+    /// Looks for members in the local network, by multicast from the addresses that it listens on.
+    pub lan: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,
@@ -187,6 +193,8 @@ pub struct NodeStatus {
     pub dht: Option<DhtStatus>,
     /// The channels.
     pub channels: Vec<ChannelSummary>,
+    /// How the members of each are looked for.
+    pub sources: HashMap<ChannelId, Vec<SourceStatus>>,
     /// Actors that kept dying, newest last.
     pub deaths: Vec<String>,
 }

@@ -194,6 +194,7 @@ impl Node {
             discovery: discovery.unwrap_or(DiscoveryStatus {
                 trackers: Vec::new(),
                 dht: None,
+                sources: Vec::new(),
                 candidates: 0,
                 dialling: 0,
             }),

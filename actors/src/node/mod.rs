@@ -5,6 +5,7 @@ mod channels;
 mod conversation;
 mod disguise;
 mod follow;
+mod outer;
 mod start;
 mod status;
 mod trackers;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -24,6 +24,7 @@ use crate::{
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
+    lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
@@ -36,6 +37,8 @@ const HAPPENINGS: usize = 1_024;
 const FOUND: usize = 64;
 /// What the DHT found, waiting for discovery: an answer of a node each.
 const DHT_FOUND: usize = 64;
+/// Whom the local network found, waiting for discovery: a node each.
+const LAN_FOUND: usize = 64;
 /// Connections that discovery made, waiting for links.
 const REACHED: usize = 64;
 /// How long each layer may take to stop.
@@ -64,6 +67,7 @@ pub(super) struct Layers {
     transport: Scope,
     trackers: Scope,
     dht: Scope,
+    lan: Scope,
     discovery: Scope,
     links: Scope,
     pub(super) channels: Scope,
@@ -105,6 +109,7 @@ impl NodeBuilder {
             proxy: None,
             dht: false,
             dht_bootstrap: Vec::new(),
+            lan: false,
             disguise: None,
             read_marks: false,
         }
@@ -119,6 +124,7 @@ impl NodeBuilder {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -202,11 +208,26 @@ impl NodeBuilder {
         } else {
             None
         };
+        let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
+        let lan = (self.lan && self.proxy.is_none()).then(|| {
+            let listening = transport.local_addresses();
+            let config = LanConfig {
+                port: transport.port(),
+                bind: listening.iter().map(SocketAddr::ip).collect(),
+            };
+            Lan::start(config, &layers.lan, lan_sender)
+        });
+        layers.trackers.transient(
+            tracing::info_span!("outer port"),
+            super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
+        );
         let sources = Sources {
             trackers,
             found: findings,
             dht: dht.clone(),
             dht_found,
+            lan,
+            lan_found,
         };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
@@ -412,7 +433,8 @@ impl Node {
             let layers = &self.inner.layers;
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
-                layers.dht.stop(LAYER_STOP)
+                layers.dht.stop(LAYER_STOP),
+                layers.lan.stop(LAYER_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -434,6 +456,7 @@ impl Layers {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -448,6 +471,7 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.lan,
             &self.transport,
             &self.store,
         ] {

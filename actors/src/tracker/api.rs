@@ -47,6 +47,10 @@ pub struct TrackerStatus {
     pub peers: usize,
     /// When we announce next; `None` while it is asked, and for those that are not its tier's current one.
     pub next_announce: Option<Instant>,
+    /// When it answered last.
+    pub last_success: Option<Instant>,
+    /// Whether the last failure was that nobody answered at all (no connection, or one that was cut), as opposed to a bad answer.
+    pub silent: bool,
     /// The last failure or warning, in plain words that follow the URL: `answered with ...`.
     pub error: Option<String>,
 }

@@ -58,6 +58,8 @@ pub(super) struct Failure {
     pub(super) text: String,
     /// When the tracker wants to be asked again, if it says so.
     pub(super) retry: Option<Retry>,
+    /// Nobody answered at all.
+    pub(super) silent: bool,
 }
 
 #[derive(Clone)]
@@ -69,6 +71,8 @@ struct Tracker {
     state: TrackerState,
     peers: usize,
     error: Option<String>,
+    silent: bool,
+    answered: Option<Instant>,
     /// In a row.
     failures: usize,
     tracker_id: Option<Vec<u8>>,
@@ -299,6 +303,8 @@ impl Tiers {
                     peers: tracker.peers,
                     next_announce: (current && tracker.usable() && !tier.in_flight)
                         .then_some(tracker.due),
+                    last_success: tracker.answered,
+                    silent: tracker.silent,
                     error: tracker.error.clone(),
                 }
             })
@@ -344,6 +350,8 @@ impl Tracker {
             tier,
             peers: 0,
             error,
+            silent: false,
+            answered: None,
             failures: 0,
             tracker_id: None,
             min_interval: client.min_interval,
@@ -374,6 +382,8 @@ impl Tracker {
         self.state = TrackerState::Working;
         // Whatever it asks to pass between two announces passes since the later of its two ends.
         self.last = Some(now);
+        self.answered = Some(now);
+        self.silent = false;
         self.failures = 0;
         self.known = true;
         self.peers = answer.peers.len();
@@ -393,6 +403,7 @@ impl Tracker {
 
     fn failed(&mut self, client: &Client, failure: &Failure, now: Instant, rng: &mut impl Rng) {
         self.state = TrackerState::Failing;
+        self.silent = failure.silent;
         self.failures += 1;
         self.peers = 0;
         self.error = Some(failure.text.clone());

@@ -38,6 +38,7 @@ fn failure(retry: Option<Retry>) -> Failure {
     Failure {
         text: "no answer within 30 s".to_owned(),
         retry,
+        silent: false,
     }
 }
 
