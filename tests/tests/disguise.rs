@@ -316,7 +316,6 @@ fn says_the_same(
             .collect()
     };
     let (ours, its) = (requests(&for_us), requests(&for_it));
-    println!("{its:#?}");
     assert_eq!(ours, its, "the same requests on the same connections");
     // How often a connection id is asked for depends on when: each serves for a minute.
     let packets = |recorder: &Recorder| -> Vec<String> {
@@ -328,7 +327,6 @@ fn says_the_same(
             .collect()
     };
     let (ours, its) = (packets(&for_us), packets(&for_it));
-    println!("{its:#?}");
     assert_eq!(ours, its);
     // Both ask from the port that they announce, and have one key.
     for recorder in [&for_us, &for_it] {
@@ -394,7 +392,7 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
         [""; 0]
     );
     let add = ["channel", "tracker", "add", "c", &url];
-    assert_eq!(trackers(&node.cli_one(&add).unwrap()), [url.clone()]);
+    assert_eq!(trackers(&node.cli_one(&add).unwrap()), [url.as_str()]);
     let started = |count: usize| -> Result<()> {
         eventually("it is announced", PATIENCE, || {
             Ok((recorder.count("event=started") >= count).then_some(()))
@@ -438,7 +436,7 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
     );
     started(before + 1).unwrap();
     let info = node.cli_one(&["channel", "info", "c"]).unwrap();
-    assert_eq!(trackers(&info), [url.clone(), udp.clone()]);
+    assert_eq!(trackers(&info), [url.as_str(), udp.as_str()]);
     let stopped = recorder.count("event=stopped");
     let remove = ["channel", "tracker", "remove", "c", &url];
     eventually("its first announce is answered", PATIENCE, || {
@@ -446,7 +444,7 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
         Ok((info["trackers"][0]["state"] == "working").then_some(()))
     })
     .unwrap();
-    assert_eq!(trackers(&node.cli_one(&remove).unwrap()), [udp.clone()]);
+    assert_eq!(trackers(&node.cli_one(&remove).unwrap()), [udp.as_str()]);
     eventually("it hears that we left", PATIENCE, || {
         Ok((recorder.count("event=stopped") > stopped).then_some(()))
     })
