@@ -221,7 +221,7 @@ impl Transport {
     }
 
     /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
-    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms later unless something of QUIC has
+    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms to 1 s later unless something of QUIC has
     /// come back by then. Waits at most 10 s. Returns as soon as the TLS handshake is done on
     /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
     /// Cancel-safe: when all who wait are cancelled, the dial is given up.

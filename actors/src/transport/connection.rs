@@ -27,7 +27,7 @@ use super::{
     flow::Flow,
     ledger::Ended,
     mux::{Duplex, Meter, Metered, Mux},
-    punch,
+    punch, quic,
     registry::Msg,
     shared::Shared,
     stream::CODE,
@@ -372,6 +372,7 @@ impl Connection {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
+                quic::more_streams(quic, recv.id());
                 Ok(Stream::quic(send, recv, self.inner.flow.stream()))
             }
             Carrier::Tcp(tcp) => Ok(Stream::mux(

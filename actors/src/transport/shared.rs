@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     ConnectionId, Proxy, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
+    handshake::Pace,
     ledger::Ledger,
     local,
     metrics::Metrics,
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) events: mpsc::Sender<TransportEvent>,
     pub(super) metrics: Metrics,
+    pub(super) pace: Pace,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
@@ -107,6 +109,7 @@ impl Shared {
             ledger: Ledger::default(),
             events,
             metrics,
+            pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
             listeners: Mutex::new(listeners),
