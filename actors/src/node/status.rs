@@ -111,6 +111,7 @@ impl Node {
             nat: self.inner.transport.nat(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
             channels: self.channels().await.unwrap_or_default(),
             deaths: self

@@ -31,6 +31,7 @@ use super::{
     tls::Tls,
     udp::{SharedSocket, Sorter, Udp},
 };
+use crate::disguise::Torrents;
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
+    /// What BitTorrent clients may come for.
+    pub(super) torrents: Option<Torrents>,
     /// Emptied at a stop, as the endpoints are.
     listeners: Mutex<Vec<Arc<TcpListener>>>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
@@ -112,6 +115,7 @@ impl Shared {
             pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
+            torrents: config.torrents.clone(),
             listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),

@@ -54,6 +54,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     if !flags.dht_bootstrap.is_empty() {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
     }
+    config.disguise = flags.disguise.or(config.disguise);
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
     }
@@ -116,6 +117,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.read_marks = config.read_marks;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
+    builder.disguise = config.disguise;
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),
