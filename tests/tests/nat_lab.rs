@@ -23,6 +23,8 @@ const CHANNEL: &str = "lab";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait for a direct path where there may be none.
 const DIRECT: Duration = Duration::from_secs(8);
+/// How long links may take to heal; wanted are 5 s, and printed is what it took. A busy machine gets this much.
+const HEALED: Duration = Duration::from_secs(20);
 /// Pairs at a time.
 const TOGETHER: usize = 6;
 const LINES: usize = 100;
@@ -307,4 +309,48 @@ fn id_of(node: &LabNode<'_>) -> Result<String> {
     let profile = node.cli(&["id"])?;
     let id = profile.first().and_then(|profile| profile["id"].as_str());
     Ok(id.context("no id")?.to_owned())
+}
+
+/// One behind a NAT and one on a public address talk on, whatever becomes of the network between them.
+#[test]
+fn links_heal_when_the_network_is_back() {
+    if !lab::enter("links_heal_when_the_network_is_back") {
+        return;
+    }
+    let lab = Lab::new("heal", &[Kind::PortRestricted, Kind::Open]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let a = up(&lab, 0, 0, folder.path()).unwrap();
+    let c = up(&lab, 1, 0, folder.path()).unwrap();
+    let file = create(&lab, &c, folder.path()).unwrap();
+    let id_c = id_of(&c).unwrap();
+    a.cli(&["channel", "join", &file]).unwrap();
+    a.members(CHANNEL, PATIENCE, |members| is_linked(members, &id_c))
+        .unwrap();
+    let mut lines = Vec::new();
+    let mut talk = |what: &str| {
+        let back = Instant::now();
+        for (node, who) in [(&a, "inside"), (&c, "outside")] {
+            node.say(CHANNEL, &format!("{what}, {who}"), 1).unwrap();
+            lines.push(format!("{what}, {who} 0"));
+        }
+        let healed = a
+            .shows(CHANNEL, &lines, PATIENCE)
+            .and(c.shows(CHANNEL, &lines, PATIENCE));
+        keep_logs("heal", &[&a, &c]);
+        healed.unwrap();
+        println!("{what}: all is everywhere after {:?}", back.elapsed());
+        assert!(back.elapsed() < HEALED, "{what}: {:?}", back.elapsed());
+    };
+    talk("nothing has happened");
+    lab.sides[0].flush().unwrap();
+    talk("the router has started again");
+    let host = &lab.sides[0].hosts[0];
+    host.ip("addr add 192.168.1.77/24 dev eth0\naddr del 192.168.1.2/24 dev eth0\n")
+        .unwrap();
+    host.ip("route replace default via 192.168.1.1\n").unwrap();
+    talk("another address");
+    lab.cut(0, true).unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+    lab.cut(0, false).unwrap();
+    talk("a minute without a network");
 }

@@ -47,6 +47,8 @@ pub(super) enum Msg {
     Hint(ChannelId, Hint),
     /// What became of a connection.
     Outcome(ChannelId, Outcome),
+    /// The network has changed.
+    Moved,
     /// Ask trackers.
     AnnounceNow(ChannelId),
     /// Tell the state.
@@ -217,6 +219,13 @@ impl DiscoveryActor {
             }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
+            }
+            Msg::Moved => {
+                self.apply(Event::Moved, None, scope).await;
+                let all: Vec<ChannelId> = self.parts.wanted().keys().copied().collect();
+                for cid in all {
+                    self.announce(cid).await;
+                }
             }
             Msg::AnnounceNow(cid) => self.announce(cid).await,
             Msg::Status(cid, answer) => {

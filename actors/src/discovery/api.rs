@@ -226,6 +226,11 @@ impl Discovery {
         let _ = self.addr.send(Msg::Outcome(cid, outcome)).await;
     }
 
+    /// This machine is on another network, or back on one: who was lost is looked for anew.
+    pub async fn moved(&self) {
+        let _ = self.addr.send(Msg::Moved).await;
+    }
+
     /// Announces now where that is allowed.
     pub async fn announce_now(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::AnnounceNow(cid)).await;

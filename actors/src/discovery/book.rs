@@ -22,7 +22,7 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// The longest pause while a lost member is looked for.
-pub(super) const LOST_PAUSE: Duration = Duration::from_secs(4);
+pub(super) const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a lost member is looked for like that.
 pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
 /// After this many failures in a row an address is dropped, unless somebody names it again.
@@ -107,7 +107,7 @@ impl Candidate {
         )
     }
 
-    fn is_lost(&self, now: Instant) -> bool {
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
         self.lost_until.is_some_and(|until| now < until)
     }
 

@@ -31,6 +31,8 @@ const LONGEST_FRESH: Duration = Duration::from_secs(10);
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
+/// How long a dial to a lost member may take: what is sent at its beginning comes more often than what follows.
+const LOST_DIAL: Duration = Duration::from_secs(4);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long an address that led to ourselves is not dialled.
@@ -62,6 +64,8 @@ pub(super) enum Event {
     Dialled(Target, Result<PeerId, DialError>),
     /// Whoever is there tries to reach us: now is the moment.
     Knocked(SocketAddr),
+    /// The network has changed: what failed may work, and dials under way have left by the old one.
+    Moved,
     /// Time has passed.
     Tick,
 }
@@ -179,9 +183,11 @@ impl State {
                     }
                 }
             }
+            Event::Moved => self.moved(now, &mut effects),
             Event::Tick => {}
         }
         self.overdue(now, rng);
+        self.hurry(now, rng, &mut effects);
         self.launch(now, &mut effects);
         self.ask(now, &mut effects);
         effects
@@ -212,6 +218,9 @@ impl State {
                                 Room::None => None,
                             },
                             Phase::Reached(until) => Some(until),
+                            Phase::Dialling if candidate.is_lost(now) && !address.is_circuit() => {
+                                dials.get(address).map(|dial| dial.since + LOST_DIAL)
+                            }
                             Phase::Dialling | Phase::Linked(_) => None,
                         }
                     });
@@ -253,6 +262,41 @@ impl State {
             of(|phase| !matches!(phase, Phase::Linked(_))),
             of(|phase| phase == Phase::Dialling),
         ))
+    }
+
+    fn moved(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (address, _) in self.dials.drain() {
+            effects.push(Effect::GiveUp(address));
+        }
+        for channel in self.channels.values_mut() {
+            for candidate in channel.book.candidates.values_mut() {
+                if matches!(candidate.phase, Phase::Waiting(_) | Phase::Dialling) {
+                    candidate.phase = Phase::Waiting(now);
+                    candidate.failures = 0;
+                }
+            }
+        }
+    }
+
+    /// Gives up dials to lost members that take long: what is sent anew may get through, and a dial says less and less.
+    fn hurry(&mut self, now: Instant, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
+        let channels = &self.channels;
+        let is_lost = |address: &Target, dial: &Dial| {
+            dial.channels.iter().any(|cid| {
+                let candidate = channels
+                    .get(cid)
+                    .and_then(|one| one.book.candidates.get(address));
+                candidate.is_some_and(|candidate| candidate.is_lost(now))
+            })
+        };
+        let slow = self.dials.iter().filter(|(address, dial)| {
+            !address.is_circuit() && dial.since + LOST_DIAL <= now && is_lost(address, dial)
+        });
+        let slow: Vec<Target> = slow.map(|(address, _)| *address).collect();
+        for address in slow {
+            effects.push(Effect::GiveUp(address));
+            self.dialled(address, &Err(DialError::TimedOut), now, rng, effects);
+        }
     }
 
     /// Whether a member may be there, who has not been reached.

@@ -316,6 +316,7 @@ impl Node {
     ) {
         let inner = &self.inner;
         let (links, observers) = (inner.links.clone(), Arc::clone(&inner.observers));
+        let discovery = inner.discovery.clone();
         inner
             .layers
             .links
@@ -331,6 +332,7 @@ impl Node {
                         TransportEvent::Connected(connection) => {
                             observers.connected(connection.peer())
                         }
+                        TransportEvent::Moved => discovery.moved().await,
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
                         TransportEvent::Draining {
