@@ -51,6 +51,8 @@ pub(super) enum Msg {
     Outcome(ChannelId, Outcome),
     /// Ask trackers.
     AnnounceNow(ChannelId),
+    /// Ask trackers, or one, for a user.
+    AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
     /// Tell the state.
     Status(ChannelId, Reply<Option<DiscoveryStatus>>),
 }
@@ -235,6 +237,17 @@ impl DiscoveryActor {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
             Msg::AnnounceNow(cid) => self.announce(cid).await,
+            Msg::AnnounceByHand(cid, url, answer) => {
+                if url.is_none() {
+                    self.hashes.find(cid).await;
+                }
+                let trackers = self.parts.trackers.clone();
+                self.errands.spawn(async move {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(trackers.announce_by_hand(cid, url).await);
+                    None
+                });
+            }
             Msg::Status(cid, answer) => {
                 let counts = self.state.counts(cid);
                 let trackers = self.parts.trackers.clone();

@@ -265,6 +265,14 @@ impl Discovery {
         let _ = self.addr.send(Msg::Outcome(cid, outcome)).await;
     }
 
+    /// Has the trackers of a channel asked now, or that one, because a user says so; returns how many are.
+    pub async fn announce_by_hand(&self, cid: ChannelId, url: Option<String>) -> usize {
+        self.addr
+            .ask(|answer| Msg::AnnounceByHand(cid, url, answer))
+            .await
+            .unwrap_or_default()
+    }
+
     /// Announces now where that is allowed.
     pub async fn announce_now(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::AnnounceNow(cid)).await;

@@ -60,6 +60,12 @@ pub enum NodeError {
     /// The channel file is at fault.
     #[error(transparent)]
     File(#[from] ChannelFileError),
+    /// A tracker that the channel has.
+    #[error("the channel has that tracker already")]
+    KnownTracker,
+    /// A tracker that the channel has not.
+    #[error("the channel has no tracker {0:?}; `bitchat channel info` shows those that it has")]
+    NoTracker(String),
     /// Joining an invite-only channel needs an admission, which this version cannot ask for.
     #[error(
         "{0:?} is invite-only: this version can create such a channel, but not yet ask to be let in"

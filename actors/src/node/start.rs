@@ -87,6 +87,8 @@ pub(super) struct Inner {
     pub(super) local: Arc<LocalDevice>,
     pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
+    /// One change of a channel's file at a time.
+    pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
@@ -159,7 +161,10 @@ impl NodeBuilder {
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
-        let torrents = Torrents::new(disguise, &mut rand::rng());
+        let mut torrents = Torrents::new(disguise, &mut rand::rng());
+        if !self.dht {
+            torrents = torrents.without_dht();
+        }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
@@ -253,6 +258,7 @@ impl NodeBuilder {
             local: Arc::new(local),
             disguise,
             channels: Mutex::default(),
+            editing: tokio::sync::Mutex::default(),
             events,
             observers: Arc::default(),
             deaths: Arc::default(),
@@ -394,6 +400,7 @@ impl Node {
     pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
         let inner = &self.inner;
         let config = ChannelConfig {
+            trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
             file,
             local: Arc::clone(&inner.local),
             name: inner.name.clone(),

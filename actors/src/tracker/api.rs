@@ -119,6 +119,15 @@ impl TrackerConfig {
     }
 }
 
+/// Public trackers that this program knows, one URL each: the file says how they were chosen.
+pub fn public_trackers() -> Vec<String> {
+    let lines = include_str!("public.txt").lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// A handle to the tracker actor. Cheap to clone.
 #[derive(Clone)]
 pub struct Trackers {
@@ -171,6 +180,15 @@ impl Trackers {
     /// once a minute and ten times an hour for each tracker.
     pub async fn announce_now(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::AnnounceNow(cid)).await;
+    }
+
+    /// A user wants an announce now, to all trackers of a channel or to that one; a failing one is asked again too.
+    /// Returns how many are asked: those that were not within the last minute, nor more often than they allow.
+    pub async fn announce_by_hand(&self, cid: ChannelId, url: Option<String>) -> usize {
+        self.addr
+            .ask(|answer| Msg::AnnounceByHand(cid, url, answer))
+            .await
+            .unwrap_or_default()
     }
 
     /// Announces another port from the next announce on.

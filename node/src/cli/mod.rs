@@ -10,6 +10,7 @@ mod profile;
 mod render;
 mod send;
 mod sse;
+mod tracker;
 mod up;
 
 use std::{io::Write, process::ExitCode};

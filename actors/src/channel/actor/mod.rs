@@ -73,6 +73,8 @@ pub(super) enum Command {
     Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
+    /// The trackers are others; answered once discovery knows them.
+    Trackers(Reply<()>),
 }
 
 enum Answer {
@@ -295,6 +297,14 @@ impl Shell {
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.reads.spawn(async move {
                     discovery.hint(cid, hint).await;
+                    let _ = reply.send(());
+                    None
+                });
+            }
+            Command::Trackers(reply) => {
+                let (discovery, wanted) = (self.config.discovery.clone(), self.config.wanted());
+                self.reads.spawn(async move {
+                    discovery.want(wanted).await;
                     let _ = reply.send(());
                     None
                 });

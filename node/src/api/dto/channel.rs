@@ -163,6 +163,9 @@ pub struct NewChannel {
     /// Tracker URLs; left out: those of the settings.
     #[serde(default)]
     pub trackers: Option<Vec<String>>,
+    /// Besides, the public trackers that this program knows.
+    #[serde(default)]
+    pub default_trackers: bool,
     /// DHT bootstrap nodes, `HOST:PORT`.
     #[serde(default)]
     pub nodes: Vec<String>,

@@ -6,12 +6,13 @@ mod dht;
 mod member;
 mod message;
 mod source;
+mod tracker;
 
 use bitchat_actors::node::NodeStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::{channel::*, dht::*, member::*, message::*, source::*};
+pub use self::{channel::*, dht::*, member::*, message::*, source::*, tracker::*};
 
 /// One's own profile, as all channels have it.
 #[derive(Serialize, ToSchema)]
