@@ -19,7 +19,7 @@ use crate::{
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
     store::StoreError,
-    transport::{Proxy, ProxyStatus},
+    transport::{NatView, PathKind, Proxy, ProxyStatus},
 };
 
 /// Why a node did not start.
@@ -183,6 +183,10 @@ pub struct NodeStatus {
     pub proxy: Option<ProxyStatus>,
     /// Open connections.
     pub connections: usize,
+    /// The way of each.
+    pub paths: Vec<PathKind>,
+    /// What stands between us and others, of IPv4 and IPv6.
+    pub nat: [NatView; 2],
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.

@@ -51,6 +51,9 @@ pub enum Command {
     /// Show how the running node does
     #[command(after_help = "Example:\n  bitchat status\n  bitchat status --json")]
     Status,
+    /// Say what works, what does not, and what to do about it
+    #[command(after_help = "Example:\n  bitchat doctor\n  bitchat doctor --json")]
+    Doctor,
     /// Show how this node's part of the DHT does, or look something up there
     #[command(after_help = DHT)]
     Dht {
