@@ -43,12 +43,7 @@ impl Member {
     async fn start(ip: IpAddr) -> Self {
         let (below, _) = Scope::new(Metrics::default());
         let above = below.layer();
-        let config = TransportConfig {
-            bind: vec![ip],
-            port: 0,
-            port_is_wish: false,
-            reset_key: Zeroizing::new([1; 64]),
-        };
+        let config = TransportConfig::new(vec![ip], 0, Zeroizing::new([1; 64]));
         let (sender, events) = mpsc::channel(EVENTS);
         let transport = Transport::start(config, &below, sender).await.unwrap();
         let (sender, found) = mpsc::channel(8);

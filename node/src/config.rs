@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bitchat_actors::disguise::Disguise;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Failure, telemetry::Format};
@@ -36,6 +37,8 @@ pub struct Config {
     pub dht: bool,
     /// Nodes to enter the DHT by, `HOST:PORT`.
     pub dht_bootstrap: Vec<String>,
+    /// Whose BitTorrent client trackers and the DHT see; unset: that of the last run, at first Transmission 4.1.
+    pub disguise: Option<Disguise>,
     /// The proxy that everything must go through.
     pub proxy: Option<String>,
     /// Tell members how far one has read.
@@ -56,6 +59,7 @@ impl Default for Config {
             lan: true,
             dht: true,
             dht_bootstrap: Vec::new(),
+            disguise: None,
             proxy: None,
             read_marks: false,
         }
@@ -99,6 +103,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "dht_bootstrap",
         Kind::List,
         "nodes to enter the DHT by, HOST:PORT",
+    ),
+    (
+        "disguise",
+        Kind::Text,
+        "whose client trackers see: transmission-4.1, transmission-3.00, qbittorrent-4.5.2 or qbittorrent-5.2",
     ),
     (
         "proxy",
@@ -340,6 +349,7 @@ mod tests {
             ("name = \"\"", "1 to 64"),
             ("port = ", "TOML"),
             ("dht_bootstrap = [\"x\"]", "HOST:PORT"),
+            ("disguise = \"azureus\"", "transmission-4.1"),
         ] {
             let error = Config::load(text, none).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");
@@ -352,6 +362,9 @@ mod tests {
         let config = Config::load(&text, none).unwrap();
         assert_eq!(config.trackers, ["http://a/announce", "udp://b:1"]);
         assert_eq!(config.get("port").unwrap(), 1);
+        let text = changed(&text, "disguise", Some("qbittorrent-5.2")).unwrap();
+        let config = Config::load(&text, none).unwrap();
+        assert_eq!(config.disguise, Some(Disguise::Qbittorrent52));
         let text = changed(&text, "port", None).unwrap();
         assert_eq!(Config::load(&text, none).unwrap().port, None);
         assert!(changed("", "port", Some("70000")).is_err());

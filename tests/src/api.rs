@@ -47,6 +47,15 @@ impl Api {
         Ok(texts.flatten().map(str::to_owned).collect())
     }
 
+    /// Who is in a channel, and how they are reached.
+    pub async fn members(&self, channel: &str) -> Result<Vec<Value>> {
+        let members = self
+            .get(&["v1", "channels", channel, "members"], &[])
+            .await?;
+        let members = members["members"].as_array().context("no members")?;
+        Ok(members.clone())
+    }
+
     async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
         let request = self.0.get(path, query).map_err(failed)?;
         self.0.json(request).await.map_err(failed)

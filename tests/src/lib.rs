@@ -1,7 +1,8 @@
 //! What the tests across processes share: the real program ([`process`]), its API ([`api`]), a real tracker
-//! ([`opentracker`]), and several nodes that meet there ([`party`]).
+//! ([`opentracker`]), several nodes that meet there ([`party`]), and networks with NATs and proxies ([`lab`]).
 
 pub mod api;
+pub mod lab;
 pub mod opentracker;
 pub mod party;
 pub mod process;

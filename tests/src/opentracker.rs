@@ -21,10 +21,11 @@ const ATTEMPTS: usize = 5;
 /// The whitelist's name within the tracker's folder.
 const WHITELIST: &str = "whitelist.txt";
 
-/// An opentracker on a free port of 127.0.0.1, for HTTP and UDP; ended when dropped. IPv4 only, answers
+/// An opentracker on a free port, of 127.0.0.1 as a rule, for HTTP and UDP; ended when dropped. IPv4 only, answers
 /// compactly, and names an interval of about half an hour.
 pub struct OpenTracker {
     child: Child,
+    ip: Ipv4Addr,
     port: u16,
     folder: tempfile::TempDir,
 }
@@ -32,26 +33,29 @@ pub struct OpenTracker {
 impl OpenTracker {
     /// Starts one that serves these hashes (40 hexadecimal digits each).
     pub fn start(hashes: &[String]) -> anyhow::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, hashes)
+    }
+
+    /// The same at another address.
+    pub fn start_at(ip: Ipv4Addr, hashes: &[String]) -> anyhow::Result<Self> {
         for _ in 0..ATTEMPTS {
-            if let Some(tracker) = Self::attempt(hashes)? {
+            if let Some(tracker) = Self::attempt(ip, hashes)? {
                 return Ok(tracker);
             }
         }
         bail!("opentracker ended {ATTEMPTS} times right after its start")
     }
 
-    fn attempt(hashes: &[String]) -> anyhow::Result<Option<Self>> {
+    fn attempt(ip: Ipv4Addr, hashes: &[String]) -> anyhow::Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
         // Started by root it gives up its rights, and must still read its folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         write_whitelist(&folder.path().join(WHITELIST), hashes)?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
+        let port = TcpListener::bind((ip, 0))?.local_addr()?.port();
         let child = Command::new("opentracker")
             .args([
                 "-i",
-                "127.0.0.1",
+                &ip.to_string(),
                 "-p",
                 &port.to_string(),
                 "-P",
@@ -68,6 +72,7 @@ impl OpenTracker {
             .context("cannot start opentracker: install the Debian package of that name")?;
         let mut tracker = Self {
             child,
+            ip,
             port,
             folder,
         };
@@ -133,7 +138,7 @@ impl OpenTracker {
 
     /// Where it listens, by TCP and UDP.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (self.ip, self.port).into()
     }
 
     /// Its announce URL.

@@ -6,11 +6,15 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
+    time::Duration,
 };
 
-use bitchat_tests::process::{ALONE, NodeProcess, try_cli};
+use bitchat_tests::process::{ALONE, NodeProcess, eventually, try_cli};
 use rustix::process::Signal;
 use serde_json::Value;
+
+/// Long for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn error(home: &Path, args: &[&str]) -> String {
     try_cli(home, args)
@@ -95,7 +99,7 @@ fn the_api_is_for_its_owner() {
 }
 
 #[test]
-fn a_node_with_a_proxy_says_that_it_stays_offline() {
+fn a_node_behind_a_proxy_listens_nowhere_and_says_that_the_proxy_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
     let mut args = ALONE.to_vec();
@@ -103,11 +107,19 @@ fn a_node_with_a_proxy_says_that_it_stays_offline() {
         "--dht-bootstrap",
         "127.0.0.1:1",
         "--proxy",
-        "socks5h://127.0.0.1:1",
+        "socks5h://ann:secret@127.0.0.1:1",
     ]);
     let node = NodeProcess::up(&home, &args).unwrap();
-    node.cli_one(&["status"]).unwrap();
-    assert!(node.log().contains("offline"), "{}", node.log());
+    eventually("the proxy is tried", PATIENCE, || {
+        let status = node.cli_one(&["status"])?;
+        assert_eq!(status["listening"].as_array().map(Vec::len), Some(0));
+        assert_eq!(status["dht"]["state"], "off");
+        assert_eq!(status["proxy"]["url"], "socks5h://127.0.0.1:1");
+        let trouble = status["proxy"]["trouble"].as_str();
+        Ok(trouble.map(|trouble| assert!(trouble.contains("cannot be reached"), "{trouble}")))
+    })
+    .unwrap();
+    assert!(!node.log().contains("secret"), "{}", node.log());
     assert_eq!(
         error(&dir.path().join("x"), &["up", "--proxy", "nonsense"]),
         "bad_config"

@@ -50,12 +50,8 @@ impl Node {
             store.put_channel(record).await.unwrap();
         }
         let (events, receiver) = mpsc::channel(64);
-        let config = TransportConfig {
-            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            port,
-            port_is_wish: false,
-            reset_key: [3; 64].into(),
-        };
+        let config =
+            TransportConfig::new(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port, [3; 64].into());
         let transport = Transport::start(config, &scopes[2], events).await.unwrap();
         let (sender, found) = mpsc::channel(8);
         let trackers = Trackers::start(transport.port(), transport.udp(), &scopes[1], sender);
@@ -140,7 +136,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     b.want(&keys, tiers).await;
     let reached = b.reaches().await;
     assert_eq!(reached.connection.peer(), a.transport.peer_id());
-    assert_eq!(reached.address.port(), port);
+    assert_eq!(reached.address.first().port(), port);
     assert_eq!(reached.source, Source::Tracker(tracker.url()));
     let peer = reached.connection.peer();
     let address = reached.address;

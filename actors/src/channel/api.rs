@@ -1,7 +1,5 @@
 //! What others see of a channel.
 
-use std::net::SocketAddr;
-
 use bitchat_wire::{
     channel::ChannelId,
     event::{BodyError, EventId},
@@ -9,7 +7,11 @@ use bitchat_wire::{
 };
 
 use super::fold::Reaction;
-use crate::{discovery::Source, store::StoreError, transport::PathKind};
+use crate::{
+    discovery::Source,
+    store::StoreError,
+    transport::{PathKind, Target},
+};
 
 /// How much of the mesh is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ pub struct PathView {
     /// What kind.
     pub kind: PathKind,
     /// The member's address.
-    pub address: SocketAddr,
+    pub address: Target,
     /// Who found it.
     pub source: Option<Source>,
     /// Round trip, in milliseconds.

@@ -1,6 +1,6 @@
 //! What goes into the channel's machine, and what comes out of it.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use bitchat_wire::{
     event::{Event, EventId},
@@ -14,7 +14,7 @@ use super::{ChannelError, logs::Device};
 use crate::{
     link::{Inbound, LinkId},
     store::{Delivery, NewEvent},
-    transport::ConnectionId,
+    transport::{ConnectionId, Target},
 };
 
 /// The time, by both clocks.
@@ -29,7 +29,7 @@ pub(super) struct Now {
 /// What happens to a channel.
 pub(super) enum Input {
     /// A link came up.
-    Up(Up),
+    Up(Box<Up>),
     /// A link ended.
     Down(LinkId),
     /// A member says something.
@@ -62,7 +62,9 @@ pub(super) struct Up {
     pub(super) link: LinkId,
     pub(super) peer: Certificate,
     pub(super) peer_id: PeerId,
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Target,
+    /// Whether others can dial it there, as far as we know.
+    pub(super) dialable: bool,
     pub(super) connection: ConnectionId,
     /// The handshake was started by the client of the TLS session.
     pub(super) client_initiated: bool,
@@ -95,8 +97,8 @@ pub(super) enum Effect {
     CompareEvent(Box<Event>),
     /// Keep a proof and close the log.
     CloseLog(Box<(Event, Event)>),
-    /// A member named another's addresses.
-    Hint(PeerId, Vec<SocketAddr>, bool),
+    /// A member, whose own PeerId comes last, named another's addresses.
+    Hint(PeerId, Vec<Target>, bool, PeerId),
     /// Tell whoever listens.
     Note(Note),
 }

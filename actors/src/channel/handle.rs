@@ -53,8 +53,6 @@ pub struct ChannelConfig {
     pub events: broadcast::Sender<ChannelEvent>,
     /// When trackers are asked first.
     pub announce_from: Instant,
-    /// Neither look for members nor let any link.
-    pub offline: bool,
 }
 
 impl ChannelConfig {

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     mem,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     link::{Accept, LinkId, LocalDevice},
     store::{Delivery, LogHead, NewEvent},
-    transport::ConnectionId,
+    transport::{ConnectionId, Target},
 };
 
 /// Changes that may wait (claims to members that are not the author, peer exchange, delivery marks to be
@@ -43,7 +42,8 @@ pub(super) struct Linked {
     pub(super) device: Device,
     pub(super) peer: Certificate,
     pub(super) peer_id: PeerId,
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Target,
+    pub(super) dialable: bool,
     pub(super) connection: ConnectionId,
     pub(super) client_initiated: bool,
     /// Its connection was to end already when it came up.
@@ -149,7 +149,7 @@ impl Machine {
     /// Takes one input, and returns what is to be done.
     pub(super) fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
-            Input::Up(up) => self.up(up, now),
+            Input::Up(up) => self.up(*up, now),
             Input::Down(link) => self.down(link, now),
             Input::Message(link, message) => self.message(link, message, now),
             Input::Room(link, credits) => {

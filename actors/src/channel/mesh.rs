@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -19,11 +18,7 @@ use super::{
     logs::{Device, MAX_DEVICES},
     machine::{Linked, Machine, RESERVED_CREDITS},
 };
-use crate::{
-    link::LinkId,
-    transport::network::is_local,
-    transport::{from_multiaddr, to_multiaddr},
-};
+use crate::{link::LinkId, transport::Target, transport::network::is_local};
 
 /// A typing notice is told at most this often.
 const TYPING_TOLD: Duration = Duration::from_secs(5);
@@ -41,6 +36,7 @@ impl Machine {
             peer: up.peer,
             peer_id: up.peer_id,
             remote: up.remote,
+            dialable: up.dialable,
             connection: up.connection,
             client_initiated: up.client_initiated,
             draining: up.draining,
@@ -229,7 +225,8 @@ impl Machine {
         let Some(linked) = self.links.get_mut(&link) else {
             return;
         };
-        let local = is_local(linked.remote.ip());
+        let local = is_local(linked.remote.first().ip());
+        let via = linked.peer_id;
         let mut hints = Vec::new();
         for peer in peers.linked {
             let Ok(device) = Device::try_from(peer.device.as_ref()) else {
@@ -238,10 +235,10 @@ impl Machine {
             if linked.linked_to.len() < MAX_DEVICES {
                 linked.linked_to.insert(device);
             }
-            let addresses: Vec<SocketAddr> = peer
+            let addresses: Vec<Target> = peer
                 .addresses
                 .iter()
-                .filter_map(|bytes| from_multiaddr(bytes))
+                .filter_map(|bytes| Target::from_multiaddr(bytes))
                 .collect();
             if let Ok(peer_id) = PeerId::from_bytes(&peer.peer_id)
                 && !addresses.is_empty()
@@ -258,7 +255,7 @@ impl Machine {
             let known =
                 device == self.me || self.links.values().any(|linked| linked.device == device);
             if !known {
-                self.effect(Effect::Hint(peer_id, addresses, local));
+                self.effect(Effect::Hint(peer_id, addresses, local, via));
             }
         }
     }
@@ -308,6 +305,10 @@ fn describe(linked: &Linked) -> proto::Peer {
         device: Bytes::copy_from_slice(&linked.device),
         identity: Bytes::copy_from_slice(linked.peer.identity.as_bytes()),
         peer_id: linked.peer_id.to_bytes().into(),
-        addresses: vec![to_multiaddr(linked.remote).into()],
+        addresses: linked
+            .dialable
+            .then(|| linked.remote.to_multiaddr().into())
+            .into_iter()
+            .collect(),
     }
 }

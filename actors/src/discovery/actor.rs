@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +16,7 @@ use tokio::{
 use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
+    probes::Probes,
     state::{Effect, Event, State},
 };
 use crate::{
@@ -24,13 +24,15 @@ use crate::{
     kit::{Actor, Inbox, Reply, Scope},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Transport},
+    transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
 const WAITING: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
+/// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
+const MOST_HELPERS: usize = 1_024;
 /// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
 /// clock stands still while a machine sleeps, so a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
@@ -71,7 +73,7 @@ impl Parts {
     }
 }
 
-type Dialled = (SocketAddr, Result<Connection, DialError>);
+type Dialled = (Target, Result<Connection, DialError>);
 
 /// The actor.
 pub(super) struct DiscoveryActor {
@@ -79,10 +81,13 @@ pub(super) struct DiscoveryActor {
     state: State,
     hashes: Hashes,
     dials: JoinSet<Dialled>,
-    handles: HashMap<SocketAddr, AbortHandle>,
+    handles: HashMap<Target, AbortHandle>,
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
+    /// Who told us of a peer, and may be linked to it.
+    helpers: HashMap<PeerId, PeerId>,
+    probes: Probes,
 }
 
 impl Actor for DiscoveryActor {
@@ -100,8 +105,19 @@ impl Actor for DiscoveryActor {
         }
         let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let udp = self.parts.transport.udp();
+        let mut punches = udp.subscribe(Class::Punch);
         loop {
-            let next = self.state.next(now());
+            for address in self.probes.due(now()) {
+                if self.state.is_sought(address) {
+                    // The next one may get through.
+                    let _ = udp.try_send_to(address, &transport::punch());
+                } else {
+                    self.probes.forget(&address);
+                }
+            }
+            let next = [self.state.next(now()), self.probes.next()];
+            let next = next.into_iter().flatten().min();
             let sleep = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
@@ -127,15 +143,25 @@ impl Actor for DiscoveryActor {
                     Some(message) => self.handle(message, scope).await,
                     None => return Ok(()),
                 },
-                Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
+                Some(Found { cid, tracker, local, peers, external }) = found.recv() => {
+                    if let Some(ip) = external.filter(|_| !local) {
+                        self.parts.transport.tracker_sees(ip);
+                    }
+                    peers.iter().for_each(|at| self.probes.named(*at, now()));
                     let source = Source::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
                 Some(dht::Found { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
+                        peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
                         let event = Event::Found { cid, source: Source::Dht, local: true, peers };
                         self.apply(event, None, scope).await;
+                    }
+                }
+                Some((from, _)) = punches.recv() => {
+                    if self.probes.heard(&from, now()) {
+                        self.apply(Event::Knocked(from), None, scope).await;
                     }
                 }
                 _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
@@ -155,6 +181,8 @@ impl DiscoveryActor {
             handles: HashMap::new(),
             errands: JoinSet::new(),
             waiting: VecDeque::new(),
+            helpers: HashMap::new(),
+            probes: Probes::default(),
         }
     }
 
@@ -178,7 +206,15 @@ impl DiscoveryActor {
                     None
                 });
             }
-            Msg::Hint(cid, hint) => self.apply(Event::Hint(cid, hint), None, scope).await,
+            Msg::Hint(cid, hint) => {
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via) {
+                    if self.helpers.len() >= MOST_HELPERS {
+                        self.helpers.clear();
+                    }
+                    self.helpers.insert(peer, via);
+                }
+                self.apply(Event::Hint(cid, hint), None, scope).await;
+            }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
@@ -258,6 +294,12 @@ impl DiscoveryActor {
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
+                if let (DialError::TimedOut | DialError::NeedsRelay, Target::Direct(at)) =
+                    (&error, address)
+                    && !network::is_local(at.ip())
+                {
+                    self.probes.want(at, now());
+                }
                 (None, Err(error))
             }
         };
@@ -329,11 +371,15 @@ impl DiscoveryActor {
         self.hashes.find(cid).await;
     }
 
-    fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>) {
+    fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let transport = self.parts.transport.clone();
+        let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
-            let result = transport.dial(address, expected).await;
+            let result = match address {
+                Target::Direct(address) => transport.dial_by(address, expected, via).await,
+                Target::Circuit { .. } => Err(DialError::NoSocket),
+            };
             (address, result)
         });
         self.handles.insert(address, handle);

@@ -1,7 +1,6 @@
 //! What others ask of discovery, and what it tells them.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +18,7 @@ use crate::{
     kit::{Addr, Scope},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
-    transport::{Connection, Transport},
+    transport::{Connection, Target, Transport},
 };
 
 /// Commands that wait for the actor, which handles each in well under a millisecond.
@@ -65,7 +64,7 @@ pub struct Reached {
     /// The connection.
     pub connection: Connection,
     /// At which address.
-    pub address: SocketAddr,
+    pub address: Target,
     /// Which source found it.
     pub source: Source,
     /// From the first word of the address, or the loss of the link there, to the connection.
@@ -82,14 +81,14 @@ pub enum Outcome {
         /// Its PeerId.
         peer: PeerId,
         /// Its address.
-        address: SocketAddr,
+        address: Target,
         /// Whether that address was dialled, and so can be dialled again.
         dialled: bool,
     },
     /// Whoever answered there is no member of this channel.
     Stranger {
         /// At which address.
-        address: SocketAddr,
+        address: Target,
     },
     /// A link ended; the member is wanted again unless another link to it is up.
     Lost {
@@ -98,7 +97,7 @@ pub enum Outcome {
         /// Its PeerId.
         peer: PeerId,
         /// Its address.
-        address: SocketAddr,
+        address: Target,
     },
 }
 
@@ -108,11 +107,13 @@ pub struct Hint {
     /// Who is there, if known: only that peer is accepted.
     pub peer: Option<PeerId>,
     /// Where.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Target>,
     /// Who says so.
     pub source: Source,
     /// Whether the one who says so is itself at a loopback, private or link-local address.
     pub local: bool,
+    /// The member that says so, if it is one: it may help us to get there.
+    pub via: Option<PeerId>,
 }
 
 /// The state of a channel's sources.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -10,6 +9,7 @@ use bitchat_wire::identity::IdentityId;
 use libp2p_identity::PeerId;
 
 use super::Source;
+use crate::transport::Target;
 
 /// Addresses kept of one channel. A mesh has at most a hundred members, each with a few addresses.
 pub(super) const MAX_CANDIDATES: usize = 256;
@@ -123,8 +123,8 @@ impl Candidate {
 /// One channel's addresses and links.
 #[derive(Default)]
 pub(super) struct Book {
-    pub(super) candidates: HashMap<SocketAddr, Candidate>,
-    strangers: HashMap<SocketAddr, Instant>,
+    pub(super) candidates: HashMap<Target, Candidate>,
+    strangers: HashMap<Target, Instant>,
     /// Links that are up, by peer: whose, and how many.
     pub(super) linked: HashMap<PeerId, (IdentityId, usize)>,
     /// Members that were lost, and until when they are looked for urgently.
@@ -136,7 +136,7 @@ impl Book {
     /// must not make us knock more often.
     pub(super) fn name(
         &mut self,
-        address: SocketAddr,
+        address: Target,
         source: Source,
         expected: Option<PeerId>,
         now: Instant,
@@ -190,7 +190,7 @@ impl Book {
     }
 
     /// A dial, or what came of it, failed: a pause follows. `jitter` is in 0..=1.
-    pub(super) fn failed(&mut self, address: SocketAddr, now: Instant, jitter: f64) {
+    pub(super) fn failed(&mut self, address: Target, now: Instant, jitter: f64) {
         let Some(candidate) = self.candidates.get_mut(&address) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Book {
     }
 
     /// Whether an address that is due has failed too often and nobody has named it since; then it is gone.
-    pub(super) fn expire(&mut self, address: SocketAddr, now: Instant) -> bool {
+    pub(super) fn expire(&mut self, address: Target, now: Instant) -> bool {
         let gone = self.candidates.get(&address).is_some_and(|candidate| {
             candidate.failures >= MAX_FAILURES && !candidate.named && !candidate.is_lost(now)
         });
@@ -224,7 +224,7 @@ impl Book {
     }
 
     /// Leaves a stranger alone for a while.
-    pub(super) fn shun(&mut self, address: SocketAddr, now: Instant) {
+    pub(super) fn shun(&mut self, address: Target, now: Instant) {
         self.candidates.remove(&address);
         if self.strangers.len() >= MAX_STRANGERS {
             self.strangers.retain(|_, until| now < *until);
@@ -243,7 +243,7 @@ impl Book {
         &mut self,
         identity: IdentityId,
         peer: PeerId,
-        address: SocketAddr,
+        address: Target,
         dialled: bool,
         now: Instant,
     ) {
@@ -270,7 +270,7 @@ impl Book {
         &mut self,
         identity: IdentityId,
         peer: PeerId,
-        address: SocketAddr,
+        address: Target,
         now: Instant,
     ) {
         if let Some((_, links)) = self.linked.get_mut(&peer) {

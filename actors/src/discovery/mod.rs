@@ -12,6 +12,7 @@ mod actor;
 mod api;
 mod book;
 mod hashes;
+mod probes;
 mod state;
 
 pub use api::*;

@@ -14,10 +14,7 @@ use super::{
     Hint, Outcome, Source,
     book::{Book, Candidate, Phase},
 };
-use crate::{
-    transport::DialError,
-    transport::network::{is_believable, is_plausible},
-};
+use crate::transport::{DialError, Target, network::is_plausible};
 
 /// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let
 /// stale addresses hold up the good ones.
@@ -62,7 +59,9 @@ pub(super) enum Event {
     /// What became of a connection or link.
     Outcome(ChannelId, Outcome),
     /// A dial ended.
-    Dialled(SocketAddr, Result<PeerId, DialError>),
+    Dialled(Target, Result<PeerId, DialError>),
+    /// Whoever is there tries to reach us: now is the moment.
+    Knocked(SocketAddr),
     /// Time has passed.
     Tick,
 }
@@ -71,13 +70,13 @@ pub(super) enum Event {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Dial; the end is told by [`Event::Dialled`].
-    Dial(SocketAddr, Option<PeerId>),
+    Dial(Target, Option<PeerId>),
     /// Give up a dial; nothing is told.
-    GiveUp(SocketAddr),
+    GiveUp(Target),
     /// Hand the connection of the dial that just ended to a channel.
     Reached {
         cid: ChannelId,
-        address: SocketAddr,
+        address: Target,
         source: Source,
         took: Duration,
     },
@@ -113,9 +112,9 @@ struct Channel {
 /// All of it.
 pub(super) struct State {
     own: PeerId,
-    own_addresses: HashMap<SocketAddr, Instant>,
+    own_addresses: HashMap<Target, Instant>,
     channels: HashMap<ChannelId, Channel>,
-    dials: HashMap<SocketAddr, Dial>,
+    dials: HashMap<Target, Dial>,
     /// For how long attempts count as just begun, as machine and network are now.
     fresh: Duration,
 }
@@ -155,14 +154,14 @@ impl State {
                 local,
                 peers,
             } => {
-                for address in peers {
-                    if is_believable(address, local) {
+                for address in peers.into_iter().map(Target::Direct) {
+                    if address.is_believable(local) {
                         self.name(cid, address, source.clone(), None, now, now);
                     }
                 }
             }
             Event::Cached(cid, addresses) => {
-                for address in addresses {
+                for address in addresses.into_iter().map(Target::Direct) {
                     self.name(cid, address, Source::Cache, None, now, now);
                 }
             }
@@ -170,6 +169,15 @@ impl State {
             Event::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, rng, &mut effects),
             Event::Dialled(address, result) => {
                 self.dialled(address, &result, now, rng, &mut effects)
+            }
+            Event::Knocked(address) => {
+                let channels = self.channels.values_mut();
+                let there = Target::Direct(address);
+                for candidate in channels.filter_map(|one| one.book.candidates.get_mut(&there)) {
+                    if let Phase::Waiting(at) = &mut candidate.phase {
+                        *at = (*at).min(now);
+                    }
+                }
             }
             Event::Tick => {}
         }
@@ -247,6 +255,15 @@ impl State {
         ))
     }
 
+    /// Whether a member may be there, who has not been reached.
+    pub(super) fn is_sought(&self, address: SocketAddr) -> bool {
+        let there = Target::Direct(address);
+        self.channels.values().any(|channel| {
+            let candidate = channel.book.candidates.get(&there);
+            candidate.is_some_and(|candidate| matches!(candidate.phase, Phase::Waiting(_)))
+        })
+    }
+
     fn forget(&mut self, cid: ChannelId, effects: &mut Vec<Effect>) {
         self.channels.remove(&cid);
         self.dials.retain(|address, dial| {
@@ -261,18 +278,18 @@ impl State {
     fn name(
         &mut self,
         cid: ChannelId,
-        address: SocketAddr,
+        address: Target,
         source: Source,
         expected: Option<PeerId>,
         now: Instant,
         at: Instant,
     ) {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let address = address.canonical();
         let own = self
             .own_addresses
             .get(&address)
             .is_some_and(|&until| now < until);
-        if own || !is_plausible(address) {
+        if own || !address.is_plausible() {
             return;
         }
         if let Some(channel) = self.channels.get_mut(&cid) {
@@ -290,7 +307,7 @@ impl State {
         // What the user says is not questioned.
         let local = hint.local || matches!(hint.source, Source::Hand);
         for &address in &hint.addresses {
-            if is_believable(address, local) {
+            if address.is_believable(local) {
                 self.name(cid, address, hint.source.clone(), hint.peer, now, at);
             }
         }
@@ -315,18 +332,21 @@ impl State {
                 address,
                 dialled,
             } => {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let address = address.canonical();
                 let phase = book.candidates.get(&address).map(|known| known.phase);
                 book.linked(identity, peer, address, dialled, now);
                 if let Some(Phase::Reached(until)) = phase {
                     self.took(OUTCOME_TIME.saturating_sub(until.saturating_duration_since(now)));
                 }
-                if is_plausible(address) {
+                // A circuit leads to a PeerId, and those end with their run.
+                if let Target::Direct(address) = address
+                    && is_plausible(address)
+                {
                     effects.push(Effect::Remember(cid, identity, address));
                 }
             }
             Outcome::Stranger { address } => {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let address = address.canonical();
                 let candidate = book.candidates.get(&address);
                 let is = |fits: fn(&Candidate) -> bool| candidate.is_some_and(fits);
                 if is(|candidate| matches!(candidate.phase, Phase::Linked(_))) {
@@ -344,7 +364,7 @@ impl State {
                 peer,
                 address,
             } => {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let address = address.canonical();
                 book.unlinked(identity, peer, address, now);
             }
         }
@@ -352,7 +372,7 @@ impl State {
 
     fn dialled(
         &mut self,
-        address: SocketAddr,
+        address: Target,
         result: &Result<PeerId, DialError>,
         now: Instant,
         rng: &mut impl Rng,
@@ -406,7 +426,7 @@ impl State {
     }
 
     /// Some source named us to ourselves.
-    fn ourselves(&mut self, address: SocketAddr, now: Instant) {
+    fn ourselves(&mut self, address: Target, now: Instant) {
         self.own_addresses.retain(|_, until| now < *until);
         if self.own_addresses.len() < MAX_OWN {
             self.own_addresses.insert(address, now + OWN_TIME);
@@ -419,7 +439,7 @@ impl State {
     /// Nobody said what became of a connection: that counts as a failure.
     fn overdue(&mut self, now: Instant, rng: &mut impl Rng) {
         for channel in self.channels.values_mut() {
-            let late: Vec<SocketAddr> = channel
+            let late: Vec<Target> = channel
                 .book
                 .candidates
                 .iter()
@@ -498,9 +518,9 @@ impl State {
 
 /// Joins a dial of the same address for another channel, if there is one; false if that must wait.
 fn join(
-    dials: &mut HashMap<SocketAddr, Dial>,
+    dials: &mut HashMap<Target, Dial>,
     cid: ChannelId,
-    address: SocketAddr,
+    address: Target,
     candidate: &Candidate,
 ) -> Option<bool> {
     let dial = dials.get_mut(&address)?;

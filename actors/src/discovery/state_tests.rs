@@ -74,9 +74,10 @@ impl Bench {
             CID,
             Hint {
                 peer,
-                addresses: vec![address],
+                addresses: vec![address.into()],
                 source: Source::Pex,
                 local: false,
+                via: None,
             },
         ))
     }
@@ -87,7 +88,7 @@ impl Bench {
             Outcome::Linked {
                 identity: identity(n),
                 peer: peer(n),
-                address,
+                address: address.into(),
                 dialled,
             },
         ))
@@ -99,19 +100,24 @@ impl Bench {
             Outcome::Lost {
                 identity: identity(n),
                 peer: peer(n),
-                address,
+                address: address.into(),
             },
         ))
     }
 
     fn fail(&mut self, address: SocketAddr) -> Vec<Effect> {
-        self.on(Event::Dialled(address, Err(DialError::TimedOut)))
+        self.on(Event::Dialled(address.into(), Err(DialError::TimedOut)))
     }
 
     /// Somebody is there, and no member.
     fn refuse(&mut self, address: SocketAddr) {
-        self.on(Event::Dialled(address, Ok(peer(2))));
-        self.on(Event::Outcome(CID, Outcome::Stranger { address }));
+        self.on(Event::Dialled(address.into(), Ok(peer(2))));
+        self.on(Event::Outcome(
+            CID,
+            Outcome::Stranger {
+                address: address.into(),
+            },
+        ));
     }
 
     /// Goes on until something other than asking trackers is to be done; returns how long that took.
@@ -134,7 +140,7 @@ impl Bench {
 }
 
 fn dial(address: SocketAddr) -> Effect {
-    Effect::Dial(address, None)
+    Effect::Dial(address.into(), None)
 }
 
 #[test]
@@ -142,12 +148,12 @@ fn dials_at_once_whom_a_tracker_names_and_hands_on_who_answers() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);
     bench.now += 2 * SECOND;
-    let reached = bench.on(Event::Dialled(address(1), Ok(peer(2))));
+    let reached = bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
     assert_eq!(
         reached,
         [Effect::Reached {
             cid: CID,
-            address: address(1),
+            address: address(1).into(),
             source: Source::Tracker("http://t/announce".to_owned()),
             took: 2 * SECOND,
         }]
@@ -167,12 +173,13 @@ fn believes_local_addresses_of_local_sources_only() {
     assert_eq!(bench.found(&[local]), []);
     assert_eq!(bench.pex(None, local), []);
     assert_eq!(bench.found_by(CID, &[local], true), [dial(local)]);
-    let other = "127.0.0.1:7001".parse().unwrap();
+    let other: SocketAddr = "127.0.0.1:7001".parse().unwrap();
     let told = Hint {
         peer: None,
-        addresses: vec![other],
+        addresses: vec![other.into()],
         source: Source::Hand,
         local: false,
+        via: None,
     };
     assert_eq!(bench.on(Event::Hint(CID, told)), [dial(other)]);
 }
@@ -200,7 +207,7 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
     if next.is_empty() {
         let dialled: Vec<_> = many
             .iter()
-            .filter(|a| bench.state.dials.contains_key(a))
+            .filter(|a| bench.state.dials.contains_key(&Target::Direct(**a)))
             .copied()
             .collect();
         assert_eq!(bench.fail(dialled[0]), [dial(address(500))]);
@@ -216,14 +223,14 @@ fn where_answers_take_long_fewer_attempts_begin() {
     for n in 0..20 {
         bench.found(&[address(n)]);
         bench.now += 5 * SECOND;
-        bench.on(Event::Dialled(address(n), Ok(peer(2))));
+        bench.on(Event::Dialled(address(n).into(), Ok(peer(2))));
         bench.link(2, address(n), true);
         bench.lose(2, address(n));
     }
     assert!(bench.state.fresh > 3 * FRESH, "{:?}", bench.state.fresh);
     for n in 100..130 {
         bench.found(&[address(n)]);
-        bench.on(Event::Dialled(address(n), Ok(peer(3))));
+        bench.on(Event::Dialled(address(n).into(), Ok(peer(3))));
     }
     assert!(bench.state.fresh < 3 * FRESH, "{:?}", bench.state.fresh);
 }
@@ -233,7 +240,7 @@ fn one_dial_serves_all_channels_that_want_an_address() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);
     assert_eq!(bench.found_by(OTHER, &[address(1)], false), []);
-    let reached = bench.on(Event::Dialled(address(1), Ok(peer(2))));
+    let reached = bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
     let cids: HashSet<_> = reached
         .iter()
         .map(|effect| match effect {
@@ -249,9 +256,17 @@ fn forgetting_gives_up_what_nobody_else_wants() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);
     bench.found_by(OTHER, &[address(2)], false);
-    assert_eq!(bench.on(Event::Forget(CID)), [Effect::GiveUp(address(1))]);
+    assert_eq!(
+        bench.on(Event::Forget(CID)),
+        [Effect::GiveUp(address(1).into())]
+    );
     assert_eq!(bench.state.counts(CID), None);
-    assert_eq!(bench.on(Event::Dialled(address(2), Ok(peer(2)))).len(), 1);
+    assert_eq!(
+        bench
+            .on(Event::Dialled(address(2).into(), Ok(peer(2))))
+            .len(),
+        1
+    );
     assert_eq!(bench.found(&[address(3)]), [], "not wanted any more");
 }
 
@@ -294,7 +309,7 @@ fn naming_an_address_again_does_not_hurry_it() {
 fn the_lower_peer_dials_and_the_higher_waits_a_second() {
     let (low, high) = if peer(1) < peer(2) { (1, 2) } else { (2, 1) };
     let mut bench = Bench::new(low);
-    let expected = Effect::Dial(address(1), Some(peer(high)));
+    let expected = Effect::Dial(address(1).into(), Some(peer(high)));
     assert_eq!(bench.pex(Some(peer(high)), address(1)), [expected]);
     assert_eq!(
         bench.pex(Some(peer(low)), address(2)),
@@ -304,7 +319,7 @@ fn the_lower_peer_dials_and_the_higher_waits_a_second() {
 
     let mut bench = Bench::new(high);
     assert_eq!(bench.pex(Some(peer(low)), address(1)), []);
-    let expected = Effect::Dial(address(1), Some(peer(low)));
+    let expected = Effect::Dial(address(1).into(), Some(peer(low)));
     assert_eq!(bench.wait(9 * SECOND), Some((HIGHER_WAITS, vec![expected])));
 
     let mut bench = Bench::new(high);
@@ -323,11 +338,11 @@ fn another_peer_than_a_member_said_uses_up_its_word_only() {
     bench.pex(Some(peer(2)), address(1));
     bench.now += HIGHER_WAITS;
     bench.on(Event::Tick);
-    bench.on(Event::Dialled(address(1), Err(DialError::OtherPeer)));
+    bench.on(Event::Dialled(address(1).into(), Err(DialError::OtherPeer)));
     assert_eq!(bench.state.counts(CID), Some((0, 0)));
     bench.found(&[address(2)]);
     bench.pex(Some(peer(2)), address(2));
-    bench.on(Event::Dialled(address(2), Err(DialError::OtherPeer)));
+    bench.on(Event::Dialled(address(2).into(), Err(DialError::OtherPeer)));
     assert_eq!(bench.wait(9 * SECOND).unwrap().1, [dial(address(2))]);
 }
 
@@ -336,9 +351,10 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
     let mut bench = Bench::new(1);
     let hint = Hint {
         peer: None,
-        addresses: vec![address(2)],
+        addresses: vec![address(2).into()],
         source: Source::Hand,
         local: true,
+        via: None,
     };
     assert_eq!(bench.on(Event::Hint(CID, hint)), [dial(address(2))]);
     bench.refuse(address(2));
@@ -350,9 +366,10 @@ fn whom_a_member_names_is_tried_again_and_again() {
     let mut bench = Bench::new(1);
     let hint = Hint {
         peer: Some(peer(2)),
-        addresses: vec![address(2)],
+        addresses: vec![address(2).into()],
         source: Source::Pex,
         local: true,
+        via: None,
     };
     let begun = bench.on(Event::Hint(CID, hint));
     let mut effects = if begun.is_empty() {
@@ -361,7 +378,7 @@ fn whom_a_member_names_is_tried_again_and_again() {
         begun
     };
     for _ in 0..5 {
-        assert_eq!(effects, [Effect::Dial(address(2), Some(peer(2)))]);
+        assert_eq!(effects, [Effect::Dial(address(2).into(), Some(peer(2)))]);
         bench.refuse(address(2));
         effects = bench.wait(60 * SECOND).unwrap().1;
     }
@@ -371,7 +388,7 @@ fn whom_a_member_names_is_tried_again_and_again() {
 fn strangers_and_we_ourselves_are_left_alone() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);
-    bench.on(Event::Dialled(address(1), Err(DialError::Ourselves)));
+    bench.on(Event::Dialled(address(1).into(), Err(DialError::Ourselves)));
     bench.refuse(address(2));
     assert_eq!(
         bench.wait(2 * SECOND).unwrap().1,
@@ -403,7 +420,7 @@ fn strangers_and_we_ourselves_are_left_alone() {
 fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
-    bench.on(Event::Dialled(address(1), Ok(peer(2))));
+    bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
     bench.link(2, address(1), true);
     bench.now += 3_600 * SECOND;
     let effects = bench.lose(2, address(1));
@@ -417,7 +434,12 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
         assert!(pause <= LOST_PAUSE);
     }
     // A member that comes back as another peer is welcome.
-    assert_eq!(bench.on(Event::Dialled(address(1), Ok(peer(7)))).len(), 1);
+    assert_eq!(
+        bench
+            .on(Event::Dialled(address(1).into(), Ok(peer(7))))
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -446,7 +468,7 @@ fn a_second_address_of_a_linked_peer_is_recognised() {
     let mut bench = Bench::new(1);
     bench.link(2, address(1), true);
     bench.found(&[address(2)]);
-    assert_eq!(bench.on(Event::Dialled(address(2), Ok(peer(2)))), []);
+    assert_eq!(bench.on(Event::Dialled(address(2).into(), Ok(peer(2)))), []);
     assert_eq!(bench.wait(600 * SECOND), None);
     let effects = bench.lose(2, address(1));
     for n in [1, 2] {
@@ -458,7 +480,7 @@ fn a_second_address_of_a_linked_peer_is_recognised() {
 fn silence_about_a_connection_counts_as_failure() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
-    bench.on(Event::Dialled(address(1), Ok(peer(2))));
+    bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
     let (pause, effects) = bench.wait(60 * SECOND).unwrap();
     assert!(pause > OUTCOME_TIME);
     assert_eq!(effects, [dial(address(1))]);
@@ -489,7 +511,7 @@ proptest! {
     #[test]
     fn holds_whatever_comes(steps in prop::collection::vec(events(), 1..200)) {
         let mut bench = Bench::new(1);
-        let mut open: Vec<SocketAddr> = Vec::new();
+        let mut open: Vec<Target> = Vec::new();
         for (kind, n, who, ms) in steps {
             let cid = if n % 3 == 0 { OTHER } else { CID };
             let effects = match kind {
@@ -501,7 +523,7 @@ proptest! {
                 2 => bench.on(Event::Cached(cid, vec![address(n)])),
                 3 => bench.link(who, address(n), n % 2 == 0),
                 4 => bench.lose(who, address(n)),
-                5 => bench.on(Event::Outcome(cid, Outcome::Stranger { address: address(n) })),
+                5 => bench.on(Event::Outcome(cid, Outcome::Stranger { address: address(n).into() })),
                 6 if n < 20 => bench.on(Event::Forget(cid)),
                 7 if n < 200 => bench.on(Event::Want(cid)),
                 8..=10 if !open.is_empty() => {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +26,7 @@ use crate::{
     discovery::{Discovery, Outcome, Reached, Source},
     kit::{Actor, Addr, Guard, Inbox, Scope},
     store::Store,
-    transport::{Connection, ConnectionId, Stream, Transport},
+    transport::{Connection, ConnectionId, Stream, Target, Transport},
 };
 
 /// Handshakes that wait to be started. Beyond, senders wait: the peer that floods us with streams first of all.
@@ -296,7 +296,7 @@ impl Actor for Hub {
 struct Attempt {
     cid: ChannelId,
     connection: Connection,
-    address: SocketAddr,
+    address: Target,
     /// `None` for one that moves.
     source: Option<Source>,
 }
@@ -337,8 +337,8 @@ fn relocate(
 }
 
 /// Where the peer can be dialled or, if that is not known, from where it came.
-fn address_of(connection: &Connection) -> SocketAddr {
-    connection.dialable().unwrap_or_else(|| connection.remote())
+fn address_of(connection: &Connection) -> Target {
+    connection.dialable().unwrap_or_else(|| connection.target())
 }
 
 /// Links, and lives the link. False when it did not try, because another link or handshake has that place.
@@ -366,11 +366,12 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return true,
-        result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
+        // Boxed, as the link's life is: a link's task would otherwise keep room for its handshake for ever.
+        result = timeout(DEADLINE, Box::pin(attempt)) => result.unwrap_or(Err(Failure::Late)),
     };
     match result {
         Ok((stream, established)) => {
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -382,7 +383,7 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {
@@ -414,7 +415,13 @@ async fn respond(
         drop(reading);
         place
     };
-    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits), admit);
+    // Boxed: see `initiate`.
+    let attempt = Box::pin(handshake::respond(
+        &connection,
+        &mut stream,
+        |fits| shared.find(fits),
+        admit,
+    ));
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return,
@@ -425,7 +432,7 @@ async fn respond(
             let address = address_of(&connection);
             // A handshake of ours on the same connection may be under way: the channel decides which survives.
             let _active = shared.activate(reg.cid, connection.id());
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -437,7 +444,7 @@ async fn respond(
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {
@@ -450,7 +457,7 @@ async fn respond(
                 connection.close();
                 shared
                     .transport
-                    .bar(connection.peer(), connection.remote(), BAR)
+                    .bar(connection.peer(), connection.direct(), BAR)
                     .await;
             }
         }
@@ -460,7 +467,7 @@ async fn respond(
 struct Origin {
     initiator: bool,
     source: Option<Source>,
-    address: SocketAddr,
+    address: Target,
 }
 
 async fn run(
@@ -477,6 +484,7 @@ async fn run(
     let Some(stop) = shared.stop_of(cid) else {
         return;
     };
+    let _linked = connection.begin_link();
     let Some(_counted) = shared.enter(cid, connection.id()) else {
         scope.metrics().kit.dropped("links");
         return;

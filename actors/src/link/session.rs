@@ -157,7 +157,7 @@ pub(super) async fn run<F: Future<Output = ()>>(start: Start, linked: impl FnOnc
         let reason = last.try_recv().unwrap_or(CloseReason::Dropped);
         permit.send(LinkEvent::Closed { link: id, reason });
     });
-    tracing::debug!(path = ?connection.path(), remote = %connection.remote(), "linked");
+    tracing::debug!(path = ?connection.path(), remote = %connection.target(), "linked");
     linked().await;
 
     let reader = reader::Reader {

@@ -13,7 +13,9 @@ use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
     discovery::DiscoveryStatus,
+    disguise::Disguise,
     store::StoreError,
+    transport::{Proxy, ProxyStatus},
 };
 
 /// Why a node did not start.
@@ -68,9 +70,6 @@ pub enum NodeError {
     /// The DHT is off.
     #[error("the DHT is off (`--no-dht`, the setting dht, or a proxy)")]
     NoDht,
-    /// The node sends nothing.
-    #[error("this node is offline: a proxy is set that this version cannot use yet")]
-    Offline,
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -86,13 +85,13 @@ pub struct NodeBuilder {
     pub name: String,
     /// Addresses to listen on; empty: all of IPv4 and IPv6.
     pub bind: Vec<IpAddr>,
-    /// The UDP port; `None`: the one of the last run if free, else any.
+    /// The port; `None`: the one of the last run if free, at first that of the disguise's client, else any.
     pub port: Option<u16>,
     /// The announced client's name and version, shown to members for diagnosis.
     pub agent: String,
-    /// Send nothing at all: a proxy is set that this version cannot use yet, and going around it would
-    /// give the user away. The node starts, keeps what is said, and neither dials, announces nor answers.
-    pub offline: bool,
+    /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
+    /// resolving of names then, and nothing leaves while it does not work.
+    pub proxy: Option<Proxy>,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
     /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
@@ -101,6 +100,9 @@ pub struct NodeBuilder {
     /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
     /// routers are asked when none of these answer, unless the node listens on loopback alone.
     pub dht_bootstrap: Vec<String>,
+    /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
+    /// Kept for the next run.
+    pub disguise: Option<Disguise>,
 }
 
 /// A new channel, as a user asks for it.
@@ -165,12 +167,16 @@ pub struct NodeStatus {
     pub peer_id: PeerId,
     /// Where we listen.
     pub listening: Vec<SocketAddr>,
+    /// The proxy through which everything goes; `None`: there is none.
+    pub proxy: Option<ProxyStatus>,
     /// Open connections.
     pub connections: usize,
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see.
+    pub disguise: Disguise,
     /// The DHT; `None`: it is off.
     pub dht: Option<DhtStatus>,
     /// The channels.

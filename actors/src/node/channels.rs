@@ -206,11 +206,7 @@ impl Node {
 
     /// Tries an address told by hand, and keeps trying it as discovery does.
     pub async fn connect(&self, cid: ChannelId, address: SocketAddr) -> Result<(), NodeError> {
-        let channel = self.get(cid)?;
-        if self.inner.offline {
-            return Err(NodeError::Offline);
-        }
-        Ok(channel.connect(address).await?)
+        Ok(self.get(cid)?.connect(address).await?)
     }
 
     /// Says a line. Returns once it is on our disk. With a `key`, saying it again returns the first one's id.

@@ -3,7 +3,9 @@
 mod api;
 mod channels;
 mod conversation;
+mod disguise;
 mod follow;
+mod outer;
 mod start;
 mod status;
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,19 +13,21 @@ use bitchat_wire::{
     identity::{DeviceKey, IdentityKey},
     stream::StreamKind,
 };
+use rand::RngExt;
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use super::{NodeBuilder, NodeEvent, StartError, status::Observers};
+use super::{NodeBuilder, NodeEvent, StartError, disguise, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
     dht::{self, Dht, DhtConfig, Family},
     discovery::{Discovery, Reached, Sources},
+    disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
-    tracker::Trackers,
-    transport::{Class, EVENTS, Transport, TransportConfig, TransportEvent},
+    tracker::{TrackerConfig, Trackers},
+    transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
@@ -44,6 +46,11 @@ const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
 /// In a channel made a moment ago there is nobody to be found, while its maker hands the file on (and tells a
 /// tracker that serves only what it knows). Asking too early would mean a refusal, and a long wait after it.
 const MAKERS_PAUSE: Duration = Duration::from_secs(2);
+
+/// Ports below it are for services, and would stand out in an announce.
+const FIRST_PORT: u16 = 20_000;
+/// How often a proxy that did not work is looked at again, if nothing else tries it.
+const PROXY_LOOK: Duration = Duration::from_secs(10);
 
 /// A running node. Cheap to clone; [`Node::stop`] ends it for all clones.
 #[derive(Clone)]
@@ -72,9 +79,9 @@ pub(super) struct Inner {
     pub(super) identity: IdentityKey,
     pub(super) name: String,
     pub(super) agent: String,
-    pub(super) offline: bool,
     pub(super) read_marks: bool,
     pub(super) local: Arc<LocalDevice>,
+    pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
@@ -93,9 +100,10 @@ impl NodeBuilder {
             bind: Vec::new(),
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
-            offline: false,
+            proxy: None,
             dht: false,
             dht_bootstrap: Vec::new(),
+            disguise: None,
             read_marks: false,
         }
     }
@@ -132,45 +140,67 @@ impl NodeBuilder {
     ) -> Result<Node, (StartError, Layers)> {
         let prepared = async {
             let local = local_device(&store, &self.identity).await?;
-            Ok::<_, StoreError>((local, reset_key(&store).await?, kept_port(&store).await?))
+            let disguise = disguise::kept(&store, self.disguise).await?;
+            let port = match kept_port(&store).await? {
+                // A client on loopback alone is nobody's, and its port may be a real one's.
+                0 if !self.on_loopback() => disguise.port(&mut rand::rng()),
+                port => port,
+            };
+            Ok::<_, StoreError>((local, reset_key(&store).await?, disguise, port))
         };
-        let (local, reset_key, kept_port) = match prepared.await {
+        let (local, reset_key, disguise, kept_port) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
+        let torrents = Torrents::new(disguise, &mut rand::rng());
         let config = TransportConfig {
-            bind: if self.offline {
-                vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
-            } else {
-                self.bind.clone()
-            },
-            port,
             port_is_wish: self.port.is_none(),
-            reset_key,
+            torrents: Some(torrents.clone()),
+            proxy: self.proxy.clone(),
+            ..TransportConfig::new(self.bind.clone(), port, reset_key)
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
         let transport = match Transport::start(config, &layers.transport, transport_events).await {
             Ok(transport) => transport,
             Err(error) => return Err((StartError::Listen { port, error }, layers)),
         };
-        if let Err(error) = store
-            .set_value("port", &transport.port().to_be_bytes())
-            .await
-        {
+        // Trackers are told a port like any other; behind a proxy nobody answers there.
+        let announced = match transport.port() {
+            0 if port == 0 => rand::rng().random_range(FIRST_PORT..=u16::MAX),
+            0 => port,
+            port => port,
+        };
+        if let Err(error) = store.set_value("port", &announced.to_be_bytes()).await {
             return Err((error.into(), layers));
         }
+        if let Some(proxy) = self.proxy.clone() {
+            let watch = watch_proxy(proxy);
+            layers
+                .transport
+                .transient(tracing::info_span!("proxy"), watch);
+        }
         let (found, findings) = mpsc::channel(FOUND);
-        let trackers = Trackers::start(transport.port(), transport.udp(), &layers.trackers, found);
+        let config = TrackerConfig {
+            udp: self.proxy.is_none().then(|| transport.udp()),
+            torrents: torrents.clone(),
+            proxy: self.proxy.clone(),
+            ..TrackerConfig::new(announced)
+        };
+        let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
-        let dht = if self.dht && !self.offline {
+        let dht = if self.dht && self.proxy.is_none() {
             Some(
-                self.start_dht(&transport, &store, &layers.dht, dht_sender)
+                self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
                     .await,
             )
         } else {
             None
         };
+        layers.trackers.transient(
+            tracing::info_span!("outer port"),
+            super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
+        );
         let sources = Sources {
             trackers,
             found: findings,
@@ -202,9 +232,9 @@ impl NodeBuilder {
             identity: self.identity,
             name: self.name,
             agent: self.agent,
-            offline: self.offline,
             read_marks: self.read_marks,
             local: Arc::new(local),
+            disguise,
             channels: Mutex::default(),
             events,
             observers: Arc::default(),
@@ -228,10 +258,26 @@ impl NodeBuilder {
     }
 }
 
+/// Keeps what the status says of the proxy true, also while nothing is to be sent.
+async fn watch_proxy(proxy: Proxy) {
+    proxy.probe().await;
+    loop {
+        tokio::time::sleep(PROXY_LOOK).await;
+        if proxy.status().trouble.is_some() {
+            proxy.probe().await;
+        }
+    }
+}
+
 impl NodeBuilder {
+    fn on_loopback(&self) -> bool {
+        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
+    }
+
     async fn start_dht(
         &self,
         transport: &Transport,
+        disguise: Disguise,
         store: &Store,
         scope: &Scope,
         found: mpsc::Sender<dht::Found>,
@@ -250,7 +296,7 @@ impl NodeBuilder {
             routers: reaches_routers
                 .then(dht::public_routers)
                 .unwrap_or_default(),
-            ..DhtConfig::new()
+            profile: disguise.into(),
         };
         let incoming = udp.subscribe(Class::Krpc);
         // A question that is lost is asked again, or another node is.
@@ -341,7 +387,6 @@ impl Node {
             transport: inner.transport.clone(),
             events: inner.events.clone(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
-            offline: inner.offline,
             read_marks: inner.read_marks,
         };
         Channel::start(config, &inner.layers.channels)

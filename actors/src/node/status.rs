@@ -103,9 +103,11 @@ impl Node {
             name: self.inner.name.clone(),
             peer_id: self.inner.transport.peer_id(),
             listening: self.inner.transport.local_addresses(),
+            proxy: self.inner.transport.proxy(),
             connections: self.inner.transport.connections().await.len(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
             channels: self.channels().await.unwrap_or_default(),
             deaths: self

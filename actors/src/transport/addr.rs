@@ -30,7 +30,7 @@ pub fn from_multiaddr(bytes: &[u8]) -> Option<SocketAddr> {
 pub(super) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
     match path {
         PathKind::Quic => to_multiaddr(address),
-        PathKind::Tcp => Multiaddr::empty()
+        _ => Multiaddr::empty()
             .with(address.ip().to_canonical().into())
             .with(Protocol::Tcp(address.port()))
             .to_vec(),

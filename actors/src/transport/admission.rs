@@ -254,9 +254,17 @@ pub(super) struct Barred {
 }
 
 impl Barred {
-    pub(super) fn bar(&mut self, peer: PeerId, address: SocketAddr, now: Instant, time: Duration) {
+    pub(super) fn bar(
+        &mut self,
+        peer: PeerId,
+        address: Option<SocketAddr>,
+        now: Instant,
+        time: Duration,
+    ) {
         self.peers.insert(peer, now, time);
-        self.addresses.insert(address, now, time);
+        if let Some(address) = address {
+            self.addresses.insert(address, now, time);
+        }
     }
 
     pub(super) fn has_peer(&self, peer: &PeerId, now: Instant) -> bool {
@@ -431,7 +439,7 @@ mod tests {
         let now = Instant::now();
         let address = |port| SocketAddr::new([192, 0, 2, 1].into(), port);
         let peer = PeerId::random();
-        barred.bar(peer, address(1), now, Duration::from_secs(60));
+        barred.bar(peer, Some(address(1)), now, Duration::from_secs(60));
         assert!(barred.has_peer(&peer, now) && barred.has_address(&address(1), now));
         assert!(
             !barred.has_address(&address(2), now),
@@ -441,10 +449,10 @@ mod tests {
         assert!(!barred.has_peer(&peer, later) && !barred.has_address(&address(1), later));
         for port in 2..3_000 {
             let time = Duration::from_secs(100 + u64::from(port));
-            barred.bar(PeerId::random(), address(port), now, time);
+            barred.bar(PeerId::random(), Some(address(port)), now, time);
         }
         assert_eq!(barred.addresses.0.len(), MAX_BARRED);
         assert!(barred.has_address(&address(2_999), now));
-        barred.bar(PeerId::random(), address(9), now, Duration::MAX);
+        barred.bar(PeerId::random(), Some(address(9)), now, Duration::MAX);
     }
 }

@@ -7,20 +7,23 @@ use std::{
     time::Duration,
 };
 
-use bitchat_wire::stream::StreamKind;
-use libp2p_identity::PeerId;
-use tokio::sync::{mpsc, oneshot};
+use bitchat_wire::{link::TlsSide, stream::StreamKind};
+use libp2p_identity::{Keypair, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, Stream, Udp,
+    Connection, Duplex, NatView, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
-    handshake::HANDSHAKE_TIMEOUT,
+    handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
     registry::{Dialling, MAILBOX, Msg, Registry},
     shared::Shared,
 };
-use crate::kit::{self, Addr, Scope};
+use crate::{
+    disguise::Torrents,
+    kit::{self, Addr, Scope},
+};
 
 /// A fitting capacity for the channel of [`TransportEvent`]s: a burst of streams from a mesh, and little memory.
 pub const EVENTS: usize = 64;
@@ -37,6 +40,10 @@ pub enum PathKind {
     Quic,
     /// Directly, by TCP, where UDP does not get through.
     Tcp,
+    /// By TCP through our own proxy.
+    Proxied,
+    /// Through a relay, which carries what it cannot read.
+    Relayed,
 }
 
 /// How the transport listens.
@@ -52,6 +59,43 @@ pub struct TransportConfig {
     /// Kept across restarts, so that peers notice a crash at once: what signs stateless resets and marks connection
     /// ids is derived from it.
     pub reset_key: Zeroizing<[u8; 64]>,
+    /// What is announced to trackers and the DHT, so that BitTorrent clients which come for it by TCP are answered as
+    /// they would be elsewhere. `None`: they are hung up on.
+    pub torrents: Option<Torrents>,
+    /// Go through this proxy alone: no socket is bound then, and nothing is listened to.
+    pub proxy: Option<Proxy>,
+    /// Where to listen by TCP besides; each must be free.
+    pub extra: Vec<SocketAddr>,
+    /// The key of a PeerId that others have written down; `None`: a new one for this run.
+    pub key: Option<Keypair>,
+}
+
+impl TransportConfig {
+    /// Listens on the port at these addresses, and goes directly.
+    pub fn new(bind: Vec<IpAddr>, port: u16, reset_key: Zeroizing<[u8; 64]>) -> Self {
+        Self {
+            bind,
+            port,
+            port_is_wish: false,
+            reset_key,
+            torrents: None,
+            proxy: None,
+            extra: Vec::new(),
+            key: None,
+        }
+    }
+}
+
+/// A byte stream to a peer through a relay, on which TLS is to begin.
+pub struct Adoption {
+    /// What carries it.
+    pub io: Box<dyn Duplex>,
+    /// Which end of TLS we are.
+    pub side: TlsSide,
+    /// Only that peer is accepted at the other end.
+    pub expected: Option<PeerId>,
+    /// The relay.
+    pub relay: Relay,
 }
 
 /// Why a dial failed.
@@ -76,6 +120,9 @@ pub enum DialError {
     /// The address or the peer is barred for a while.
     #[error("barred for a while")]
     Barred,
+    /// NATs or firewalls between us let nothing through, by any way that was tried.
+    #[error("no direct way there")]
+    NeedsRelay,
     /// Too many connections or dials at once.
     #[error("too many connections")]
     Busy,
@@ -181,7 +228,7 @@ impl Transport {
     }
 
     /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
-    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms later unless something of QUIC has
+    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms to 1 s later unless something of QUIC has
     /// come back by then. Waits at most 10 s. Returns as soon as the TLS handshake is done on
     /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
     /// Cancel-safe: when all who wait are cancelled, the dial is given up.
@@ -190,11 +237,26 @@ impl Transport {
         address: SocketAddr,
         expected: Option<PeerId>,
     ) -> Result<Connection, DialError> {
+        self.dial_by(address, expected, None).await
+    }
+
+    /// The same, with the help of a peer `via` that may have links with both, as it has one with us: it carries words to the expected
+    /// peer, so that both open their NATs. Where that fails, it does so in less than 3 s.
+    pub async fn dial_by(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+        via: Option<PeerId>,
+    ) -> Result<Connection, DialError> {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         if !is_dialable(address) {
             return Err(DialError::Refused("not the address of a host".to_owned()));
         }
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, self.join_dial(address, expected))
+        let limit = match self.shared.proxy {
+            Some(_) => PROXIED_TIMEOUT,
+            None => HANDSHAKE_TIMEOUT,
+        };
+        tokio::time::timeout(limit, self.join_dial(address, expected, via))
             .await
             .unwrap_or(Err(DialError::TimedOut))
     }
@@ -203,6 +265,7 @@ impl Transport {
         &self,
         address: SocketAddr,
         expected: Option<PeerId>,
+        via: Option<PeerId>,
     ) -> Result<Connection, DialError> {
         loop {
             // Not `ask`: its time-out has other words for ours.
@@ -210,6 +273,7 @@ impl Transport {
             let question = Msg::Dial {
                 address,
                 expected,
+                via,
                 reply,
             };
             self.registry
@@ -229,6 +293,47 @@ impl Transport {
         }
     }
 
+    /// Speaks TLS and yamux over a byte stream to a peer through a relay, and keeps what comes of it like any other
+    /// connection. Waits at most 10 s. Cancel-safe: the stream is given up.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<Connection, DialError> {
+        let (reply, answer) = oneshot::channel();
+        self.registry
+            .send(Msg::Adopt(Box::new(adoption), reply))
+            .await
+            .map_err(|_| DialError::Stopped)?;
+        answer.await.unwrap_or(Err(DialError::Stopped))
+    }
+
+    /// The proxy through which everything goes, and how it does.
+    pub fn proxy(&self) -> Option<ProxyStatus> {
+        self.shared.proxy.as_ref().map(Proxy::status)
+    }
+
+    /// What stands between us and others, of IPv4 and IPv6, as far as it is known.
+    pub fn nat(&self) -> [NatView; 2] {
+        self.shared.nat(|nat| [nat.view(false), nat.view(true)])
+    }
+
+    /// Nodes of the DHT agree that they see us there; port 0: not on the port.
+    pub fn dht_sees(&self, address: SocketAddr) {
+        self.shared.nat(|nat| nat.dht(address));
+    }
+
+    /// A tracker sees us come from there.
+    pub fn tracker_sees(&self, ip: IpAddr) {
+        self.shared.nat(|nat| nat.tracker(ip));
+    }
+
+    /// The router maps our port to that address; `None`: no longer.
+    pub fn mapped(&self, ipv6: bool, address: Option<SocketAddr>) {
+        self.shared.nat(|nat| nat.mapped(ipv6, address));
+    }
+
+    /// The port to announce, whenever it changes; `None`: our own.
+    pub fn outer_port(&self) -> watch::Receiver<Option<u16>> {
+        self.shared.outer_port()
+    }
+
     /// The open connections. None when the transport has stopped.
     pub async fn connections(&self) -> Vec<Connection> {
         self.registry
@@ -237,9 +342,9 @@ impl Transport {
             .unwrap_or_default()
     }
 
-    /// Bars a peer, and the address (with its port) if it is direct, for a while: connections of either are closed,
+    /// Bars a peer, and its address (with its port) where there is one, for a while: connections of either are closed,
     /// and new ones refused both ways. At most 1,024 are remembered. For a link handshake that failed thrice.
-    pub async fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
+    pub async fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         let bar = |reply| Msg::Bar {
             peer,
             address,

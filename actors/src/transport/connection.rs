@@ -21,12 +21,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use super::{
-    ConnectionId, PathKind, Stream, TransportEvent,
+    ConnectionId, PathKind, Relay, Stream, Target, TransportEvent,
     admission::Ticket,
     control,
     flow::Flow,
     ledger::Ended,
     mux::{Duplex, Meter, Metered, Mux},
+    punch, quic,
     registry::Msg,
     shared::Shared,
     stream::CODE,
@@ -62,11 +63,22 @@ enum Carrier {
     Tcp(Box<Tcp>),
 }
 
+/// Which way a byte stream goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Directly from or to that address.
+    Direct(SocketAddr),
+    /// To that address by way of our proxy.
+    Proxy(SocketAddr),
+    /// Through a relay.
+    Circuit(Relay),
+}
+
 /// yamux over TLS.
 struct Tcp {
     mux: Mux,
     meter: Arc<Meter>,
-    remote: SocketAddr,
+    way: Way,
     /// Where the peer listens, as it says; 0 while it has not said.
     listens_on: AtomicU16,
     /// As last measured, in microseconds.
@@ -99,7 +111,7 @@ impl Connection {
         tls: tokio_rustls::TlsStream<Metered<T>>,
         meter: Arc<Meter>,
         side: TlsSide,
-        remote: SocketAddr,
+        way: Way,
         rtt: Duration,
         shared: &Shared,
     ) -> Result<Self, rustls::Error> {
@@ -123,7 +135,7 @@ impl Connection {
         let carrier = Carrier::Tcp(Box::new(Tcp {
             mux,
             meter,
-            remote,
+            way,
             listens_on: AtomicU16::new(0),
             rtt_us: AtomicU64::new(micros(rtt)),
         }));
@@ -172,23 +184,56 @@ impl Connection {
     }
 
     /// Where the other end is now: a peer that moves to another network takes its connection along, if it is QUIC. Of a
-    /// TCP connection that the peer opened, the port is not one that can be dialled.
+    /// TCP connection that the peer opened, the port is not one that can be dialled. Of a circuit this is where the relay
+    /// is, and says nothing about the peer.
     pub fn remote(&self) -> SocketAddr {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.remote_address(),
-            Carrier::Tcp(tcp) => tcp.remote,
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Direct(remote) | Way::Proxy(remote) => remote,
+                Way::Circuit(relay) => relay.address,
+            },
+        }
+    }
+
+    /// Where the other end itself is; `None` for a circuit.
+    pub fn direct(&self) -> Option<SocketAddr> {
+        (self.path() != PathKind::Relayed).then(|| self.remote())
+    }
+
+    /// The relay that it goes through.
+    pub fn relay(&self) -> Option<Relay> {
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Circuit(relay) => Some(relay),
+                Way::Direct(_) | Way::Proxy(_) => None,
+            },
+            Carrier::Quic(_) => None,
+        }
+    }
+
+    /// Where it leads, for telling connections apart: not always where the peer can be dialled.
+    pub fn target(&self) -> Target {
+        match self.relay() {
+            Some(relay) => Target::Circuit {
+                relay,
+                peer: self.peer(),
+            },
+            None => Target::Direct(self.remote()),
         }
     }
 
     /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
-    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens.
-    pub fn dialable(&self) -> Option<SocketAddr> {
+    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens; of a circuit
+    /// that we opened, through its relay.
+    pub fn dialable(&self) -> Option<Target> {
         match &self.inner.carrier {
             Carrier::Tcp(tcp) if self.side() == TlsSide::Server => {
                 let port = tcp.listens_on.load(Ordering::Relaxed);
-                (port != 0).then(|| SocketAddr::new(tcp.remote.ip(), port))
+                let direct = self.direct().filter(|_| port != 0)?;
+                Some(Target::Direct(SocketAddr::new(direct.ip(), port)))
             }
-            _ => Some(self.remote()),
+            _ => Some(self.target()),
         }
     }
 
@@ -203,7 +248,11 @@ impl Connection {
     pub fn path(&self) -> PathKind {
         match &self.inner.carrier {
             Carrier::Quic(_) => PathKind::Quic,
-            Carrier::Tcp(_) => PathKind::Tcp,
+            Carrier::Tcp(tcp) => match tcp.way {
+                Way::Direct(_) => PathKind::Tcp,
+                Way::Proxy(_) => PathKind::Proxied,
+                Way::Circuit(_) => PathKind::Relayed,
+            },
         }
     }
 
@@ -229,6 +278,17 @@ impl Connection {
     pub(crate) fn moves_to(&self) -> Option<Self> {
         let ours = self.chooses();
         self.inner.flow.taken_over_by().filter(|_| ours)
+    }
+
+    /// Says that a link with a member runs here, for as long as what is returned lives: who proves to be one is heard in
+    /// matters of others.
+    pub(crate) fn begin_link(&self) -> impl Send + Sync + use<> {
+        self.inner.flow.link()
+    }
+
+    /// Whether one does.
+    pub(super) fn has_links(&self) -> bool {
+        self.inner.flow.has_links()
     }
 
     pub(super) fn flow(&self) -> &Arc<Flow> {
@@ -312,6 +372,7 @@ impl Connection {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
+                quic::more_streams(quic, recv.id());
                 Ok(Stream::quic(send, recv, self.inner.flow.stream()))
             }
             Carrier::Tcp(tcp) => Ok(Stream::mux(
@@ -443,7 +504,7 @@ async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
 }
 
 /// Runs the connection until it ends or must; says why.
-async fn serve(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
+async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) -> String {
     let mut headers = FuturesUnordered::new();
     // The TLS client opens the control stream; the server waits for it.
     let mut control: BoxFuture<'_, String> = match connection.side() {
@@ -455,6 +516,7 @@ async fn serve(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -
             reason = watch::stalls(connection, registry) => reason,
             reason = watch::silence(connection) => reason,
             reason = watch::drained(connection, connection.chooses()) => reason,
+            reason = punch::better(connection, shared, registry) => reason,
             reason = tell_draining(connection, shared) => reason,
         }
     }

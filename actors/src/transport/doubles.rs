@@ -13,8 +13,8 @@ pub(super) struct Candidate {
     pub(super) stalled: bool,
 }
 
-/// The one that stays: one that works before one that does not, QUIC before TCP, then the oldest, so that a new one of
-/// the same kind moves nobody.
+/// The one that stays: one that works before one that does not, QUIC before TCP, that before a relay,
+/// then the oldest, so that a new one of the same kind moves nobody.
 pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
     candidates
         .into_iter()
@@ -25,7 +25,9 @@ pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Optio
 fn rank(path: PathKind) -> u8 {
     match path {
         PathKind::Quic => 0,
-        PathKind::Tcp => 1,
+        // The other side cannot tell the two apart.
+        PathKind::Tcp | PathKind::Proxied => 1,
+        PathKind::Relayed => 2,
     }
 }
 
@@ -44,13 +46,18 @@ mod tests {
 
     #[test]
     fn what_works_then_quic_then_the_oldest() {
-        use PathKind::{Quic, Tcp};
+        use PathKind::{Proxied, Quic, Relayed, Tcp};
         for (candidates, stays) in [
             (vec![], None),
             (vec![one(4, Tcp, true)], Some(4)),
             (vec![one(2, Quic, false), one(1, Quic, false)], Some(1)),
             (vec![one(1, Tcp, false), one(2, Quic, false)], Some(2)),
             (vec![one(1, Quic, true), one(2, Tcp, false)], Some(2)),
+            (
+                vec![one(1, Relayed, false), one(2, Proxied, false)],
+                Some(2),
+            ),
+            (vec![one(1, Relayed, false), one(2, Tcp, true)], Some(1)),
             (vec![one(1, Quic, true), one(2, Tcp, true)], Some(1)),
             (
                 vec![one(3, Quic, true), one(2, Tcp, false), one(9, Quic, false)],

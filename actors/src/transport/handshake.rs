@@ -1,6 +1,13 @@
 //! How connections come about: strangers are judged and answered, addresses are dialled.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bitchat_wire::link::TlsSide;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -15,6 +22,8 @@ use super::{
     Connection, DialError,
     admission::{Ticket, Verdict},
     connection::{in_words, live},
+    network::is_local,
+    punch::{self, Via},
     quic,
     registry::Msg,
     shared::Shared,
@@ -25,9 +34,13 @@ use crate::kit::{Addr, Guard, Scope};
 
 /// A handshake that takes longer is given up, whoever began it.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same through a proxy, behind which may be Tor.
+pub(super) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long at most, where machine or network are slow.
+const LONGEST_HEAD_START: Duration = Duration::from_secs(1);
 /// How long after a sign that QUIC gets through: the sign may have been about something else.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
@@ -43,7 +56,7 @@ pub(super) async fn listen(
 ) {
     while let Some(incoming) = endpoint.accept().await {
         let address = incoming.remote_address();
-        if shared.is_barred(None, &address) {
+        if shared.is_barred(None, Some(&address)) {
             shared.metrics.incoming("barred");
             incoming.ignore();
             continue;
@@ -78,7 +91,14 @@ pub(super) async fn listen(
 }
 
 async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
+    let (from, unasked) = (
+        incoming.remote_address(),
+        shared.sorter.is_unasked(incoming.remote_address()),
+    );
     let accepted = accept(incoming, &shared).await;
+    if accepted.is_some() && unasked && !is_local(from.ip()) {
+        shared.nat(|nat| nat.reached(from.is_ipv6()));
+    }
     welcome(accepted, ticket, shared, registry).await;
 }
 
@@ -127,6 +147,7 @@ pub(super) async fn register(connection: &Connection, registry: &Addr<Msg>) -> b
 pub(super) async fn dial(
     address: SocketAddr,
     expected: Option<PeerId>,
+    via: Option<Via>,
     waiting: watch::Sender<DialState>,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
@@ -141,17 +162,27 @@ pub(super) async fn dial(
             open
         });
     });
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, expected, &shared, true));
+    let punch = via.zip(expected).map(|(via, peer)| {
+        let shared = Arc::clone(&shared);
+        punch::attempt(peer, Some(address), via, shared).boxed()
+    });
+    let race = timeout(
+        limit(&shared),
+        race(address, expected, punch, &shared, true),
+    );
+    let mut answered = waiting.subscribe();
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
+        // The peer has come to us instead: whoever waits was told.
+        _ = answered.wait_for(Option::is_some) => return,
         end = race => end.unwrap_or(Err(DialError::TimedOut)),
     };
     let (end, late) = match end {
         Ok((connection, late)) => {
             let end = if register(&connection, &registry).await {
                 Ok(connection)
-            } else if shared.is_barred(Some(&connection.peer()), &address) {
+            } else if shared.is_barred(Some(&connection.peer()), Some(&address)) {
                 Err(DialError::Barred)
             } else {
                 Err(DialError::Busy)
@@ -162,7 +193,13 @@ pub(super) async fn dial(
         Err(error) => (Err(error), None),
     };
     shared.metrics.dialled(end.is_ok());
-    waiting.send_replace(Some(end.clone()));
+    waiting.send_if_modified(|state| {
+        let open = state.is_none();
+        if open {
+            *state = Some(end.clone());
+        }
+        open
+    });
     drop((unanswered, waiting));
     if let Ok(connection) = end {
         let peer = connection.peer();
@@ -179,7 +216,11 @@ pub(super) async fn second_path(
     registry: Addr<Msg>,
 ) {
     // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
-    let race = timeout(HANDSHAKE_TIMEOUT, race(address, Some(peer), &shared, false)).await;
+    let race = timeout(
+        limit(&shared),
+        race(address, Some(peer), None, &shared, false),
+    )
+    .await;
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
@@ -201,22 +242,35 @@ async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, regist
     }
 }
 
+fn limit(shared: &Shared) -> Duration {
+    match shared.proxy {
+        Some(_) => PROXIED_TIMEOUT,
+        None => HANDSHAKE_TIMEOUT,
+    }
+}
+
 type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
-/// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
+/// QUIC, and `punch` beside it, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
 /// from there are believed to be answers.
 async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
+    mut punch: Option<Attempt>,
     shared: &Arc<Shared>,
     signs: bool,
 ) -> Result<(Connection, Option<Attempt>), DialError> {
+    if let Some(proxy) = &shared.proxy {
+        let connection = tcp::connect_through(proxy, address, expected, shared).await?;
+        return Ok((connection, None));
+    }
     let seen = shared.sorter.expect(address);
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;
     let mut failure = DialError::TimedOut;
-    let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
+    let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
     let (mut answered, mut tcp_tried) = (!signs, false);
+    let mut heard = false;
     loop {
         tokio::select! {
             biased;
@@ -227,7 +281,7 @@ async fn race(
                 Err(error) => return Err(error),
             },
             () = seen.packet(), if !answered => {
-                answered = true;
+                (answered, heard) = (true, true);
                 (tcp, tcp_tried) = (None, false);
                 head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
             }
@@ -240,12 +294,25 @@ async fn race(
                 };
                 tcp = Some(attempt.boxed());
             }
+            end = settled(&mut punch) => match end {
+                Ok(connection) => return Ok((connection, None)),
+                // Nobody carried it there and back; what else is tried may succeed.
+                Err(DialError::TimedOut | DialError::Busy) => {}
+                // An answer of TCP would be there by now.
+                Err(error) if !heard => return Err(error),
+                Err(_) => {}
+            },
             end = settled(&mut tcp) => match end {
-                Ok(connection) => return Ok((connection, quic)),
+                Ok(connection) => {
+                    if quic.is_some() && !heard {
+                        shared.nat(|nat| nat.only_tcp(address.ip()));
+                    }
+                    return Ok((connection, quic));
+                }
                 Err(error) => failure = error,
             },
         }
-        if quic.is_none() && tcp.is_none() && tcp_tried {
+        if quic.is_none() && tcp.is_none() && punch.is_none() && tcp_tried {
             return Err(failure);
         }
     }
@@ -261,7 +328,7 @@ async fn settled(attempt: &mut Option<Attempt>) -> Result<Connection, DialError>
     end
 }
 
-async fn connect(
+pub(super) async fn connect(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: Arc<Shared>,
@@ -273,6 +340,7 @@ async fn connect(
     let endpoint = shared
         .endpoint_for(address.ip())
         .ok_or(DialError::Stopped)?;
+    shared.sorter.asks(address);
     // An address for a name: none is sent to the server.
     let connecting = endpoint
         .connect_with(config, address, &address.ip().to_string())
@@ -282,6 +350,7 @@ async fn connect(
         })?;
     // The endpoint must not be kept from closing by the connection's life.
     drop(endpoint);
+    let begin = Instant::now();
     let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
         (Some(Mismatch::Ourselves), _) => DialError::Ourselves,
         (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
@@ -289,5 +358,52 @@ async fn connect(
         (None, ConnectionError::LocallyClosed) => DialError::Stopped,
         (None, e) => DialError::Refused(in_words(&e)),
     })?;
+    shared.pace.took(begin.elapsed());
     Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
+}
+
+/// How long handshakes by QUIC take here and now. A machine that is busy would otherwise begin one by TCP beside most of
+/// them, and be busier.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// In microseconds, the last ones weighing most.
+    usual: AtomicU64,
+}
+
+impl Pace {
+    fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let usual = self.usual.load(Ordering::Relaxed);
+        self.usual
+            .store(usual / 4 * 3 + time / 4, Ordering::Relaxed);
+    }
+
+    fn head_start(&self) -> Duration {
+        let usual = Duration::from_micros(self.usual.load(Ordering::Relaxed));
+        (usual * 4).clamp(HEAD_START, LONGEST_HEAD_START)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_start_follows_the_machine_within_bounds() {
+        let pace = Pace::default();
+        assert_eq!(pace.head_start(), HEAD_START);
+        pace.took(Duration::from_millis(2));
+        assert_eq!(pace.head_start(), HEAD_START);
+        for _ in 0..20 {
+            pace.took(Duration::from_millis(150));
+        }
+        let busy = pace.head_start();
+        assert!(busy > HEAD_START * 2 && busy <= Duration::from_millis(600));
+        pace.took(Duration::MAX);
+        assert_eq!(pace.head_start(), LONGEST_HEAD_START);
+        for _ in 0..200 {
+            pace.took(Duration::from_millis(2));
+        }
+        assert_eq!(pace.head_start(), HEAD_START);
+    }
 }

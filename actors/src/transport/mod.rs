@@ -11,6 +11,7 @@
 
 mod addr;
 mod admission;
+mod adopt;
 mod api;
 mod connection;
 mod control;
@@ -19,14 +20,19 @@ mod doubles;
 mod flow;
 mod handshake;
 mod ledger;
+mod local;
 mod metrics;
 mod mux;
+mod nat;
 pub mod network;
+mod proxy;
+mod punch;
 mod quic;
 mod registry;
 mod runtime;
 mod shared;
 mod stream;
+mod target;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -38,5 +44,12 @@ pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
 pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};
+pub use mux::Duplex;
+pub use nat::{NatKind, NatView};
+#[cfg(feature = "fuzz")]
+pub(crate) use proxy::fuzz as fuzz_proxy;
+pub use proxy::{Proxy, ProxyError, ProxyStatus, ProxyUrlError};
+pub(crate) use punch::datagram as punch;
 pub use stream::{RecvHalf, SendHalf, Stream};
+pub use target::{Relay, Target};
 pub use udp::{Datagram, Udp};

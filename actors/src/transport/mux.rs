@@ -36,7 +36,7 @@ const OPENS: usize = 8;
 const GOODBYE: Duration = Duration::from_millis(400);
 
 /// What carries a connection.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 

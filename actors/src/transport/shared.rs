@@ -12,39 +12,57 @@ use std::{
 
 use libp2p_identity::PeerId;
 use quinn::{Endpoint, Runtime};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 
 use super::{
-    ConnectionId, TransportConfig, TransportEvent,
+    ConnectionId, Proxy, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
+    handshake::Pace,
     ledger::Ledger,
+    local,
     metrics::Metrics,
-    quic,
+    nat::Nat,
+    punch, quic,
     runtime::Counted,
     stream::CODE,
     tls::Tls,
     udp::{SharedSocket, Sorter, Udp},
 };
+use crate::disguise::Torrents;
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Shared {
     pub(super) tls: Tls,
+    /// The only way out, where there is one.
+    pub(super) proxy: Option<Proxy>,
     pub(super) local: Vec<SocketAddr>,
     pub(super) admission: Admission,
     pub(super) ledger: Ledger,
     pub(super) events: mpsc::Sender<TransportEvent>,
     pub(super) metrics: Metrics,
+    pub(super) pace: Pace,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
+    /// What BitTorrent clients may come for.
+    pub(super) torrents: Option<Torrents>,
     /// Emptied at a stop, as the endpoints are.
     listeners: Mutex<Vec<Arc<TcpListener>>>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
     next_id: AtomicU64,
+    /// Requests of ours to open the way, and how many of others are heeded.
+    pub(super) punches: punch::Pending,
+    heed: Mutex<punch::Heed>,
+    nat: Mutex<Nat>,
+    /// The port to announce, when it is known to be another than ours.
+    outer_port: watch::Sender<Option<u16>>,
     runtime: Counted,
 }
 
@@ -59,14 +77,19 @@ impl Shared {
         } else {
             config.bind.clone()
         };
-        let tls = Tls::new().map_err(io::Error::other)?;
+        let tls = Tls::new(config.key.as_ref()).map_err(io::Error::other)?;
         let runtime = Counted::default();
         let sorter = Arc::new(Sorter::new(metrics.clone()));
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
         let mut sockets = Vec::with_capacity(ips.len());
         let mut listeners = Vec::with_capacity(ips.len());
-        for (socket, listener) in quic::bind(&ips, config.port, config.port_is_wish)? {
+        // With a proxy there is no socket that anything could leave by.
+        let bound = match config.proxy {
+            Some(_) => Vec::new(),
+            None => quic::bind(&ips, config.port, config.port_is_wish)?,
+        };
+        for (socket, listener) in bound {
             let address = socket.local_addr()?;
             local.push(address);
             listeners.push(Arc::new(TcpListener::from_std(listener)?));
@@ -76,21 +99,74 @@ impl Shared {
             sockets.push((address, Arc::downgrade(&socket)));
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
+        for extra in config.extra.iter().filter(|_| config.proxy.is_none()) {
+            listeners.push(Arc::new(TcpListener::from_std(quic::listen(*extra)?)?));
+        }
+        let mut nat = Nat::default();
+        nat.set_proxy(config.proxy.is_some());
         Ok(Self {
             tls,
+            proxy: config.proxy.clone(),
             local,
             admission: Admission::default(),
             ledger: Ledger::default(),
             events,
             metrics,
+            pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
+            torrents: config.torrents.clone(),
             listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
+            punches: punch::Pending::default(),
+            heed: Mutex::new(punch::Heed::new(Instant::now())),
+            nat: Mutex::new(nat),
+            outer_port: watch::Sender::new(None),
             runtime,
         })
+    }
+
+    /// What is known of where we are.
+    pub(super) fn nat<T>(&self, look: impl FnOnce(&mut Nat) -> T) -> T {
+        let mut nat = self.nat.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&mut nat);
+        let port = nat.port();
+        drop(nat);
+        self.outer_port.send_if_modified(|known| {
+            let news = *known != port;
+            *known = port;
+            news
+        });
+        seen
+    }
+
+    /// The port to announce, from now on; `None`: our own.
+    pub(super) fn outer_port(&self) -> watch::Receiver<Option<u16>> {
+        self.outer_port.subscribe()
+    }
+
+    /// A peer sees us there.
+    pub(super) fn observed(&self, by: SocketAddr, address: SocketAddr) {
+        let source = local::source_for(by);
+        self.nat(|nat| {
+            if let Some(source) = source {
+                nat.local(source);
+            }
+            nat.observed(by, address);
+        });
+    }
+
+    /// Whether one more request to open the way is heeded.
+    pub(super) fn heeds(&self) -> bool {
+        let mut heed = self.heed.lock().unwrap_or_else(PoisonError::into_inner);
+        heed.one(Instant::now())
+    }
+
+    /// Whether there is no UDP port.
+    pub(super) fn udp_is_off(&self) -> bool {
+        self.local.is_empty()
     }
 
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
@@ -131,14 +207,15 @@ impl Shared {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn bar(&self, peer: PeerId, address: SocketAddr, time: Duration) {
+    pub(super) fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         self.barred(|barred| barred.bar(peer, address, Instant::now(), time));
     }
 
-    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: &SocketAddr) -> bool {
+    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: Option<&SocketAddr>) -> bool {
         let now = Instant::now();
         self.barred(|barred| {
-            barred.has_address(address, now) || peer.is_some_and(|peer| barred.has_peer(peer, now))
+            address.is_some_and(|address| barred.has_address(address, now))
+                || peer.is_some_and(|peer| barred.has_peer(peer, now))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use bitchat_wire::link::TlsSide;
 use libp2p_identity::PeerId;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
@@ -18,22 +18,28 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, DialError,
+    Connection, DialError, Proxy, ProxyError,
     addr::canonical,
     admission::Ticket,
+    connection::Way,
     handshake::{HANDSHAKE_TIMEOUT, welcome},
     mux::{Duplex, Metered},
     registry::Msg,
     shared::Shared,
     tls::{Mismatch, MismatchCell},
 };
-use crate::kit::{Addr, Scope};
+use crate::{
+    disguise::OPENING_LEN,
+    kit::{Addr, Scope},
+};
 
 /// How a TLS record begins that carries a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
-/// How a BitTorrent handshake begins (BEP 3), and how long it is.
+/// How a BitTorrent handshake begins (BEP 3).
 const BITTORRENT: u8 = 19;
-const BITTORRENT_LEN: usize = 68;
+/// What a BitTorrent client may say after it was answered, before it is hung up on: no metadata, no piece is wanted
+/// of it.
+const BITTORRENT_REST: u64 = 16 * 1024;
 /// How long a stranger may say nothing at all: a client speaks first.
 const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// After a failed accept, which mostly means that descriptors have run out.
@@ -57,7 +63,7 @@ pub(super) async fn listen(
         };
         pause = ACCEPT_PAUSE;
         let from = canonical(from);
-        if shared.is_barred(None, &from) {
+        if shared.is_barred(None, Some(&from)) {
             shared.metrics.incoming("barred");
             continue;
         }
@@ -89,23 +95,30 @@ async fn answer(
     welcome(accepted, ticket, shared, registry).await;
 }
 
-/// `None` for whoever does not speak our TLS. A BitTorrent client, which a tracker has sent here, is heard out and
-/// left without a word, as one that has no such torrent does.
+/// `None` for whoever does not speak our TLS.
 async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
     let mut first = [0];
     match timeout(FIRST_BYTE, tcp.peek(&mut first)).await.ok()? {
         Ok(1) if first == [TLS_HANDSHAKE] => {}
         Ok(1) if first == [BITTORRENT] => {
             shared.metrics.incoming("bittorrent");
-            // It makes no difference whether all of it comes.
-            let _ = tcp.read_exact(&mut [0; BITTORRENT_LEN]).await;
+            bittorrent(&mut tcp, shared).await;
             return None;
         }
         _ => return None,
     }
     tcp.set_nodelay(true).ok()?;
+    upgrade_as_server(tcp, Way::Direct(from), shared).await
+}
+
+/// TLS and yamux as the server over a byte stream.
+pub(super) async fn upgrade_as_server(
+    io: impl Duplex + 'static,
+    way: Way,
+    shared: &Arc<Shared>,
+) -> Option<Connection> {
     let begin = Instant::now();
-    let (io, meter) = Metered::new(tcp);
+    let (io, meter) = Metered::new(io);
     let config = shared.tls.server_tcp().ok()?;
     let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
     let took = begin.elapsed();
@@ -113,11 +126,32 @@ async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> O
         TlsStream::from(tls),
         meter,
         TlsSide::Server,
-        from,
+        way,
         took,
         shared,
     )
     .ok()
+}
+
+/// Receives a BitTorrent client, which a tracker or the DHT has sent here. One that comes for what we announce gets
+/// the handshake of the client that we look like, once it has said what it comes for, as there; what it says then is
+/// heard and leads to nothing. Any other is hung up on, which is what clients do about torrents they have not. Nobody
+/// is sent more bytes than the one handshake, and all of it ends with the time for handshakes.
+async fn bittorrent(tcp: &mut TcpStream, shared: &Shared) {
+    let Some(torrents) = &shared.torrents else {
+        return;
+    };
+    let mut opening = [0; OPENING_LEN];
+    if tcp.read_exact(&mut opening).await.is_err() {
+        return;
+    }
+    let Some(answer) = torrents.answer(&opening) else {
+        return;
+    };
+    if tcp.write_all(&answer).await.is_ok() {
+        // However it ends.
+        let _ = tokio::io::copy(&mut tcp.take(BITTORRENT_REST), &mut tokio::io::sink()).await;
+    }
 }
 
 /// Dials by TCP and shakes hands.
@@ -132,7 +166,22 @@ pub(super) async fn connect(
         io::ErrorKind::ConnectionRefused => DialError::Refused("nobody listens".to_owned()),
         _ => DialError::TimedOut,
     })?;
-    upgrade(tcp, address, begin.elapsed(), expected, shared).await
+    upgrade(tcp, Way::Direct(address), begin.elapsed(), expected, shared).await
+}
+
+/// Dials through the proxy and shakes hands.
+pub(super) async fn connect_through(
+    proxy: &Proxy,
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let begin = Instant::now();
+    let tcp = proxy.connect_to(address).await.map_err(|e| match e {
+        ProxyError::TimedOut => DialError::TimedOut,
+        e => DialError::Refused(e.to_string()),
+    })?;
+    upgrade(tcp, Way::Proxy(address), begin.elapsed(), expected, shared).await
 }
 
 async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
@@ -148,10 +197,10 @@ async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream
     socket.connect(address).await
 }
 
-/// TLS and yamux over a byte stream that leads to `address`.
-async fn upgrade(
+/// TLS and yamux as the client over a byte stream.
+pub(super) async fn upgrade(
     io: impl Duplex + 'static,
-    address: SocketAddr,
+    way: Way,
     rtt: Duration,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
@@ -164,7 +213,7 @@ async fn upgrade(
         .map_err(|e| refused(&e))?;
     let (io, meter) = Metered::new(io);
     // An address for a name: none is sent to the server.
-    let name = address.ip().into();
+    let name = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
     let end = TlsConnector::from(Arc::new(config)).connect(name, io).await;
     let tls = end.map_err(|e| match mismatch.get() {
         Some(Mismatch::Ourselves) => DialError::Ourselves,
@@ -178,7 +227,7 @@ async fn upgrade(
         TlsStream::from(tls),
         meter,
         TlsSide::Client,
-        address,
+        way,
         rtt,
         shared,
     )

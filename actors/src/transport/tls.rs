@@ -51,9 +51,9 @@ pub(super) enum Mismatch {
 pub(super) type MismatchCell = Arc<OnceLock<Mismatch>>;
 
 impl Tls {
-    /// A new ephemeral key and its certificate. The identity key is needed for nothing else and is forgotten.
-    pub(super) fn new() -> Result<Self, Error> {
-        let keypair = Keypair::generate_ed25519();
+    /// A certificate of that key, else of a new ephemeral one. The key is needed for nothing else and is forgotten.
+    pub(super) fn new(kept: Option<&Keypair>) -> Result<Self, Error> {
+        let keypair = kept.cloned().unwrap_or_else(Keypair::generate_ed25519);
         let (certificate, key) =
             certificate::generate(&keypair).map_err(|e| Error::General(e.to_string()))?;
         let certified = CertifiedKey::new(vec![certificate], any_ecdsa_type(&key)?);

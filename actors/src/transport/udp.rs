@@ -16,6 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -47,8 +48,15 @@ pub(super) struct Sorter {
     awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
     /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
     awaiting: AtomicUsize,
+    /// To whom something was sent of late, so that what comes from there was asked for.
+    asked: Mutex<HashMap<SocketAddr, Instant>>,
     metrics: Metrics,
 }
+
+/// For how long a NAT may let in answers to what was sent.
+const ASKED_TIME: Duration = Duration::from_secs(300);
+/// Addresses that are remembered for that; beyond, strangers are not told from others.
+const MOST_ASKED: usize = 4_096;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +68,7 @@ impl Sorter {
             readers: Mutex::default(),
             awaited: Mutex::default(),
             awaiting: AtomicUsize::new(0),
+            asked: Mutex::default(),
             metrics,
         }
     }
@@ -90,6 +99,24 @@ impl Sorter {
         if closed {
             readers.remove(&class);
         }
+    }
+
+    /// Something is sent there.
+    pub(super) fn asks(&self, to: SocketAddr) {
+        let (mut asked, now) = (lock(&self.asked), Instant::now());
+        if asked.len() >= MOST_ASKED {
+            asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
+        }
+        if asked.len() < MOST_ASKED || asked.contains_key(&to) {
+            asked.insert(canonical(to), now);
+        }
+    }
+
+    /// Whether a packet from there can have come without our having sent one: only then it shows that strangers get
+    /// through to us.
+    pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
+        let asked = lock(&self.asked);
+        asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
     }
 
     /// Notices the first QUIC packets from an address for as long as the guard lives.
@@ -143,15 +170,62 @@ impl Drop for Expected {
     }
 }
 
+/// Whether much is sent. A connection of quinn keeps a buffer for as many datagrams as may go to the kernel at once, and
+/// most connections never send more than one or two: they may have more when somebody does.
+#[derive(Default)]
+struct Bulk {
+    /// Grows with each full transmit and shrinks with each other.
+    score: AtomicUsize,
+}
+
+impl Bulk {
+    /// Datagrams at once while little is sent.
+    const FEW: usize = 2;
+    /// The score from which on much is sent: more than the flights of a few handshakes.
+    const MUCH: usize = 16;
+    /// So many small ones after the last full one, little is sent again.
+    const MOST: usize = 128;
+
+    /// How many datagrams may go at once, where the kernel takes `most`.
+    fn segments(&self, most: usize) -> usize {
+        if self.score.load(Ordering::Relaxed) < Self::MUCH {
+            most.min(Self::FEW)
+        } else {
+            most
+        }
+    }
+
+    /// Two threads that count at once lose one of the two, which changes little.
+    fn sent(&self, transmit: &Transmit<'_>) {
+        let full = transmit
+            .segment_size
+            .is_some_and(|size| transmit.contents.len() > size * (Self::FEW - 1));
+        let score = self.score.load(Ordering::Relaxed);
+        let next = if full {
+            (score + 2).min(Self::MOST)
+        } else {
+            score.saturating_sub(1)
+        };
+        if next != score {
+            self.score.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The socket as quinn sees it: nothing but QUIC comes out of it.
 pub(super) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     sorter: Arc<Sorter>,
+    bulk: Bulk,
 }
 
 impl SharedSocket {
     pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, sorter: Arc<Sorter>) -> Self {
-        Self { inner, sorter }
+        Self {
+            inner,
+            sorter,
+            bulk: Bulk::default(),
+        }
     }
 }
 
@@ -167,6 +241,7 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.bulk.sent(transmit);
         self.inner.try_send(transmit)
     }
 
@@ -204,7 +279,7 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.bulk.segments(self.inner.max_transmit_segments())
     }
 
     fn max_receive_segments(&self) -> usize {
@@ -253,6 +328,7 @@ impl Udp {
     /// while the kernel's buffer is full. Fails without such a socket (`Unsupported`), after the transport has
     /// stopped (`NotConnected`), and with what the kernel says. Cancel-safe: then nothing was sent.
     pub async fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.sorter.asks(to);
         let socket = self.socket(to)?;
         let transmit = transmit(to, datagram);
         let mut poller = None;
@@ -270,6 +346,7 @@ impl Udp {
 
     /// As [`Udp::send_to`], at once or not at all: fails with `WouldBlock` while the kernel's buffer is full.
     pub fn try_send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.sorter.asks(to);
         self.socket(to)?.try_send(&transmit(to, datagram))
     }
 

@@ -18,6 +18,8 @@ const STEP: Duration = Duration::from_millis(250);
 const RECOVERY: Duration = Duration::from_millis(500);
 /// After so many of those looks the registry is told again, and may try another path again.
 const LOOKS_A_WORD: u64 = 10;
+/// A circuit through which nothing has got for as many looks after the first is given up.
+const RELAYED_LOOKS: u64 = 1;
 /// A silent TCP connection is probed this often: QUIC does the same by itself.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// A TCP peer that is silent for this long is gone.
@@ -50,7 +52,7 @@ pub(super) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> Str
         flow.wrote().await;
         let through = match connection.path() {
             PathKind::Quic => quic_gets_through(connection).await,
-            PathKind::Tcp => tcp_gets_through(connection).await,
+            _ => tcp_gets_through(connection).await,
         };
         if through {
             flow.set_stalled(false);
@@ -68,6 +70,10 @@ pub(super) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> Str
             sleep(RECOVERY).await;
             if connection.answered() != mark {
                 break;
+            }
+            // There is no second path to be tried beside it: another relay is dialled when this circuit is gone.
+            if connection.path() == PathKind::Relayed && look >= RELAYED_LOOKS {
+                return "nothing gets through the relay".to_owned();
             }
         }
         flow.set_stalled(false);

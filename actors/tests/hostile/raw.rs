@@ -46,12 +46,11 @@ impl Raw {
     pub(super) async fn start(seed: u8) -> Self {
         let (scope, _) = Scope::new(Metrics::default());
         let (sender, mut events) = mpsc::channel(EVENTS);
-        let config = TransportConfig {
-            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            port: 0,
-            port_is_wish: false,
-            reset_key: Zeroizing::new([seed; 64]),
-        };
+        let config = TransportConfig::new(
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            0,
+            Zeroizing::new([seed; 64]),
+        );
         let transport = Transport::start(config, &scope, sender).await.unwrap();
         let (found, streams) = mpsc::channel(EVENTS);
         tokio::spawn(async move {

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{api::dto::Rule, telemetry::Format};
@@ -211,7 +212,12 @@ pub struct Up {
     /// A node to enter the DHT by; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub dht_bootstrap: Vec<String>,
-    /// Let nothing leave except through this proxy; this version cannot use one yet, so with it nothing leaves
+    /// Whose BitTorrent client trackers and the DHT see: transmission-4.1, transmission-3.00, qbittorrent-4.5.2 or
+    /// qbittorrent-5.2 [default: that of the last run, at first transmission-4.1]
+    #[arg(long, value_name = "CLIENT")]
+    pub disguise: Option<Disguise>,
+    /// Let everything go through this proxy and nothing around it: http://HOST:PORT or socks5h://HOST:PORT, with
+    /// USER:PASSWORD@ before the host if it wants that
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// What to log, as in RUST_LOG, which it goes over: error, warn, info, debug, or target=level pairs

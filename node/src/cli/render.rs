@@ -177,7 +177,11 @@ pub(super) fn status(s: &Value) -> String {
         s["connections"],
         duration(s["uptime_s"].as_u64().unwrap_or(0)),
     );
+    if s["proxy"].is_object() {
+        let _ = writeln!(out, "{}", proxy_line(&s["proxy"]));
+    }
     let _ = writeln!(out, "{}", dht_line(&s["dht"]));
+    let _ = writeln!(out, "looks like {} to trackers", text(s, "disguise"));
     for seen in s["observed"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "seen as {} by {}", text(seen, "addr"), seen["by"]);
     }
@@ -185,6 +189,15 @@ pub(super) fn status(s: &Value) -> String {
         let _ = writeln!(out, "trouble: {}", inert(trouble.as_str().unwrap_or("")));
     }
     out + &channels(s["channels"].as_array().map_or(&[], Vec::as_slice))
+}
+
+/// `proxy http://p:3128: works`
+fn proxy_line(p: &Value) -> String {
+    let does = match p["trouble"].as_str() {
+        Some(trouble) => format!("{} (nothing leaves until it works)", inert(trouble)),
+        None => "works; everything goes through it".to_owned(),
+    };
+    format!("proxy {}: {does}", inert(text(p, "url")))
 }
 
 /// `DHT working, 120 nodes, last answer 3 s ago`
@@ -367,6 +380,9 @@ fn member(m: &Value) -> String {
             text(path, "addr"),
             path["rtt_ms"]
         );
+        if let Some(via) = path["via"].as_str() {
+            let _ = write!(out, ", via {}", inert(via));
+        }
     } else if m["online"] == true {
         out.push_str("online");
     } else {

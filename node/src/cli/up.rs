@@ -2,7 +2,10 @@
 
 use std::{io::Write, time::Duration};
 
-use bitchat_actors::node::{Node, NodeBuilder};
+use bitchat_actors::{
+    node::{Node, NodeBuilder},
+    transport::Proxy,
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +54,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     if !flags.dht_bootstrap.is_empty() {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
     }
+    config.disguise = flags.disguise.or(config.disguise);
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
     }
@@ -65,25 +69,16 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
         config.log_format = format;
     }
     config::check_api(config.api)?;
-    check_proxy(config.proxy.as_deref())?;
+    proxy(config.proxy.as_deref())?;
     config::check_nodes(&config.dht_bootstrap)?;
     Ok(config)
 }
 
-fn check_proxy(proxy: Option<&str>) -> Result<(), Failure> {
-    let Some(proxy) = proxy else {
-        return Ok(());
-    };
-    let known = url::Url::parse(proxy).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") && url.has_host()
-    });
-    if known {
-        return Ok(());
-    }
-    Err(Failure::new(
-        "bad_config",
-        "a proxy is like http://HOST:PORT or socks5h://HOST:PORT",
-    ))
+fn proxy(url: Option<&str>) -> Result<Option<Proxy>, Failure> {
+    // What is wrong with it, and not what it is: it may hold a password.
+    url.map(Proxy::parse)
+        .transpose()
+        .map_err(|error| Failure::new("bad_config", error.to_string()))
 }
 
 async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
@@ -118,10 +113,11 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.bind.clone_from(&config.bind);
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
-    builder.offline = config.proxy.is_some();
+    builder.proxy = proxy(config.proxy.as_deref())?;
     builder.read_marks = config.read_marks;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
+    builder.disguise = config.disguise;
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),
@@ -218,10 +214,10 @@ fn guide(home: &Home, config: &Config, new: bool) {
             crate::term::inert(&config.name)
         ));
     }
-    if config.proxy.is_some() {
-        text.push_str(
-            "WARNING: a proxy is set, which this version cannot use yet. Nothing is sent around it: the node stays offline.\n",
-        );
+    if let Ok(Some(proxy)) = proxy(config.proxy.as_deref()) {
+        text.push_str(&format!(
+            "Everything goes through the proxy {proxy}; while it does not work, nothing leaves. `bitchat{given} status` says how it does.\n"
+        ));
     }
     text.push_str(&format!(
         "The node runs. Leave it open, and in another terminal:
@@ -270,10 +266,12 @@ mod tests {
     #[test]
     fn a_proxy_is_understood_or_refused() {
         for good in ["http://p:3128", "socks5h://127.0.0.1:9050"] {
-            assert!(check_proxy(Some(good)).is_ok());
+            assert!(proxy(Some(good)).unwrap().is_some());
         }
         for bad in ["", "p:3128", "ftp://p", "http://"] {
-            assert!(check_proxy(Some(bad)).is_err(), "{bad}");
+            assert!(proxy(Some(bad)).is_err(), "{bad}");
         }
+        let error = proxy(Some("ftp://u:secret@p")).unwrap_err();
+        assert!(!error.message.contains("secret"), "{error}");
     }
 }

@@ -242,13 +242,14 @@ impl Shell {
                     link,
                     peer,
                     peer_id: connection.peer(),
-                    remote: connection.dialable().unwrap_or_else(|| connection.remote()),
+                    remote: connection.dialable().unwrap_or_else(|| connection.target()),
+                    dialable: connection.dialable().is_some(),
                     connection: connection.id(),
                     client_initiated: initiator == (connection.side() == TlsSide::Client),
                     draining: connection.is_draining(),
                     credits: LINK_MAILBOX,
                 };
-                self.step(machine, Input::Up(up));
+                self.step(machine, Input::Up(Box::new(up)));
             }
             LinkEvent::Message { link, message } => {
                 self.step(machine, Input::Message(link, message))
@@ -282,9 +283,10 @@ impl Shell {
             Command::Connect(address, reply) => {
                 let hint = Hint {
                     peer: None,
-                    addresses: vec![address],
+                    addresses: vec![address.into()],
                     source: Source::Hand,
                     local: true,
+                    via: None,
                 };
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.reads.spawn(async move {
@@ -391,9 +393,7 @@ impl Actor for Shell {
         let (sender, mut events) = mpsc::channel(LINK_EVENTS);
         let room = Arc::new(Notify::new());
         self.introduce(&mut machine);
-        if !self.config.offline {
-            Self::open(Arc::clone(&self.config), sender, Arc::clone(&room)).await;
-        }
+        Self::open(Arc::clone(&self.config), sender, Arc::clone(&room)).await;
         loop {
             let recovering = self
                 .trouble

@@ -77,7 +77,7 @@ impl Shell {
         let connection = best.handle.connection();
         Some(PathView {
             kind: connection.path(),
-            address: connection.remote(),
+            address: connection.target(),
             source: best.source.clone(),
             rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
         })

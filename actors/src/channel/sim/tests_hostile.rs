@@ -92,13 +92,14 @@ impl Solo {
             link: LinkId(link),
             peer: author.certificate(),
             peer_id,
-            remote: SocketAddr::from(([127, 0, 0, 1], 1)),
+            remote: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+            dialable: true,
             connection: ConnectionId(link),
             client_initiated: true,
             draining: false,
             credits: CREDITS,
         };
-        self.input(Input::Up(up));
+        self.input(Input::Up(Box::new(up)));
         LinkId(link)
     }
 

@@ -193,13 +193,14 @@ impl World {
                 link,
                 peer: self.nodes[other].certificate(),
                 peer_id: self.nodes[other].peer_id,
-                remote: SocketAddr::from(([127, 0, 0, 1], 1_000 + other as u16)),
+                remote: SocketAddr::from(([127, 0, 0, 1], 1_000 + other as u16)).into(),
+                dialable: true,
                 connection: ConnectionId(self.next_link),
                 client_initiated: true,
                 draining: false,
                 credits: CREDITS,
             };
-            self.input(node, Input::Up(up));
+            self.input(node, Input::Up(Box::new(up)));
         }
     }
 

@@ -28,7 +28,7 @@ impl Stranger {
         let runtime = Arc::new(TokioRuntime);
         let endpoint =
             Endpoint::new(EndpointConfig::new(Arc::new(reset)), None, socket, runtime).unwrap();
-        let tls = Tls::new().unwrap();
+        let tls = Tls::new(None).unwrap();
         Self {
             endpoint,
             tls: tls.client(None, MismatchCell::default()).unwrap(),

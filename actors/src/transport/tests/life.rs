@@ -67,7 +67,7 @@ async fn who_is_barred_is_cut_off_both_ways_until_the_time_ends() {
     let good = b.connected().await;
     let time = Duration::from_secs(3);
     let begin = std::time::Instant::now();
-    b.transport.bar(bad.peer(), bad.remote(), time).await;
+    b.transport.bar(bad.peer(), Some(bad.remote()), time).await;
     assert!(bad.is_closed() && !good.is_closed());
     assert_eq!(a.closed().await, "closed by the peer");
     let end = b.transport.dial(a.address(), None).await;

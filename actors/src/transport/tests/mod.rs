@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 //! Real transports on loopback.
 
+mod bittorrent;
+mod circuit;
 mod hostile;
 mod life;
 mod paths;
@@ -33,12 +35,7 @@ struct Node {
 }
 
 fn config(ip: IpAddr, port: u16) -> TransportConfig {
-    TransportConfig {
-        bind: vec![ip],
-        port,
-        port_is_wish: false,
-        reset_key: Zeroizing::new([7; 64]),
-    }
+    TransportConfig::new(vec![ip], port, Zeroizing::new([7; 64]))
 }
 
 impl Node {

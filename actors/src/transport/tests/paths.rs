@@ -66,7 +66,7 @@ async fn where_udp_is_cut_tcp_carries_everything() {
     assert_eq!(at_a.binding(), at_b.binding());
     // Its port is not that of a listener, but it says where it listens.
     assert_ne!(at_b.remote(), a.address());
-    until(async || at_b.dialable() == Some(a.address())).await;
+    until(async || at_b.dialable() == Some(a.address().into())).await;
     until(async || !at_a.rtt().is_zero() && !at_b.rtt().is_zero()).await;
 
     let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| (n ^ (n >> 9)) as u8).collect();

@@ -77,6 +77,8 @@ impl Path {
             kind: match p.kind {
                 PathKind::Quic => "quic",
                 PathKind::Tcp => "tcp",
+                PathKind::Proxied => "proxy",
+                PathKind::Relayed => "relay",
                 _ => "unknown",
             },
             addr: p.address.to_string(),

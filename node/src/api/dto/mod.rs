@@ -64,18 +64,31 @@ pub struct Status {
     pub port: u16,
     /// Where it listens.
     pub listening: Vec<String>,
+    /// The proxy through which everything goes; null when there is none.
+    pub proxy: Option<ProxyState>,
     /// Open connections.
     pub connections: usize,
     /// The node's address as others see it.
     pub observed: Vec<Observed>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see, as the setting `disguise` has it.
+    pub disguise: String,
     /// The DHT.
     pub dht: DhtSummary,
     /// The channels.
     pub channels: Vec<Channel>,
     /// Parts of the node that kept failing, newest last.
     pub troubles: Vec<String>,
+}
+
+/// A proxy, and how it does.
+#[derive(Serialize, ToSchema)]
+pub struct ProxyState {
+    /// Its address, without user and password.
+    pub url: String,
+    /// What is wrong with it, in plain words: nothing leaves then. Null when it worked the last time.
+    pub trouble: Option<String>,
 }
 
 /// An address as others see it.
@@ -97,6 +110,10 @@ impl Status {
             peer_id: s.peer_id.to_string(),
             port,
             listening: s.listening.iter().map(ToString::to_string).collect(),
+            proxy: s.proxy.map(|proxy| ProxyState {
+                url: proxy.url,
+                trouble: proxy.trouble,
+            }),
             connections: s.connections,
             observed: s
                 .observed
@@ -107,6 +124,7 @@ impl Status {
                 })
                 .collect(),
             uptime_s: s.uptime_s,
+            disguise: s.disguise.to_string(),
             dht: DhtSummary::new(s.dht.as_ref()),
             channels: s.channels.iter().map(Channel::new).collect(),
             troubles: s.deaths,

@@ -1,0 +1,72 @@
+//! Connections over a byte stream that somebody else has opened: a circuit through a relay. TLS 1.3 and yamux from end
+//! to end, as over TCP (`docs/PROTOCOL.md`, relays).
+
+use std::sync::Arc;
+
+use bitchat_wire::link::TlsSide;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Adoption, Connection, DialError,
+    connection::{Way, live},
+    handshake::{HANDSHAKE_TIMEOUT, register},
+    registry::Msg,
+    shared::Shared,
+    tcp,
+};
+use crate::kit::{Addr, Reply};
+
+/// Shakes hands, tells how that ended, and lives what comes of it. Given up when nobody waits for it any more.
+pub(super) async fn adopt(
+    adoption: Adoption,
+    mut reply: Reply<Result<Connection, DialError>>,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    let attempt = async {
+        let connection = timeout(HANDSHAKE_TIMEOUT, shake(adoption, &shared))
+            .await
+            .unwrap_or(Err(DialError::TimedOut))?;
+        if register(&connection, &registry).await {
+            Ok(connection)
+        } else if shared.is_barred(Some(&connection.peer()), None) {
+            Err(DialError::Barred)
+        } else {
+            Err(DialError::Busy)
+        }
+    };
+    let end = tokio::select! {
+        biased;
+        () = reply.closed() => return,
+        end = attempt => end,
+    };
+    let connection = end.as_ref().ok().cloned();
+    // Whoever asked may have gone at this very moment: then it is a connection like any other.
+    let _ = reply.send(end);
+    if let Some(connection) = connection {
+        live(connection, shared, registry, None).await;
+    }
+}
+
+async fn shake(adoption: Adoption, shared: &Arc<Shared>) -> Result<Connection, DialError> {
+    let Adoption {
+        io,
+        side,
+        expected,
+        relay,
+    } = adoption;
+    let way = Way::Circuit(relay);
+    if side == TlsSide::Client {
+        let begin = Instant::now();
+        return tcp::upgrade(io, way, begin.elapsed(), expected, shared).await;
+    }
+    let refused = || DialError::Refused("no TLS came of it".to_owned());
+    let connection = tcp::upgrade_as_server(io, way, shared)
+        .await
+        .ok_or_else(refused)?;
+    if expected.is_some_and(|expected| expected != connection.peer()) {
+        connection.close();
+        return Err(DialError::OtherPeer);
+    }
+    Ok(connection)
+}

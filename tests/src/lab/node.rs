@@ -1,0 +1,137 @@
+//! The real program on a host of the lab.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::{Namespace, network::PORT};
+use crate::{api::Api, process::NodeProcess};
+
+/// What its log says, which is shown when a test fails.
+const LOG: &str = "info,bitchat_actors=debug";
+/// How often its API is asked while something is waited for.
+const STEP: Duration = Duration::from_millis(25);
+
+/// A node on a host; ended when dropped.
+pub struct LabNode<'a> {
+    host: &'a Namespace,
+    node: NodeProcess,
+}
+
+impl<'a> LabNode<'a> {
+    /// Starts it, with its home in `folder`, as the `n`th of its side. It finds its peers by trackers alone unless `args` say
+    /// otherwise.
+    pub fn up(host: &'a Namespace, n: u16, folder: &Path, args: &[&str]) -> Result<Self> {
+        let port = (PORT + n).to_string();
+        let home = folder.join(host.name());
+        let alone = ["--no-dht", "--no-lan", "--no-portmap", "--log", LOG];
+        let args = [&alone[..], &["--port", &port], args].concat();
+        let node = host.within(|| NodeProcess::up(&home, &args))?;
+        Ok(Self { host, node })
+    }
+
+    /// The process.
+    pub fn process(&self) -> &NodeProcess {
+        &self.node
+    }
+
+    /// Runs a command beside it.
+    pub fn cli(&self, args: &[&str]) -> Result<Vec<Value>> {
+        self.host.within(|| self.node.cli(args))
+    }
+
+    /// Speaks with its API.
+    pub fn api<T: Send>(&self, act: impl AsyncFnOnce(Api) -> Result<T> + Send) -> Result<T> {
+        self.host.within(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(async { act(Api::of(&self.node)?).await })
+        })
+    }
+
+    /// Says so many lines, each with this word before its number.
+    pub fn say(&self, channel: &str, word: &str, count: usize) -> Result<()> {
+        self.api(async |api| {
+            for n in 0..count {
+                api.say(channel, &format!("{word} {n}")).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Asks for members until `is` says so, and returns how long that took; an error after `patience`.
+    pub fn members(
+        &self,
+        channel: &str,
+        patience: Duration,
+        is: impl Fn(&[Value]) -> bool + Sync,
+    ) -> Result<Duration> {
+        self.api(async |api| {
+            let begin = Instant::now();
+            loop {
+                let members = api.members(channel).await?;
+                let others = members.into_iter().filter(|member| member["me"] != true);
+                let others: Vec<Value> = others.collect();
+                if is(&others) {
+                    return Ok(begin.elapsed());
+                }
+                if begin.elapsed() > patience {
+                    bail!("after {patience:?} its members are {others:#?}");
+                }
+                sleep(STEP).await;
+            }
+        })
+    }
+
+    /// Waits until it shows exactly these lines, in whatever order, each once; returns how long that took.
+    pub fn shows(&self, channel: &str, lines: &[String], patience: Duration) -> Result<Duration> {
+        let mut wanted = lines.to_vec();
+        wanted.sort_unstable();
+        self.api(async |api| {
+            let begin = Instant::now();
+            loop {
+                let mut texts = api.texts(channel).await?;
+                texts.sort_unstable();
+                if texts == wanted {
+                    return Ok(begin.elapsed());
+                }
+                ensure!(
+                    begin.elapsed() < patience,
+                    "after {patience:?} it shows {} lines of {}: {texts:?}",
+                    texts.len(),
+                    wanted.len()
+                );
+                sleep(STEP).await;
+            }
+        })
+    }
+
+    /// Waits until a tracker has taken its announce: who asks after that hears of it.
+    pub fn is_announced(&self, channel: &str, patience: Duration) -> Result<()> {
+        self.api(async |api| {
+            let begin = Instant::now();
+            while api.channel(channel).await?["trackers"][0]["state"] != "working" {
+                ensure!(begin.elapsed() < patience, "the tracker does not answer");
+                sleep(STEP).await;
+            }
+            Ok(())
+        })
+    }
+
+    /// The hashes under which a channel is announced.
+    pub fn hashes(&self, channel: &str) -> Result<Vec<String>> {
+        let info = self.cli(&["channel", "info", channel])?;
+        let info = info.first().context("no such channel")?;
+        Ok(serde_json::from_value(info["rendezvous"].clone())?)
+    }
+}
+
+/// Whether one of these members is linked by a direct path: by which.
+pub fn direct(members: &[Value], id: &str) -> Option<String> {
+    let member = members.iter().find(|member| member["id"] == id)?;
+    let kind = member["path"]["kind"].as_str()?;
+    ["quic", "tcp"].contains(&kind).then(|| kind.to_owned())
+}
