@@ -125,7 +125,9 @@ class Bed:
     # ---- up and down
 
     def up(self, services=(), scale=None):
-        """Starts it, makes the channel, lets all join, and tells the trackers."""
+        """Starts it anew, makes the channel, lets all join, and tells the trackers."""
+        if self.project.containers():
+            self.down()
         self.project.change(None)
         self.state = {"acknowledged": {}, "joined": {}, "first": {}, "heard": {}, "lines": 0}
         start = time.monotonic()

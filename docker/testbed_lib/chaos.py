@@ -107,6 +107,7 @@ def seed_run(bed, seed, steps, only, out):
         try:
             done = step(bed, rng, name)
         except Failure as failure:
+            bed.save()
             folder = keep_logs(bed, seed)
             out({"seed": seed, "step": n, "action": name, "fault": str(failure), "logs": folder},
                 f"seed {seed} step {n} {name}: FAULT: {failure}\n  logs: {folder}")

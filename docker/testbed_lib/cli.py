@@ -8,7 +8,7 @@ import time
 
 from . import actions, chaos, chat, cost, docker, picture, table
 from .bed import Bed, each, until
-from .docker import Failure, note
+from .docker import Failure, NoDocker, note
 
 SMOKE = ["tracker-http", "tracker-udp", "dht1", "dht2", "dht3", "relay", "public1", "public2",
          "cone1-router", "cone1", "port1-router", "port1", "sym1-router", "sym1",
@@ -21,7 +21,10 @@ they reach each other, and takes it down; its exit status says whether all pairs
 
 It needs python3. Docker and docker-compose (old or new) are installed by apt where they are
 missing, and a dockerd is started where none answers, which needs root. The program is taken
-from target/release, or built. No registry is asked for anything."""
+from target/release, or built. No registry is asked for anything.
+
+Exit status: 0 all is well, 1 something is not (and it says what), 2 wrong arguments, 3 there
+is no Docker and none can be started."""
 
 
 def parser():
@@ -221,7 +224,7 @@ def main():
         if options.json:
             print(json.dumps({"error": str(failure)}), flush=True)
         print(f"docker/testbed: {failure}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(failure, NoDocker) else 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -15,6 +15,10 @@ class Failure(Exception):
     """Something that ends the command, in words for its user."""
 
 
+class NoDocker(Failure):
+    """There is no Docker, and none can be started: exit status 3."""
+
+
 def note(*words):
     """Says how it goes, beside the results on standard output."""
     print(*words, file=sys.stderr, flush=True)
@@ -60,12 +64,15 @@ def _compose_command():
 
 def _apt(packages):
     if not shutil.which("apt-get"):
-        raise Failure(f"please install by hand, there is no apt here: {' '.join(packages)}")
+        raise NoDocker(f"please install by hand, there is no apt here: {' '.join(packages)}")
     note("installing", *packages)
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    run(sudo + ["apt-get", "update", "-qq"], timeout=300)
-    run(sudo + ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq",
-                "--no-install-recommends"] + packages, timeout=600)
+    try:
+        run(sudo + ["apt-get", "update", "-qq"], timeout=300)
+        run(sudo + ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq",
+                    "--no-install-recommends"] + packages, timeout=600)
+    except Failure as failure:
+        raise NoDocker(str(failure)) from None
 
 
 def _pid_file():
@@ -93,7 +100,7 @@ def prepare():
 
 def _start_daemon(socket):
     if os.geteuid() != 0:
-        raise Failure("no Docker answers, and only root can start one: start it, or give DOCKER_HOST")
+        raise NoDocker("no Docker answers, and only root can start one: start it, or give DOCKER_HOST")
     folder = target()
     note("no Docker answers: starting one, which `down` stops")
     with open(os.path.join(folder, "dockerd.log"), "w", encoding="utf-8") as log:
@@ -112,7 +119,7 @@ def _start_daemon(socket):
         tail = "".join(log.readlines()[-5:])
     if daemon.poll() is None:
         daemon.terminate()
-    raise Failure(f"no dockerd can be started here:\n{tail}")
+    raise NoDocker(f"no dockerd can be started here:\n{tail}")
 
 
 def stop_daemon():

@@ -5,6 +5,8 @@ import json
 from .bed import each, Node
 
 SIGNS = {"quic": "Q", "tcp": "T", "proxy": "P", "relay": "R", "punched": "H"}
+# Which of two sides' words tells more.
+RANK = {"quic": 1, "tcp": 2, "proxy": 3, "relay": 4}
 LEGEND = "Q QUIC  T TCP  P through a proxy  R through a relay  o no link: through other members  . not at all"
 
 
@@ -31,8 +33,9 @@ def collect(bed):
                    "rtt_ms": None, "talk": all(heard), "first_message_s": None,
                    "waits": sorted({n.waits for n in (a, b) if n.waits})}
             if paths:
-                row["path"] = paths[0]["kind"]
-                row["via"] = paths[0].get("via")
+                # Behind a proxy one side sees TCP only.
+                path = max(paths, key=lambda p: RANK.get(p["kind"], 0))
+                row["path"], row["via"] = path["kind"], path.get("via")
                 found = {source(p) for p in paths} - {"incoming"}
                 row["found_by"] = sorted(found) or ["incoming"]
                 row["rtt_ms"] = round(min(p["rtt_ms"] for p in paths), 2)
