@@ -169,10 +169,10 @@ class Bed:
 
     def tell_trackers(self):
         """Has them serve the channel's hashes: Debian's opentracker serves only what it was told of."""
-        hashes = "".join(h + "\n" for h in self.nodes[0].one("channel", "info", CHANNEL)["rendezvous"])
+        hashes = self.nodes[0].one("channel", "info", CHANNEL)["rendezvous"]
         for info in self.project.containers():
             if info["Config"]["Labels"].get("bitchat.role") == "tracker" and info["State"]["Running"]:
-                run(["docker", "exec", "-i", info["Id"], "sh", "-c", "cat >/tmp/whitelist.txt && kill -HUP 1"], stdin=hashes)
+                run(["docker", "exec", "-i", info["Id"], "/lab/serve"], stdin="".join(h + "\n" for h in hashes))
 
     def down(self):
         """Ends all of it, and forgets it."""

@@ -179,6 +179,8 @@ def mesh_of(options):
 
 def dispatch(options):
     """One command."""
+    if options.command not in ("logs", "table", "mesh"):
+        docker.alone()
     docker.prepare()
     if options.command == "mesh-of":
         mesh_of(options)
