@@ -19,6 +19,7 @@ pub mod fuzz;
 pub mod kit;
 pub mod link;
 pub mod node;
+pub mod relay;
 pub mod store;
 pub mod tracker;
 pub mod transport;

@@ -10,7 +10,7 @@ use super::fold::Reaction;
 use crate::{
     discovery::Source,
     store::StoreError,
-    transport::{PathKind, Target},
+    transport::{PathKind, Relay, Target},
 };
 
 /// How much of the mesh is there.
@@ -174,6 +174,8 @@ pub struct PathView {
     pub kind: PathKind,
     /// The member's address.
     pub address: Target,
+    /// The relay that it goes through.
+    pub via: Option<Relay>,
     /// Who found it.
     pub source: Option<Source>,
     /// Round trip, in milliseconds.

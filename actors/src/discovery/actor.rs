@@ -21,6 +21,7 @@ use super::{
 use crate::{
     dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
+    relay::{self, Relays},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
     transport::{Connection, DialError, Target, Transport},
@@ -56,8 +57,9 @@ pub(super) struct Parts {
     pub(super) transport: Transport,
     pub(super) trackers: Trackers,
     pub(super) dht: Option<Dht>,
-    /// What trackers find, and what the DHT finds.
-    pub(super) incoming: Arc<Mutex<(mpsc::Receiver<Found>, mpsc::Receiver<dht::Found>)>>,
+    pub(super) relays: Relays,
+    /// What trackers, the DHT and relays find.
+    pub(super) incoming: Arc<Mutex<Findings>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
     /// What outlives a restart.
@@ -69,6 +71,13 @@ impl Parts {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// See [`Parts::incoming`].
+pub(super) type Findings = (
+    mpsc::Receiver<Found>,
+    mpsc::Receiver<dht::Found>,
+    mpsc::Receiver<relay::Found>,
+);
 
 type Dialled = (Target, Result<Connection, DialError>);
 
@@ -91,7 +100,7 @@ impl Actor for DiscoveryActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let (found, dht_found) = &mut *incoming.lock().await;
+        let (found, dht_found, met) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
@@ -137,6 +146,11 @@ impl Actor for DiscoveryActor {
                         self.apply(event, None, scope).await;
                     }
                 }
+                Some(relay::Found { cid, targets }) = met.recv() => {
+                    for target in targets {
+                        self.apply(Event::Hint(cid, met_at(target)), None, scope).await;
+                    }
+                }
                 _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
                 () = sleep => self.apply(Event::Tick, None, scope).await,
             }
@@ -168,6 +182,7 @@ impl DiscoveryActor {
                 self.apply(Event::Forget(cid), None, scope).await;
                 self.waiting.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
+                self.parts.relays.unwatch(cid).await;
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
                 let told = self.parts.trackers.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
@@ -210,6 +225,7 @@ impl DiscoveryActor {
             keys,
             tiers,
             nodes,
+            relays,
             not_before,
         } = wanted;
         self.apply(Event::Want(cid), None, scope).await;
@@ -228,6 +244,7 @@ impl DiscoveryActor {
         });
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
+        self.parts.relays.watch(cid, keys.clone(), relays).await;
         self.parts
             .trackers
             .watch(Watch {
@@ -330,15 +347,30 @@ impl DiscoveryActor {
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
-        let transport = self.parts.transport.clone();
+        let (transport, relays) = (self.parts.transport.clone(), self.parts.relays.clone());
         let handle = self.dials.spawn(async move {
             let result = match address {
                 Target::Direct(address) => transport.dial(address, expected).await,
-                Target::Circuit { .. } => Err(DialError::NoSocket),
+                Target::Circuit { relay, peer } => relays.dial(relay, peer).await,
             };
             (address, result)
         });
         self.handles.insert(address, handle);
+    }
+}
+
+/// A member that a relay has brought us together with.
+fn met_at(target: Target) -> Hint {
+    let peer = match target {
+        Target::Circuit { peer, .. } => Some(peer),
+        Target::Direct(_) => None,
+    };
+    Hint {
+        peer,
+        addresses: vec![target],
+        source: Source::Relay,
+        // We are connected to that relay, wherever it is.
+        local: true,
     }
 }
 

@@ -16,9 +16,10 @@ use super::actor::{DiscoveryActor, Msg, Parts};
 use crate::{
     dht::{self, Dht, DhtState, DhtStatus, WatchStatus},
     kit::{Addr, Scope},
+    relay::{self, Relays},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
-    transport::{Connection, Target, Transport},
+    transport::{Connection, Relay, Target, Transport},
 };
 
 /// Commands that wait for the actor, which handles each in well under a millisecond.
@@ -34,6 +35,8 @@ pub enum Source {
     Tracker(String),
     /// The mainline DHT.
     Dht,
+    /// A relay at which the channel's members meet.
+    Relay,
     /// A member, inside a link.
     Pex,
     /// The user.
@@ -53,6 +56,8 @@ pub struct Wanted {
     pub tiers: Vec<Vec<String>>,
     /// Nodes of the DHT that its file names.
     pub nodes: Vec<(String, u16)>,
+    /// Relays that its file names.
+    pub relays: Vec<Relay>,
     /// Trackers are not asked earlier.
     pub not_before: Instant,
 }
@@ -169,6 +174,10 @@ pub struct Sources {
     pub dht: Option<Dht>,
     /// What it finds.
     pub dht_found: mpsc::Receiver<dht::Found>,
+    /// Relays.
+    pub relays: Relays,
+    /// Whom we meet there.
+    pub met: mpsc::Receiver<relay::Found>,
 }
 
 /// A handle to discovery. Cheap to clone.
@@ -190,7 +199,8 @@ impl Discovery {
             transport,
             trackers: sources.trackers,
             dht: sources.dht,
-            incoming: Arc::new(Mutex::new((sources.found, sources.dht_found))),
+            relays: sources.relays,
+            incoming: Arc::new(Mutex::new((sources.found, sources.dht_found, sources.met))),
             store,
             reached,
             wanted: Arc::default(),

@@ -13,8 +13,9 @@ use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
     discovery::DiscoveryStatus,
+    relay::RelayMode,
     store::StoreError,
-    transport::{Proxy, ProxyStatus},
+    transport::{Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -93,6 +94,8 @@ pub struct NodeBuilder {
     pub proxy: Option<Proxy>,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
+    /// For whom to carry what they cannot send each other directly.
+    pub relay: RelayMode,
     /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
     /// strangers all over the world.
     pub dht: bool,
@@ -112,6 +115,8 @@ pub struct ChannelRequest {
     pub trackers: Vec<String>,
     /// DHT bootstrap nodes.
     pub nodes: Vec<(String, u16)>,
+    /// Relays at which members meet.
+    pub relays: Vec<Relay>,
 }
 
 /// A channel in a list.

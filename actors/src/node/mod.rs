@@ -4,9 +4,11 @@ mod api;
 mod channels;
 mod conversation;
 mod follow;
+mod relay;
 mod start;
 mod status;
 
 pub use api::*;
 pub use follow::Follow;
+pub use relay::{RELAY_KEYS, RelayBuilder, RelayNode};
 pub use start::Node;

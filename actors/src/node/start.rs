@@ -23,6 +23,7 @@ use crate::{
     discovery::{Discovery, Reached, Sources},
     kit::{Death, Metrics, Scope},
     link::{Links, LocalDevice},
+    relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
     transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
@@ -60,6 +61,7 @@ pub struct Node {
 pub(super) struct Layers {
     store: Scope,
     transport: Scope,
+    relay: Scope,
     trackers: Scope,
     dht: Scope,
     discovery: Scope,
@@ -71,6 +73,7 @@ pub(super) struct Inner {
     pub(super) metrics: Metrics,
     pub(super) store: Store,
     pub(super) transport: Transport,
+    pub(super) relays: Relays,
     pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
@@ -98,6 +101,7 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
             read_marks: false,
@@ -111,6 +115,7 @@ impl NodeBuilder {
         let layers = Layers {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             discovery: base.layer(),
@@ -168,6 +173,15 @@ impl NodeBuilder {
                 .transport
                 .transient(tracing::info_span!("proxy"), watch);
         }
+        // Who listens nowhere carries nothing, and is reached through others or not at all.
+        let config = RelayConfig {
+            always: self.proxy.is_some(),
+            ..RelayConfig::new(match self.proxy {
+                Some(_) => RelayMode::Off,
+                None => self.relay,
+            })
+        };
+        let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
@@ -189,6 +203,8 @@ impl NodeBuilder {
             found: findings,
             dht: dht.clone(),
             dht_found,
+            relays: relays.clone(),
+            met,
         };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
@@ -200,6 +216,7 @@ impl NodeBuilder {
         );
         let links = Links::start(
             transport.clone(),
+            relays.clone(),
             discovery.clone(),
             store.clone(),
             &layers.links,
@@ -209,6 +226,7 @@ impl NodeBuilder {
             metrics,
             store,
             transport,
+            relays,
             dht,
             discovery,
             links,
@@ -292,7 +310,8 @@ impl Node {
         mut reports: mpsc::Receiver<Death>,
     ) {
         let inner = &self.inner;
-        let (links, observers) = (inner.links.clone(), Arc::clone(&inner.observers));
+        let (links, relays) = (inner.links.clone(), inner.relays.clone());
+        let observers = Arc::clone(&inner.observers);
         inner
             .layers
             .links
@@ -305,8 +324,14 @@ impl Node {
                             stream,
                         } => links.incoming(connection, stream).await,
                         TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Stream {
+                            connection,
+                            kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
+                            stream,
+                        } => relays.incoming(connection, kind, stream).await,
                         TransportEvent::Connected(connection) => {
-                            observers.connected(connection.peer())
+                            observers.connected(connection.peer());
+                            relays.connected(&connection).await;
                         }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
@@ -362,6 +387,7 @@ impl Node {
             links: inner.links.clone(),
             discovery: inner.discovery.clone(),
             transport: inner.transport.clone(),
+            relays: inner.relays.clone(),
             events: inner.events.clone(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             read_marks: inner.read_marks,
@@ -376,6 +402,8 @@ impl Node {
             .drain()
             .map(|(_, channel)| channel)
             .collect();
+        // Those who are reached through us look for others from now on.
+        self.inner.relays.drain(Duration::ZERO).await;
         let goodbyes = async {
             futures_util::future::join_all(channels.iter().map(Channel::stop)).await;
             self.inner.layers.channels.stop(LAYER_STOP).await;
@@ -406,6 +434,7 @@ impl Layers {
         Self {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             discovery: base.layer(),
@@ -422,6 +451,7 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.relay,
             &self.transport,
             &self.store,
         ] {

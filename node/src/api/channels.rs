@@ -39,6 +39,15 @@ pub async fn create(
             host_port(node).ok_or_else(|| Error::bad_request(format!("{node:?} is not HOST:PORT")))
         })
         .collect::<Result<_, _>>()?;
+    let relays = new
+        .relays
+        .iter()
+        .map(|relay| {
+            relay
+                .parse()
+                .map_err(|error| Error::bad_request(format!("{relay:?}: {error}")))
+        })
+        .collect::<Result<_, _>>()?;
     let file = api
         .node
         .create_channel(ChannelRequest {
@@ -46,6 +55,7 @@ pub async fn create(
             policy: new.policy.into(),
             trackers: new.trackers.unwrap_or(api.trackers),
             nodes,
+            relays,
         })
         .await?;
     Ok((

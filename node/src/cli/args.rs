@@ -331,6 +331,9 @@ pub enum ChannelCommand {
 pub struct Create {
     /// Its name; 1 to 128 bytes
     pub name: String,
+    /// A relay at which members that cannot reach each other meet; may be repeated. `bitchat relay` prints its own
+    #[arg(long, value_name = "MULTIADDR")]
+    pub relay: Vec<String>,
     /// A tracker that members find each other by; may be repeated [default: the setting `trackers`]
     #[arg(long, value_name = "URL")]
     pub tracker: Vec<String>,

@@ -85,7 +85,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
     } else {
         create.tracker
     };
-    let alone = trackers.is_empty() && create.node.is_empty();
+    let alone = trackers.is_empty() && create.node.is_empty() && create.relay.is_empty();
     let request = client.post(
         &["v1", "channels"],
         &json!({
@@ -93,6 +93,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
             "policy": create.policy,
             "trackers": trackers,
             "nodes": create.node,
+            "relays": create.relay,
         }),
     )?;
     let mut made = client.json(request).await?;
@@ -118,7 +119,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
         );
         if alone {
             lines.push_str(
-                "\nIt names neither tracker nor DHT node: members find each other in the DHT, or by `bitchat channel connect`.",
+                "\nIt names neither tracker nor DHT node nor relay: members find each other in the DHT, or by `bitchat channel connect`.",
             );
         }
         lines

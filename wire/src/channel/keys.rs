@@ -142,6 +142,12 @@ impl EpochKeys {
     /// The hashes to announce at `unix`: the current one first, then a neighbour's, if the boundary
     /// to it is at most 3,600 s away, so that clocks an hour apart still meet.
     pub fn announced(&self, unix: u64) -> Vec<RendezvousHash> {
+        let periods = self.periods(unix).into_iter();
+        periods.map(|period| self.rendezvous_hash(period)).collect()
+    }
+
+    /// The periods of [`EpochKeys::announced`], in that order.
+    pub fn periods(&self, unix: u64) -> Vec<u64> {
         let current = self.period(unix);
         let within = unix.saturating_add(self.offset()) % PERIOD;
         let neighbour = if within < PERIOD_OVERLAP {
@@ -151,11 +157,7 @@ impl EpochKeys {
         } else {
             None
         };
-        [Some(current), neighbour]
-            .into_iter()
-            .flatten()
-            .map(|period| self.rendezvous_hash(period))
-            .collect()
+        [Some(current), neighbour].into_iter().flatten().collect()
     }
 
     /// What registers the channel at a relay for one period, and ranks relays:

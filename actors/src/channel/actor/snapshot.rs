@@ -78,6 +78,7 @@ impl Shell {
         Some(PathView {
             kind: connection.path(),
             address: connection.target(),
+            via: connection.relay(),
             source: best.source.clone(),
             rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
         })

@@ -82,11 +82,12 @@ impl Path {
                 _ => "unknown",
             },
             addr: p.address.to_string(),
-            via: None,
+            via: p.via.map(|relay| relay.address.to_string()),
             source: p.source.as_ref().map(|source| match source {
                 Source::Cache => "cache".to_owned(),
                 Source::Tracker(url) => url.clone(),
                 Source::Dht => "dht".to_owned(),
+                Source::Relay => "relay".to_owned(),
                 Source::Pex => "pex".to_owned(),
                 Source::Hand => "hand".to_owned(),
                 Source::Incoming => "incoming".to_owned(),
