@@ -1,6 +1,6 @@
 //! Bit Chat's node as a library.
 //!
-//! One folder an actor, ranked; a module imports only lower ranks: [`kit`] 0, [`store`] 1,
+//! One folder an actor, ranked; a module imports only lower ranks: [`kit`] and [`disguise`] 0, [`store`] 1,
 //! [`transport`] 2, relay 3, [`tracker`] and [`dht`] 4, [`discovery`] 5, [`link`] 6, [`channel`] 7, [`node`] 8.
 //! Commands go down through an `Addr`; events go up through a sender given at construction, whose type
 //! belongs to the lower module. Nothing here is process-wide: no crypto provider, signal handler,
@@ -14,6 +14,7 @@ pub use bitchat_wire as wire;
 pub mod channel;
 pub mod dht;
 pub mod discovery;
+pub mod disguise;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod kit;

@@ -43,8 +43,6 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            // Nothing but plain HTTP on loopback is spoken: no certificate is needed.
-            .tls_certs_only([])
             .connect_timeout(CONNECT)
             .build()
             .map_err(|e| Failure::new("internal", format!("no HTTP client: {e}")))?;

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bitchat_actors::disguise::Disguise;
+use bitchat_actors::relay::RelayMode;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Failure, telemetry::Format};
@@ -36,10 +38,37 @@ pub struct Config {
     pub dht: bool,
     /// Nodes to enter the DHT by, `HOST:PORT`.
     pub dht_bootstrap: Vec<String>,
+    /// Whose BitTorrent client trackers and the DHT see; unset: that of the last run, at first Transmission 4.1.
+    pub disguise: Option<Disguise>,
     /// The proxy that everything must go through.
     pub proxy: Option<String>,
+    /// For whom to carry circuits.
+    pub relay: RelayFor,
     /// Tell members how far one has read.
     pub read_marks: bool,
+}
+
+/// For whom a node carries what they cannot send each other directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayFor {
+    /// For nobody.
+    Off,
+    /// For members of one's own channels.
+    #[default]
+    Members,
+    /// For everybody.
+    Public,
+}
+
+impl From<RelayFor> for RelayMode {
+    fn from(relay: RelayFor) -> Self {
+        match relay {
+            RelayFor::Off => Self::Off,
+            RelayFor::Members => Self::Members,
+            RelayFor::Public => Self::Public,
+        }
+    }
 }
 
 impl Default for Config {
@@ -56,7 +85,9 @@ impl Default for Config {
             lan: true,
             dht: true,
             dht_bootstrap: Vec::new(),
+            disguise: None,
             proxy: None,
+            relay: RelayFor::default(),
             read_marks: false,
         }
     }
@@ -101,9 +132,19 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "nodes to enter the DHT by, HOST:PORT",
     ),
     (
+        "disguise",
+        Kind::Text,
+        "whose client trackers see: transmission-4.1, transmission-3.00, qbittorrent-4.5.2 or qbittorrent-5.2",
+    ),
+    (
         "proxy",
         Kind::Text,
         "the proxy that everything must go through",
+    ),
+    (
+        "relay",
+        Kind::Text,
+        "for whom to carry what they cannot send directly: off, members or public",
     ),
     (
         "read_marks",
@@ -340,6 +381,7 @@ mod tests {
             ("name = \"\"", "1 to 64"),
             ("port = ", "TOML"),
             ("dht_bootstrap = [\"x\"]", "HOST:PORT"),
+            ("disguise = \"azureus\"", "transmission-4.1"),
         ] {
             let error = Config::load(text, none).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");
@@ -352,6 +394,9 @@ mod tests {
         let config = Config::load(&text, none).unwrap();
         assert_eq!(config.trackers, ["http://a/announce", "udp://b:1"]);
         assert_eq!(config.get("port").unwrap(), 1);
+        let text = changed(&text, "disguise", Some("qbittorrent-5.2")).unwrap();
+        let config = Config::load(&text, none).unwrap();
+        assert_eq!(config.disguise, Some(Disguise::Qbittorrent52));
         let text = changed(&text, "port", None).unwrap();
         assert_eq!(Config::load(&text, none).unwrap().port, None);
         assert!(changed("", "port", Some("70000")).is_err());

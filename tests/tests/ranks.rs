@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The actors' modules and their ranks: a module imports lower ranks only.
 const RANKS: &[(&str, u8)] = &[
     ("kit", 0),
+    ("disguise", 0),
     ("store", 1),
     ("transport", 2),
     ("relay", 3),

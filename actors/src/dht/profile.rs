@@ -3,6 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use super::krpc::Method;
+use crate::disguise::Disguise;
 
 /// The client that our packets look like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,6 +16,18 @@ pub enum Profile {
     /// libtorrent 2.0: version `LT`, transaction ids of two random bytes, every lookup by `get_peers`, announces
     /// each 15 minutes with `implied_port`, answers that say where they see the asker.
     Libtorrent,
+    /// libtorrent 2.0.11, which differs by its version alone.
+    Libtorrent11,
+}
+
+impl From<Disguise> for Profile {
+    fn from(disguise: Disguise) -> Self {
+        match disguise {
+            Disguise::Transmission41 | Disguise::Transmission300 => Self::Transmission,
+            Disguise::Qbittorrent452 => Self::Libtorrent,
+            Disguise::Qbittorrent52 => Self::Libtorrent11,
+        }
+    }
 }
 
 impl Profile {
@@ -23,6 +36,7 @@ impl Profile {
         match self {
             Self::Transmission => None,
             Self::Libtorrent => Some(b"LT\x02\x08".to_vec()),
+            Self::Libtorrent11 => Some(b"LT\x02\x0b".to_vec()),
         }
     }
 
@@ -39,7 +53,7 @@ impl Profile {
                 };
                 vec![kind[0], kind[1], low, high]
             }
-            Self::Libtorrent => vec![high, low],
+            Self::Libtorrent | Self::Libtorrent11 => vec![high, low],
         }
     }
 
@@ -48,25 +62,27 @@ impl Profile {
     pub(super) fn after(self, number: u16) -> u16 {
         match self {
             Self::Transmission => number.wrapping_add(1),
-            Self::Libtorrent => number.wrapping_mul(25_173).wrapping_add(13_849),
+            Self::Libtorrent | Self::Libtorrent11 => {
+                number.wrapping_mul(25_173).wrapping_add(13_849)
+            }
         }
     }
 
     /// Whether nodes near an id are looked up by `get_peers`.
     pub(super) fn always_get_peers(self) -> bool {
-        self == Self::Libtorrent
+        self != Self::Transmission
     }
 
     /// Whether answers say where they see the asker, by address and by port.
     pub(super) fn tells_address(self) -> bool {
-        self == Self::Libtorrent
+        self != Self::Transmission
     }
 
     /// `implied_port` and `seed` of an announce.
     pub(super) fn announce_flags(self) -> (Option<bool>, Option<bool>) {
         match self {
             Self::Transmission => (None, None),
-            Self::Libtorrent => (Some(true), Some(false)),
+            Self::Libtorrent | Self::Libtorrent11 => (Some(true), Some(false)),
         }
     }
 
@@ -74,7 +90,7 @@ impl Profile {
     pub(super) fn token_len(self) -> usize {
         match self {
             Self::Transmission => 8,
-            Self::Libtorrent => 4,
+            Self::Libtorrent | Self::Libtorrent11 => 4,
         }
     }
 
@@ -83,7 +99,22 @@ impl Profile {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes).as_millis() as u64;
         match self {
             Self::Transmission => minutes(25)..minutes(28),
-            Self::Libtorrent => minutes(14)..minutes(16),
+            Self::Libtorrent | Self::Libtorrent11 => minutes(14)..minutes(16),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_disguise_has_its_version() {
+        let version = |disguise| Profile::from(disguise).version();
+        assert_eq!(version(Disguise::Transmission41), None);
+        assert_eq!(version(Disguise::Transmission300), None);
+        let of = |tiny| Some(vec![b'L', b'T', 2, tiny]);
+        assert_eq!(version(Disguise::Qbittorrent452), of(8));
+        assert_eq!(version(Disguise::Qbittorrent52), of(11));
     }
 }

@@ -375,11 +375,12 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return true,
-        result = timeout(DEADLINE, attempt) => result.unwrap_or(Err(Failure::Late)),
+        // Boxed, as the link's life is: a link's task would otherwise keep room for its handshake for ever.
+        result = timeout(DEADLINE, Box::pin(attempt)) => result.unwrap_or(Err(Failure::Late)),
     };
     match result {
         Ok((stream, established)) => {
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -391,7 +392,7 @@ async fn initiate(shared: Arc<Shared>, attempt: Attempt, scope: Scope) -> bool {
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {
@@ -423,7 +424,13 @@ async fn respond(
         drop(reading);
         place
     };
-    let attempt = handshake::respond(&connection, &mut stream, |fits| shared.find(fits), admit);
+    // Boxed: see `initiate`.
+    let attempt = Box::pin(handshake::respond(
+        &connection,
+        &mut stream,
+        |fits| shared.find(fits),
+        admit,
+    ));
     let result = tokio::select! {
         biased;
         () = scope.stop_signal().cancelled() => return,
@@ -434,7 +441,7 @@ async fn respond(
             let address = address_of(&connection);
             // A handshake of ours on the same connection may be under way: the channel decides which survives.
             let _active = shared.activate(reg.cid, connection.id());
-            run(
+            Box::pin(run(
                 &shared,
                 &connection,
                 reg,
@@ -446,7 +453,7 @@ async fn respond(
                     address,
                 },
                 &scope,
-            )
+            ))
             .await;
         }
         Err(failure) => {

@@ -10,7 +10,6 @@ use bitchat_wire::{
     message,
     proto::{self, link_message::Kind, rekey::Step},
 };
-use bytes::{Buf, BytesMut};
 use tokio::{
     io::AsyncReadExt,
     sync::{Notify, mpsc},
@@ -34,14 +33,23 @@ const RENEWALS: u32 = 60;
 /// That minute.
 const RENEWALS_TIME: Duration = Duration::from_secs(60);
 
+/// Length of a frame's prefix.
+const PREFIX: usize = 4;
 /// Signatures verified in one go, at some 50 microseconds each.
 const VERIFY_AT_ONCE: usize = 32;
 
-/// Cuts a stream into frames and opens them.
+/// Memory that a link keeps between two frames; what a larger one needed is given back, since most links are idle most
+/// of the time, and there are many of them.
+const KEPT: usize = 1024;
+
+/// Cuts a stream into frames and opens them. What is read of a frame goes to where it is opened, so that an idle link
+/// keeps next to nothing.
 pub(super) struct Frames {
     stream: RecvHalf,
     opener: Opener,
-    buffer: BytesMut,
+    prefix: [u8; 4],
+    /// How much of the present frame has been read, prefix included.
+    read: usize,
     ciphertext: Vec<u8>,
 }
 
@@ -50,31 +58,39 @@ impl Frames {
         Self {
             stream,
             opener,
-            buffer: BytesMut::with_capacity(4 * 1024),
+            prefix: [0; 4],
+            read: 0,
             ciphertext: Vec::new(),
         }
     }
 
-    /// The next message. Cancel-safe: what was read of it stays in the buffer, which a checked length bounds.
+    /// The next message. Cancel-safe: what was read of it stays, and a checked length bounds it.
     async fn next(&mut self) -> Result<&[u8], CloseReason> {
-        loop {
-            if let Some(prefix) = self.buffer.first_chunk::<4>() {
-                let len = frame_len(*prefix).map_err(protocol)?;
-                if self.buffer.len() >= 4 + len {
-                    self.buffer.advance(4);
-                    self.ciphertext.clear();
-                    self.ciphertext.extend_from_slice(&self.buffer[..len]);
-                    self.buffer.advance(len);
-                    return self.opener.open(&mut self.ciphertext).map_err(protocol);
-                }
-                self.buffer.reserve(4 + len - self.buffer.len());
-            }
-            match self.stream.read_buf(&mut self.buffer).await {
-                Ok(0) => return Err(CloseReason::Broken("the peer ended the stream".into())),
-                Ok(_) => {}
-                Err(error) => return Err(CloseReason::Broken(error.to_string())),
-            }
+        if self.read == 0 {
+            self.ciphertext.clear();
+            self.ciphertext.shrink_to(KEPT);
         }
+        while self.read < PREFIX {
+            let read = self.stream.read(&mut self.prefix[self.read..]).await;
+            self.read += some(read)?;
+        }
+        let len = frame_len(self.prefix).map_err(protocol)?;
+        self.ciphertext.resize(len, 0);
+        while self.read < PREFIX + len {
+            let rest = &mut self.ciphertext[self.read - PREFIX..];
+            self.read += some(self.stream.read(rest).await)?;
+        }
+        self.read = 0;
+        self.opener.open(&mut self.ciphertext).map_err(protocol)
+    }
+}
+
+/// So many bytes were read, at least one.
+fn some(read: std::io::Result<usize>) -> Result<usize, CloseReason> {
+    match read {
+        Ok(0) => Err(CloseReason::Broken("the peer ended the stream".into())),
+        Ok(read) => Ok(read),
+        Err(error) => Err(CloseReason::Broken(error.to_string())),
     }
 }
 
@@ -98,7 +114,7 @@ pub(super) struct Keys {
     renewal: Renewal,
     local: Arc<LocalDevice>,
     usage: Arc<Usage>,
-    control: mpsc::Sender<Control>,
+    control: mpsc::Sender<Box<Control>>,
     since: Instant,
     begged: bool,
     /// Renewals that the other side began, and since when they are counted.
@@ -110,7 +126,7 @@ impl Keys {
         renewal: Renewal,
         local: Arc<LocalDevice>,
         usage: Arc<Usage>,
-        control: mpsc::Sender<Control>,
+        control: mpsc::Sender<Box<Control>>,
     ) -> Self {
         Self {
             renewal,
@@ -218,7 +234,7 @@ impl Keys {
 
     async fn send(&self, control: Control) -> Result<(), CloseReason> {
         self.control
-            .send(control)
+            .send(Box::new(control))
             .await
             .map_err(|_| CloseReason::Dropped)
     }

@@ -32,6 +32,8 @@ pub(super) const CONTROL_QUEUE: usize = 8;
 pub(super) const BACKFILL_QUEUE: usize = 1;
 /// What is written at once at most: enough for a full frame and many small ones.
 const WRITE_BATCH: usize = 128 * 1024;
+/// Memory that a link keeps between two writes.
+const KEPT: usize = 1024;
 /// Live messages go first, but a batch of history has a turn after so many writes of them.
 const HISTORY_TURN: u64 = 4;
 /// A peer that takes nothing for so long is gone, or holds us up on purpose.
@@ -64,7 +66,7 @@ pub(super) struct Writer {
     pub(super) sealer: Sealer,
     pub(super) stream: SendHalf,
     pub(super) live: mpsc::Receiver<Bytes>,
-    pub(super) control: mpsc::Receiver<Control>,
+    pub(super) control: mpsc::Receiver<Box<Control>>,
     pub(super) backfill: mpsc::Receiver<Bytes>,
     pub(super) acks: Arc<Acks>,
     pub(super) usage: Arc<Usage>,
@@ -84,7 +86,7 @@ impl Writer {
     }
 
     async fn work(&mut self, agent: String) -> Result<proto::bye::Reason, String> {
-        let mut buffer = Vec::with_capacity(4 * 1024);
+        let mut buffer = Vec::new();
         let hello = proto::Hello {
             versions: vec![super::VERSION],
             agent,
@@ -107,7 +109,7 @@ impl Writer {
                     let _ = self.stream.shutdown().await;
                     return Ok(reason);
                 }
-                control = self.control.recv() => match control {
+                control = self.control.recv() => match control.map(|control| *control) {
                     Some(Control::Send(kind)) => self.seal(&message::encode(kind), &mut buffer)?,
                     Some(Control::SendThenSwitch(kind, key)) => {
                         self.seal(&message::encode(kind), &mut buffer)?;
@@ -170,6 +172,10 @@ impl Writer {
             Err(_) => return Err("the peer takes nothing for 60 s".into()),
         }
         buffer.clear();
+        // While nothing waits: most links are idle most of the time.
+        if self.live.is_empty() {
+            buffer.shrink_to(KEPT);
+        }
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
     discovery::DiscoveryStatus,
+    disguise::Disguise,
     relay::RelayMode,
     store::StoreError,
     transport::{Proxy, ProxyStatus, Relay},
@@ -85,7 +86,7 @@ pub struct NodeBuilder {
     pub name: String,
     /// Addresses to listen on; empty: all of IPv4 and IPv6.
     pub bind: Vec<IpAddr>,
-    /// The UDP port; `None`: the one of the last run if free, else any.
+    /// The port; `None`: the one of the last run if free, at first that of the disguise's client, else any.
     pub port: Option<u16>,
     /// The announced client's name and version, shown to members for diagnosis.
     pub agent: String,
@@ -102,6 +103,9 @@ pub struct NodeBuilder {
     /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
     /// routers are asked when none of these answer, unless the node listens on loopback alone.
     pub dht_bootstrap: Vec<String>,
+    /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
+    /// Kept for the next run.
+    pub disguise: Option<Disguise>,
 }
 
 /// A new channel, as a user asks for it.
@@ -176,6 +180,8 @@ pub struct NodeStatus {
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see.
+    pub disguise: Disguise,
     /// The DHT; `None`: it is off.
     pub dht: Option<DhtStatus>,
     /// The channels.

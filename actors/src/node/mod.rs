@@ -3,6 +3,7 @@
 mod api;
 mod channels;
 mod conversation;
+mod disguise;
 mod follow;
 mod relay;
 mod start;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -16,11 +17,12 @@ use rand::RngExt;
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use super::{NodeBuilder, NodeEvent, StartError, status::Observers};
+use super::{NodeBuilder, NodeEvent, StartError, disguise, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
     dht::{self, Dht, DhtConfig, Family},
     discovery::{Discovery, Reached, Sources},
+    disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
     link::{Links, LocalDevice},
     relay::{RelayConfig, RelayMode, Relays},
@@ -82,6 +84,7 @@ pub(super) struct Inner {
     pub(super) agent: String,
     pub(super) read_marks: bool,
     pub(super) local: Arc<LocalDevice>,
+    pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
@@ -104,6 +107,7 @@ impl NodeBuilder {
             relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
+            disguise: None,
             read_marks: false,
         }
     }
@@ -141,15 +145,23 @@ impl NodeBuilder {
     ) -> Result<Node, (StartError, Layers)> {
         let prepared = async {
             let local = local_device(&store, &self.identity).await?;
-            Ok::<_, StoreError>((local, reset_key(&store).await?, kept_port(&store).await?))
+            let disguise = disguise::kept(&store, self.disguise).await?;
+            let port = match kept_port(&store).await? {
+                // A client on loopback alone is nobody's, and its port may be a real one's.
+                0 if !self.on_loopback() => disguise.port(&mut rand::rng()),
+                port => port,
+            };
+            Ok::<_, StoreError>((local, reset_key(&store).await?, disguise, port))
         };
-        let (local, reset_key, kept_port) = match prepared.await {
+        let (local, reset_key, disguise, kept_port) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
+        let torrents = Torrents::new(disguise, &mut rand::rng());
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
+            torrents: Some(torrents.clone()),
             proxy: self.proxy.clone(),
             ..TransportConfig::new(self.bind.clone(), port, reset_key)
         };
@@ -185,6 +197,7 @@ impl NodeBuilder {
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
+            torrents: torrents.clone(),
             proxy: self.proxy.clone(),
             ..TrackerConfig::new(announced)
         };
@@ -192,7 +205,7 @@ impl NodeBuilder {
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
         let dht = if self.dht && self.proxy.is_none() {
             Some(
-                self.start_dht(&transport, &store, &layers.dht, dht_sender)
+                self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
                     .await,
             )
         } else {
@@ -235,6 +248,7 @@ impl NodeBuilder {
             agent: self.agent,
             read_marks: self.read_marks,
             local: Arc::new(local),
+            disguise,
             channels: Mutex::default(),
             events,
             observers: Arc::default(),
@@ -270,9 +284,14 @@ async fn watch_proxy(proxy: Proxy) {
 }
 
 impl NodeBuilder {
+    fn on_loopback(&self) -> bool {
+        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
+    }
+
     async fn start_dht(
         &self,
         transport: &Transport,
+        disguise: Disguise,
         store: &Store,
         scope: &Scope,
         found: mpsc::Sender<dht::Found>,
@@ -291,7 +310,7 @@ impl NodeBuilder {
             routers: reaches_routers
                 .then(dht::public_routers)
                 .unwrap_or_default(),
-            ..DhtConfig::new()
+            profile: disguise.into(),
         };
         let incoming = udp.subscribe(Class::Krpc);
         // A question that is lost is asked again, or another node is.

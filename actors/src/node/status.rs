@@ -107,6 +107,7 @@ impl Node {
             connections: self.inner.transport.connections().await.len(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
+            disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
             channels: self.channels().await.unwrap_or_default(),
             deaths: self

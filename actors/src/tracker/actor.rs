@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bitchat_wire::channel::{ChannelId, RendezvousHash};
-use futures_util::{StreamExt, stream};
+use bitchat_wire::channel::ChannelId;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     Found, TrackerConfig, TrackerStatus, Watch,
-    announce::{Announce, Event, Persona},
-    ask::{Answered, Clients},
+    announce::Event,
+    ask::Clients,
     reply::Answer,
+    scrapes::Scrapes,
+    swarm::{Announced, FAREWELL_TIME, Swarm, ask, goodbyes, send_farewells},
     tiers::{Failure, Request, Tiers},
 };
 use crate::kit::{Actor, Inbox, Reply, Scope};
@@ -25,10 +26,8 @@ use crate::kit::{Actor, Inbox, Reply, Scope};
 /// Requests under way. As many dead hosts as this hold up the others for one time-out, so there is room
 /// for more than a file usually names; each may hold 1 MiB.
 const REQUESTS: usize = 32;
-/// Farewells under way at one time.
-const FAREWELLS: usize = 32;
-/// How long farewells may take, together.
-const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// Scrapes under way at one time.
+const SCRAPES: usize = 4;
 /// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The
 /// monotonic clock stands still while a machine sleeps, so a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
@@ -66,21 +65,6 @@ impl Memory {
     }
 }
 
-/// What a request needs besides what the tiers say.
-#[derive(Clone, Copy)]
-struct Swarm {
-    cid: ChannelId,
-    hash: RendezvousHash,
-    persona: Persona,
-    /// Tells a swarm from a former one of the same hash.
-    number: u64,
-}
-
-struct Announced {
-    swarm: Swarm,
-    tiers: Tiers,
-}
-
 struct Channel {
     watch: Watch,
     /// The current hash's first.
@@ -102,6 +86,8 @@ pub(super) struct TrackerActor {
     swarms: u64,
     requests: JoinSet<Done>,
     farewells: JoinSet<()>,
+    scrapes: Scrapes,
+    scraping: JoinSet<()>,
 }
 
 impl Actor for TrackerActor {
@@ -111,7 +97,7 @@ impl Actor for TrackerActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let clients = Clients::new(&self.config)
             .map(Arc::new)
-            .map_err(|error| format!("no HTTP client: {error}"))?;
+            .map_err(|error| format!("no TLS: {error}"))?;
         let known: Vec<Watch> = self.memory.watched().values().cloned().collect();
         for watch in known {
             self.watch(watch, &clients);
@@ -135,6 +121,7 @@ impl Actor for TrackerActor {
                     &clients,
                 ),
                 Some(_) = self.farewells.join_next() => {}
+                Some(_) = self.scraping.join_next() => {}
                 message = inbox.recv() => match message {
                     Some(message) => self.handle(message, &clients),
                     None => break,
@@ -154,6 +141,7 @@ impl TrackerActor {
         found: mpsc::Sender<Found>,
         memory: Arc<Memory>,
     ) -> Self {
+        let scrapes = Scrapes::new(config.torrents.disguise().client().scrapes);
         Self {
             config,
             found,
@@ -162,6 +150,8 @@ impl TrackerActor {
             swarms: 0,
             requests: JoinSet::new(),
             farewells: JoinSet::new(),
+            scrapes,
+            scraping: JoinSet::new(),
         }
     }
 
@@ -177,6 +167,7 @@ impl TrackerActor {
                     .channels
                     .remove(&cid)
                     .map_or_else(Vec::new, |channel| channel.swarms);
+                swarms.iter().for_each(|announced| self.left(announced));
                 let farewells = swarms
                     .into_iter()
                     .flat_map(|mut announced| goodbyes(&mut announced))
@@ -215,6 +206,7 @@ impl TrackerActor {
             swarms = old.swarms;
             for announced in &mut swarms {
                 let swarm = announced.swarm;
+                self.scrapes.replace(swarm.number, &watch.tiers);
                 let leaving = announced
                     .tiers
                     .replace(&watch.tiers, now(), &mut rand::rng());
@@ -255,10 +247,12 @@ impl TrackerActor {
                         swarm: Swarm {
                             cid,
                             hash,
-                            persona: Persona::new(&mut rng),
+                            disguise: self.config.torrents.disguise(),
+                            persona: self.config.torrents.begin(&hash.0, &mut rng),
                             number: self.swarms,
                         },
                         tiers: Tiers::new(
+                            self.config.torrents.disguise().client(),
                             &channel.watch.tiers,
                             now().max(channel.watch.not_before),
                             &mut rng,
@@ -267,12 +261,25 @@ impl TrackerActor {
                 });
             channel.swarms.push(announced);
         }
+        old.iter().for_each(|announced| self.left(announced));
         old.iter_mut().flat_map(goodbyes).collect()
+    }
+
+    /// A hash is not announced any more.
+    fn left(&mut self, announced: &Announced) {
+        let Swarm { hash, number, .. } = &announced.swarm;
+        self.config.torrents.end(&hash.0);
+        self.scrapes.forget(*number);
     }
 
     fn next(&self) -> Option<Instant> {
         // Without room for another request, the end of one wakes the actor.
-        (self.requests.len() < REQUESTS).then_some(())?;
+        let scrape = (self.scraping.len() < SCRAPES).then(|| self.scrapes.next());
+        let announce = (self.requests.len() < REQUESTS).then(|| self.next_announce());
+        [scrape, announce].into_iter().flatten().flatten().min()
+    }
+
+    fn next_announce(&self) -> Option<Instant> {
         self.channels
             .values()
             .flat_map(|channel| &channel.swarms)
@@ -283,6 +290,13 @@ impl TrackerActor {
     /// Starts what is due.
     fn launch(&mut self, clients: &Arc<Clients>) {
         let now = now();
+        while self.scraping.len() < SCRAPES
+            && let Some((tracker, hashes)) = self.scrapes.due(now, unix_ms())
+        {
+            let (clients, limit) = (Arc::clone(clients), self.config.timeout);
+            self.scraping
+                .spawn(async move { clients.scrape(&tracker, &hashes, limit).await });
+        }
         let port = self.memory.port.load(Ordering::Relaxed);
         for announced in self
             .channels
@@ -329,6 +343,12 @@ impl TrackerActor {
         });
         match announced {
             Some(announced) => {
+                if let Ok(answer) = &result {
+                    let tracker = (request.name.as_str(), &request.url);
+                    let swarm = (swarm.number, swarm.hash.0);
+                    self.scrapes
+                        .answered(tracker, swarm, answer.counted, now(), unix_ms());
+                }
                 announced
                     .tiers
                     .done(&request, result.as_ref(), now(), &mut rand::rng())
@@ -372,6 +392,7 @@ impl TrackerActor {
     /// The last act: everything that knows us is told, as far as two seconds allow.
     async fn farewell(&mut self, clients: &Arc<Clients>) {
         self.requests.abort_all();
+        self.scraping.abort_all();
         let farewells: Vec<_> = self
             .channels
             .values_mut()
@@ -385,68 +406,18 @@ impl TrackerActor {
     }
 }
 
-fn goodbyes(announced: &mut Announced) -> Vec<(Swarm, Request)> {
-    let swarm = announced.swarm;
-    let requests = announced.tiers.stop();
-    requests
-        .into_iter()
-        .map(|request| (swarm, request))
-        .collect()
-}
-
-async fn send_farewells(clients: &Clients, farewells: Vec<(Swarm, Request)>, port: u16) {
-    let all =
-        stream::iter(farewells).for_each_concurrent(FAREWELLS, |(swarm, request)| async move {
-            let announce = announce(&swarm, &request, port);
-            // Nothing depends on the answer.
-            let _ = clients.ask(&request, announce, FAREWELL_TIME).await;
-        });
-    let _ = timeout(FAREWELL_TIME, all).await;
-}
-
-/// One announce; whom it finds is passed on from here, so that a slow receiver holds up this request's
-/// slot and nothing else.
-async fn ask(
-    clients: &Clients,
-    swarm: Swarm,
-    request: &Request,
-    port: u16,
-    limit: Duration,
-    found: &mpsc::Sender<Found>,
-) -> Result<Answer, Failure> {
-    let Answered { answer, local } = clients
-        .ask(request, announce(&swarm, request, port), limit)
-        .await?;
-    if !answer.peers.is_empty() || answer.external.is_some() {
-        let news = Found {
-            cid: swarm.cid,
-            tracker: request.name.clone(),
-            local,
-            peers: answer.peers.clone(),
-            external: answer.external,
-        };
-        // Nobody listens any more when everything stops.
-        let _ = found.send(news).await;
-    }
-    Ok(answer)
-}
-
-fn announce<'a>(swarm: &'a Swarm, request: &'a Request, port: u16) -> Announce<'a> {
-    Announce {
-        hash: &swarm.hash.0,
-        persona: &swarm.persona,
-        port,
-        event: request.event,
-        tracker_id: request.tracker_id.as_deref(),
-    }
-}
-
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 fn unix_now() -> u64 {
+    unix_ms() / 1_000
+}
+
+fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{Memory, Msg, TrackerActor};
 use crate::{
+    disguise::{Disguise, Torrents},
     kit::{Addr, Scope},
     transport::{Proxy, Udp, network},
 };
@@ -80,7 +81,7 @@ pub struct Found {
 }
 
 /// How the actor works.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TrackerConfig {
     /// The port that is announced.
     pub port: u16,
@@ -88,6 +89,10 @@ pub struct TrackerConfig {
     pub timeout: Duration,
     /// The node's UDP port; without it UDP trackers are not asked.
     pub udp: Option<Udp>,
+    /// Whose client announces look like, and what is announced; shared with whoever answers strangers.
+    pub torrents: Torrents,
+    /// Certificates (DER) that are believed besides Mozilla's roots.
+    pub roots: Vec<Vec<u8>>,
     /// HTTP trackers are asked through it alone.
     pub proxy: Option<Proxy>,
     /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
@@ -95,12 +100,15 @@ pub struct TrackerConfig {
 }
 
 impl TrackerConfig {
-    /// 30 s a request, no UDP, and the real border of local networks ([`network::is_local`]).
+    /// 30 s a request, no UDP and no proxy, the default disguise, and the real border of local networks
+    /// ([`network::is_local`]).
     pub fn new(port: u16) -> Self {
         Self {
             port,
             timeout: REQUEST_TIMEOUT,
             udp: None,
+            torrents: Torrents::new(Disguise::default(), &mut rand::rng()),
+            roots: Vec::new(),
             proxy: None,
             is_local: network::is_local,
         }

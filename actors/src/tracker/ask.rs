@@ -1,21 +1,31 @@
-//! One announce to one tracker, whatever it speaks.
+//! One announce to one tracker, or one scrape, whatever it speaks.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
+
+use futures_util::future::{Either, select};
+use tokio::time::timeout;
 
 use super::{
     TrackerConfig,
-    announce::Announce,
-    http::Http,
+    announce::{self, Announce},
+    http::{Family, Http, HttpError},
     reply::{self, Answer, ReplyError, Retry},
     tiers::{Failure, Request},
     udp::{Body, UdpError},
     udp_client::UdpClient,
 };
+use crate::disguise::Disguise;
+
+/// When one address family has answered, how much longer the other is waited for.
+const OTHER_FAMILY: Duration = Duration::from_secs(1);
 
 /// The two ways to ask.
 pub(super) struct Clients {
     http: Http,
     udp: Option<UdpClient>,
+    disguise: Disguise,
+    /// A proxy decides by itself by which family it asks.
+    proxied: bool,
 }
 
 /// An answer, and whether it came from a loopback, private or link-local address.
@@ -25,13 +35,16 @@ pub(super) struct Answered {
 }
 
 impl Clients {
-    pub(super) fn new(config: &TrackerConfig) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(config: &TrackerConfig) -> Result<Self, rustls::Error> {
+        let disguise = config.torrents.disguise();
         Ok(Self {
-            http: Http::new(config.is_local, config.proxy.as_ref())?,
+            http: Http::new(config)?,
             udp: config
                 .udp
                 .clone()
-                .map(|udp| UdpClient::new(udp, config.is_local)),
+                .map(|udp| UdpClient::new(udp, config.is_local, disguise.client().both_families)),
+            disguise,
+            proxied: config.proxy.is_some(),
         })
     }
 
@@ -45,19 +58,40 @@ impl Clients {
         if request.url.scheme() == "udp" {
             return self.ask_udp(request, announce, limit).await;
         }
-        let plain = |text: String| Failure { text, retry: None };
-        let body = self
-            .http
-            .get(announce.url(&request.url), limit)
+        let url = announce.url(&request.url);
+        let named = matches!(url.host(), Some(url::Host::Domain(_)));
+        if !named || self.proxied || !self.disguise.client().both_families {
+            return self.ask_http(url, None, limit).await.map_err(failure);
+        }
+        let four = self.ask_http(url.clone(), Some(Family::V4), limit);
+        let six = self.ask_http(url, Some(Family::V6), limit);
+        // Boxed, since each is a whole exchange.
+        either(Box::pin(four), Box::pin(six), merge, is_no_way)
             .await
-            .map_err(|error| plain(error.to_string()))?;
-        let answer = reply::parse(&body.bytes).map_err(|error| Failure {
-            text: error.to_string(),
-            retry: match error {
-                ReplyError::Refused { retry, .. } => retry,
-                _ => None,
-            },
-        })?;
+            .map_err(failure)
+    }
+
+    /// Asks how many there are under these hashes, within `limit`. What the tracker says to that is not heard.
+    pub(super) async fn scrape(&self, tracker: &url::Url, hashes: &[[u8; 20]], limit: Duration) {
+        if tracker.scheme() == "udp" {
+            if let Some(udp) = &self.udp {
+                let limit = limit.min(self.disguise.client().udp_timeout);
+                // Nothing depends on it.
+                let _ = udp.announce(tracker, Body::scrape(hashes), limit).await;
+            }
+        } else if let Some(url) = announce::scrape_url(self.disguise, tracker, hashes) {
+            let _ = self.http.get(url, None, limit).await;
+        }
+    }
+
+    async fn ask_http(
+        &self,
+        url: url::Url,
+        family: Option<Family>,
+        limit: Duration,
+    ) -> Result<Answered, AskError> {
+        let body = self.http.get(url, family, limit).await?;
+        let answer = reply::parse(&body.bytes)?;
         Ok(Answered {
             answer,
             local: body.local,
@@ -70,9 +104,10 @@ impl Clients {
         announce: Announce<'_>,
         limit: Duration,
     ) -> Result<Answered, Failure> {
+        let limit = limit.min(self.disguise.client().udp_timeout);
         let end = match &self.udp {
             Some(udp) => {
-                let body = Body::new(announce.datagram(), &request.url);
+                let body = Body::announce(announce.datagram(&request.url));
                 udp.announce(&request.url, body, limit).await
             }
             None => Err(UdpError::NoUdp),
@@ -82,5 +117,63 @@ impl Clients {
             retry: (error == UdpError::NoUdp).then_some(Retry::Never),
         })?;
         Ok(Answered { answer, local })
+    }
+}
+
+/// Why there is no answer by HTTP.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+}
+
+fn failure(error: AskError) -> Failure {
+    Failure {
+        text: error.to_string(),
+        retry: match error {
+            AskError::Reply(ReplyError::Refused { retry, .. }) => retry,
+            _ => None,
+        },
+    }
+}
+
+/// Whether an error says no more than that the tracker or we lack that family.
+fn is_no_way(error: &AskError) -> bool {
+    matches!(
+        error,
+        AskError::Http(HttpError::OtherFamily | HttpError::Unreachable)
+    )
+}
+
+fn merge(a: Answered, b: Answered) -> Answered {
+    Answered {
+        answer: a.answer.merge(b.answer),
+        local: a.local && b.local,
+    }
+}
+
+/// What one family answered, and the other if it is not much slower. Of two errors that one which says more.
+pub(super) async fn either<T, E>(
+    four: impl Future<Output = Result<T, E>> + Unpin,
+    six: impl Future<Output = Result<T, E>> + Unpin,
+    merge: impl Fn(T, T) -> T,
+    is_no_way: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let (first, second) = match select(four, six).await {
+        Either::Left((first, second)) => (first, Either::Left(second)),
+        Either::Right((first, second)) => (first, Either::Right(second)),
+    };
+    match first {
+        Ok(first) => match timeout(OTHER_FAMILY, second).await {
+            Ok(Ok(second)) => Ok(merge(first, second)),
+            _ => Ok(first),
+        },
+        // The failure that came first is mostly that of a family which the tracker does not serve.
+        Err(error) => match second.await {
+            Err(other) if is_no_way(&other) => Err(error),
+            end => end,
+        },
     }
 }

@@ -37,22 +37,24 @@ pub(crate) fn udp(mut data: &[u8]) {
         ([192, 0, 2, 1], 80).into(),
         ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80).into(),
     ];
-    let url = url::Url::parse("udp://tracker.example:80/announce?key=1").ok();
     let (mut machine, mut rng, now) =
         (Machine::default(), StdRng::seed_from_u64(1), Instant::now());
-    let (mut asked, mut ended) = (0, 0);
+    let (mut asked, mut ended) = (0_u64, 0_u64);
     let mut transactions = [[0; 4]; 2];
     while let Some((&first, rest)) = data.split_first() {
         let (host, length) = (usize::from(first & 1), usize::from(first >> 1));
         let (datagram, rest) = rest.split_at(length.min(rest.len()));
         data = rest;
-        let mut effects = match &url {
-            Some(url) if first.is_multiple_of(5) => {
-                asked += 1;
-                let body = Body::new([0; 82], url);
-                machine.announce(asked, hosts[host], body, now, &mut rng)
-            }
-            _ => Vec::new(),
+        let mut effects = if first.is_multiple_of(5) {
+            asked += 1;
+            let body = if asked.is_multiple_of(3) {
+                Body::scrape(&[[0; 20]])
+            } else {
+                Body::announce(vec![0; 82])
+            };
+            machine.announce(asked, hosts[host], body, now, &mut rng)
+        } else {
+            Vec::new()
         };
         let mut datagram = datagram.to_vec();
         if datagram.len() >= HEADER && !first.is_multiple_of(3) {

@@ -41,6 +41,23 @@ pub(super) struct Answer {
     pub(super) tracker_id: Option<Vec<u8>>,
     /// From where it sees us (BEP 24).
     pub(super) external: Option<IpAddr>,
+    /// It said all that a scrape would say: how many have it all, how many have not, how often it was completed.
+    pub(super) counted: bool,
+}
+
+impl Answer {
+    /// What one tracker answered by two address families.
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        self.interval = self.interval.max(other.interval);
+        self.min_interval = self.min_interval.max(other.min_interval);
+        self.peers.extend(other.peers);
+        self.peers.truncate(MAX_PEERS);
+        self.warning = self.warning.or(other.warning);
+        self.tracker_id = self.tracker_id.or(other.tracker_id);
+        self.external = self.external.or(other.external);
+        self.counted |= other.counted;
+        self
+    }
 }
 
 /// When a tracker that refused may be asked again (BEP 31).
@@ -88,6 +105,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, ReplyError> {
     let mut refused = None;
     let mut retry = None;
     let mut known = false;
+    let mut counts = 0;
     for (key, raw) in bencode::entries(body) {
         let text = bencode::byte_string(raw);
         match key {
@@ -102,6 +120,9 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, ReplyError> {
             b"interval" => {
                 known = true;
                 answer.interval = seconds(raw);
+            }
+            b"complete" | b"incomplete" | b"downloaded" => {
+                counts += u8::from(number(raw).is_some())
             }
             b"min interval" => answer.min_interval = seconds(raw),
             b"peers" => {
@@ -121,6 +142,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, ReplyError> {
             _ => {}
         }
     }
+    answer.counted = counts == 3;
     match refused {
         Some(reason) => Err(ReplyError::Refused { reason, retry }),
         None if known => Ok(answer),

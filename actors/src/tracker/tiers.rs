@@ -1,6 +1,7 @@
 //! Which tracker of a swarm to ask next, and when (BEP 12, BEP 31). Pure: no clock, no generator of its own.
 //!
-//! Every tier is announced, as Transmission does. Within a tier one tracker is current: the first of a
+//! Every tier is announced, as Transmission and qBittorrent do. Intervals and pauses are those of the client that the
+//! node looks like, or longer. Within a tier one tracker is current: the first of a
 //! shuffled order; a failure makes the next one current, a success moves a tracker to the front.
 
 use std::{
@@ -9,6 +10,8 @@ use std::{
 };
 
 use rand::{Rng, RngExt, seq::SliceRandom};
+
+use crate::disguise::{BackOff, Client};
 
 use super::{
     TrackerState, TrackerStatus,
@@ -20,10 +23,6 @@ use super::{
 pub(super) const MAX_TRACKERS: usize = 64;
 /// The longest URL that is served, in bytes.
 const MAX_URL: usize = 2_048;
-/// When a tracker does not say.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(600);
-/// What must lie between two announces when a tracker does not say.
-const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(120);
 /// Regular announces are not more frequent than this, whatever a tracker allows.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(300);
 /// Extra announces keep at least this distance ...
@@ -32,12 +31,8 @@ const EXTRA_DISTANCE: Duration = Duration::from_secs(60);
 const EXTRAS: usize = 10;
 /// ... in this time.
 const EXTRAS_WINDOW: Duration = Duration::from_secs(3_600);
-/// The pause after the first failure; of later ones see [`PAUSES_MIN`].
-const FIRST_PAUSE: Duration = Duration::from_secs(20);
-/// The pauses after the second and further failures in a row, in minutes; the last one stays.
-const PAUSES_MIN: [u64; 5] = [5, 15, 30, 60, 120];
-/// A random time up to this, in seconds, is added to those.
-const JITTER_S: u64 = 60;
+/// The shortest pause after a failure, whatever a tracker says.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// One announce to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +93,7 @@ struct Tier {
 
 /// The trackers of one swarm.
 pub(super) struct Tiers {
+    client: &'static Client,
     trackers: Vec<Tracker>,
     tiers: Vec<Tier>,
     generation: u64,
@@ -105,7 +101,12 @@ pub(super) struct Tiers {
 
 impl Tiers {
     /// Trackers that have not been asked yet. Doubled URLs count once.
-    pub(super) fn new(urls: &[Vec<String>], now: Instant, rng: &mut impl Rng) -> Self {
+    pub(super) fn new(
+        client: &'static Client,
+        urls: &[Vec<String>],
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Self {
         let mut trackers: Vec<Tracker> = Vec::new();
         let mut tiers = Vec::new();
         for (number, urls) in urls.iter().enumerate() {
@@ -116,7 +117,7 @@ impl Tiers {
                 }
                 if trackers.iter().all(|tracker| tracker.name != *name) {
                     order.push(trackers.len());
-                    trackers.push(Tracker::new(name, number, now));
+                    trackers.push(Tracker::new(client, name, number, now));
                 }
             }
             order.shuffle(rng);
@@ -127,6 +128,7 @@ impl Tiers {
             });
         }
         let mut this = Self {
+            client,
             trackers,
             tiers,
             generation: 0,
@@ -145,7 +147,7 @@ impl Tiers {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Vec<Request> {
-        let mut new = Self::new(urls, now, rng);
+        let mut new = Self::new(self.client, urls, now, rng);
         new.generation = self.generation + 1;
         for tracker in &mut new.trackers {
             if let Some(old) = self
@@ -210,8 +212,8 @@ impl Tiers {
         };
         let number = tracker.tier;
         match result {
-            Ok(answer) => tracker.answered(answer, now),
-            Err(failure) => tracker.failed(failure, now, rng),
+            Ok(answer) => tracker.answered(self.client, answer, now),
+            Err(failure) => tracker.failed(self.client, failure, now, rng),
         }
         let tier = &mut self.tiers[number];
         tier.in_flight = false;
@@ -303,7 +305,7 @@ impl Tiers {
 }
 
 impl Tracker {
-    fn new(name: &str, tier: usize, now: Instant) -> Self {
+    fn new(client: &Client, name: &str, tier: usize, now: Instant) -> Self {
         let (url, error) = match served(name) {
             Ok(url) => (Some(url), None),
             Err(error) => (None, Some(error.to_owned())),
@@ -321,7 +323,7 @@ impl Tracker {
             error,
             failures: 0,
             tracker_id: None,
-            min_interval: DEFAULT_MIN_INTERVAL,
+            min_interval: client.min_interval,
             last: None,
             known: false,
             retired: false,
@@ -345,7 +347,7 @@ impl Tracker {
         })
     }
 
-    fn answered(&mut self, answer: &Answer, now: Instant) {
+    fn answered(&mut self, client: &Client, answer: &Answer, now: Instant) {
         self.state = TrackerState::Working;
         // Whatever it asks to pass between two announces passes since the later of its two ends.
         self.last = Some(now);
@@ -357,27 +359,27 @@ impl Tracker {
         if answer.tracker_id.is_some() {
             self.tracker_id.clone_from(&answer.tracker_id);
         }
-        self.min_interval = answer.min_interval.unwrap_or(DEFAULT_MIN_INTERVAL);
+        self.min_interval = answer.min_interval.unwrap_or(client.min_interval);
         let interval = answer
             .interval
-            .unwrap_or(DEFAULT_INTERVAL)
+            .unwrap_or(client.interval)
             .max(SHORTEST_INTERVAL)
             .max(answer.min_interval.unwrap_or_default());
         self.due = now + interval;
     }
 
-    fn failed(&mut self, failure: &Failure, now: Instant, rng: &mut impl Rng) {
+    fn failed(&mut self, client: &Client, failure: &Failure, now: Instant, rng: &mut impl Rng) {
         self.state = TrackerState::Failing;
         self.failures += 1;
         self.peers = 0;
         self.error = Some(failure.text.clone());
         let pause = match failure.retry {
-            Some(Retry::After(pause)) => pause.max(FIRST_PAUSE),
+            Some(Retry::After(pause)) => pause.max(SHORTEST_PAUSE),
             Some(Retry::Never) => {
                 self.retired = true;
                 return;
             }
-            None => back_off(self.failures, rng),
+            None => back_off(client.back_off, self.failures, rng),
         };
         self.due = now + pause;
     }
@@ -407,12 +409,22 @@ impl Tracker {
 }
 
 /// The pause after the n-th failure in a row.
-fn back_off(failures: usize, rng: &mut impl Rng) -> Duration {
-    match failures {
-        0 | 1 => FIRST_PAUSE,
-        more => {
-            let minutes = PAUSES_MIN[(more - 2).min(PAUSES_MIN.len() - 1)];
-            Duration::from_secs(minutes * 60 + rng.random_range(0..=JITTER_S))
+fn back_off(back_off: BackOff, failures: usize, rng: &mut impl Rng) -> Duration {
+    match back_off {
+        BackOff::Steps {
+            first,
+            minutes,
+            jitter,
+        } => match (failures, minutes) {
+            (0 | 1, _) | (_, []) => first,
+            (more, _) => {
+                let minutes = minutes[(more - 2).min(minutes.len() - 1)];
+                Duration::from_secs(minutes * 60 + rng.random_range(0..=jitter))
+            }
+        },
+        BackOff::Square { longest } => {
+            let n = u64::try_from(failures).unwrap_or(u64::MAX).clamp(1, 1_000);
+            Duration::from_secs(5 + n * n * 25 / 2).min(longest)
         }
     }
 }

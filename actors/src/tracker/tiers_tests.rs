@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::disguise::Disguise;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,12 +41,20 @@ fn failure(retry: Option<Retry>) -> Failure {
     }
 }
 
+fn client() -> &'static Client {
+    Disguise::default().client()
+}
+
 impl Bench {
     fn new(tiers: &[&[&str]]) -> Self {
+        Self::of(client(), tiers)
+    }
+
+    fn of(client: &'static Client, tiers: &[&[&str]]) -> Self {
         let mut rng = StdRng::seed_from_u64(1);
         let now = Instant::now();
         Self {
-            tiers: Tiers::new(&urls(tiers), now, &mut rng),
+            tiers: Tiers::new(client, &urls(tiers), now, &mut rng),
             now,
             rng,
         }
@@ -124,7 +133,7 @@ fn pauses_grow_when_all_fail() {
         assert!(bench.idle());
         bench.now += SECOND;
     }
-    assert_eq!(pauses[0], FIRST_PAUSE);
+    assert_eq!(pauses[0], Duration::from_secs(20));
     for (pause, minutes) in pauses[1..].iter().zip([5, 15, 30, 60, 120, 120, 120]) {
         let shortest = minutes * MINUTE;
         assert!((shortest..=shortest + MINUTE).contains(pause), "{pause:?}");
@@ -270,7 +279,7 @@ fn says_what_it_does_not_serve() {
     let tiers = vec![names.map(str::to_owned).to_vec(), vec![]];
     let mut rng = StdRng::seed_from_u64(1);
     let now = Instant::now();
-    let mut tiers = Tiers::new(&tiers, now, &mut rng);
+    let mut tiers = Tiers::new(client(), &tiers, now, &mut rng);
     let status = tiers.status();
     assert_eq!(status.len(), 6, "a doubled one counts once");
     for unsupported in &status[..5] {
@@ -280,8 +289,29 @@ fn says_what_it_does_not_serve() {
     assert_eq!(tiers.due(now).unwrap().name, "http://good/announce");
     let many = vec![(0..2_000).map(|n| format!("http://t{n}/")).collect()];
     assert_eq!(
-        Tiers::new(&many, now, &mut rng).status().len(),
+        Tiers::new(client(), &many, now, &mut rng).status().len(),
         MAX_TRACKERS
+    );
+}
+
+#[test]
+fn qbittorrents_pauses_grow_by_squares() {
+    let mut bench = Bench::of(Disguise::Qbittorrent452.client(), &[&["a"]]);
+    let mut pauses = Vec::new();
+    for _ in 0..20 {
+        let request = bench.due();
+        bench.done(&request, Err(&failure(None)));
+        pauses.push(bench.wait().as_secs());
+        bench.now += bench.wait();
+    }
+    assert_eq!(pauses[..4], [17, 55, 117, 205]);
+    assert_eq!(pauses[19], 3_600);
+    let request = bench.due();
+    bench.done(&request, Ok(&Answer::default()));
+    assert_eq!(
+        bench.wait(),
+        30 * MINUTE,
+        "a tracker that names no interval"
     );
 }
 
@@ -292,7 +322,7 @@ proptest! {
     fn keeps_its_manners(seed in any::<u64>(), steps in prop::collection::vec((0u8..6, 1u64..400), 1..200)) {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut now = Instant::now();
-        let mut tiers = Tiers::new(&urls(&[&["a", "b", "c"], &["d"], &["e", "f"]]), now, &mut rng);
+        let mut tiers = Tiers::new(client(), &urls(&[&["a", "b", "c"], &["d"], &["e", "f"]]), now, &mut rng);
         let mut open: Vec<Request> = Vec::new();
         let mut answered: std::collections::HashMap<String, Instant> = Default::default();
         for (kind, amount) in steps {

@@ -1,6 +1,6 @@
-//! The exchange with UDP trackers (BEP 15, with BEP 41 where it cannot be done without, and BEP 7): a pure machine.
+//! The exchange with UDP trackers (BEP 15 and BEP 7): a pure machine.
 //!
-//! As Transmission does it: 98 bytes without a tail, a connection id kept for a minute and shared by all announces to
+//! As clients do it: a connection id kept for a minute and shared by all announces to
 //! one address, a transaction id of its own for each packet, and nothing sent again: an answer that does not come is a
 //! failure, and the tiers' back-off follows. What is kept is bounded by the announces under way.
 
@@ -12,7 +12,7 @@ use std::{
 
 use rand::{Rng, RngExt};
 
-use super::reply::{self, Answer, MAX_PEERS};
+use super::reply::{self, Answer};
 
 /// What a request for a connection id begins with.
 const PROTOCOL: u64 = 0x0417_2710_1980;
@@ -20,13 +20,9 @@ const PROTOCOL: u64 = 0x0417_2710_1980;
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// Addresses of trackers whose connection ids are remembered; those that are older than their life make room.
 const MAX_HOSTS: usize = 128;
-/// The longest tail of an announce: more than any passkey takes, less than what fragments.
-const MAX_TAIL: usize = 1_000;
-/// Option "URL data" of BEP 41.
-const URL_DATA: u8 = 2;
-
 const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
+const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
 
 /// Names an announce under way.
@@ -58,33 +54,33 @@ pub(super) enum UdpError {
 pub(super) enum Effect {
     /// Send this there, from the node's one port.
     Send(SocketAddr, Vec<u8>),
-    /// An announce has ended.
+    /// What was asked has ended.
     Done(Ask, Result<Answer, UdpError>),
 }
 
-/// What an announce says behind its connection id, action and transaction id.
+/// What is asked: an announce or a scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Body(Vec<u8>);
+pub(super) struct Body {
+    action: u32,
+    /// Behind connection id, action and transaction id.
+    bytes: Vec<u8>,
+}
 
 impl Body {
-    /// 82 fixed bytes, and BEP 41's tail for a tracker whose URL says more than where it is.
-    pub(super) fn new(fixed: [u8; 82], url: &url::Url) -> Self {
-        let mut bytes = fixed.to_vec();
-        let plain = url.query().is_none() && matches!(url.path(), "" | "/" | "/announce");
-        if !plain {
-            let query = url.query().map(|query| format!("?{query}"));
-            let data = format!("{}{}", url.path(), query.unwrap_or_default());
-            for piece in data.as_bytes().chunks(usize::from(u8::MAX)) {
-                if bytes.len() + 2 + piece.len() > fixed.len() + MAX_TAIL {
-                    break;
-                }
-                bytes.push(URL_DATA);
-                // A chunk is never longer than a byte can say.
-                bytes.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
-                bytes.extend_from_slice(piece);
-            }
+    /// An announce.
+    pub(super) fn announce(bytes: Vec<u8>) -> Self {
+        Self {
+            action: ANNOUNCE,
+            bytes,
         }
-        Self(bytes)
+    }
+
+    /// How many there are under each of these hashes.
+    pub(super) fn scrape(hashes: &[[u8; 20]]) -> Self {
+        Self {
+            action: SCRAPE,
+            bytes: hashes.concat(),
+        }
     }
 }
 
@@ -100,8 +96,8 @@ enum Connection {
 struct Host {
     connection: Connection,
     waiting: Vec<(Ask, Body)>,
-    /// By transaction id.
-    sent: HashMap<u32, Ask>,
+    /// By transaction id, with the action that was asked for.
+    sent: HashMap<u32, (Ask, u32)>,
 }
 
 impl Host {
@@ -114,7 +110,7 @@ impl Host {
         self.connection = Connection::None;
         let waiting = self.waiting.drain(..).map(|(ask, _)| ask);
         let asks: Vec<Ask> = waiting
-            .chain(self.sent.drain().map(|(_, ask)| ask))
+            .chain(self.sent.drain().map(|(_, (ask, _))| ask))
             .collect();
         asks.into_iter()
             .map(|ask| Effect::Done(ask, Err(error.clone())))
@@ -129,7 +125,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Begins an announce. Its end is an [`Effect::Done`], or [`Machine::cancel`].
+    /// Begins an announce or a scrape. Its end is an [`Effect::Done`], or [`Machine::cancel`].
     pub(super) fn announce(
         &mut self,
         ask: Ask,
@@ -172,7 +168,7 @@ impl Machine {
     pub(super) fn cancel(&mut self, ask: Ask) {
         for host in self.hosts.values_mut() {
             host.waiting.retain(|(waiting, _)| *waiting != ask);
-            host.sent.retain(|_, sent| *sent != ask);
+            host.sent.retain(|_, (sent, _)| *sent != ask);
             // Whoever comes next asks anew: what was sent may be lost.
             if host.waiting.is_empty() && matches!(host.connection, Connection::Asked(_)) {
                 host.connection = Connection::None;
@@ -220,12 +216,17 @@ impl Machine {
                     .collect()
             }
             ERROR if connecting => host.fail(&refused(body)),
-            ANNOUNCE | ERROR => {
-                let Some(ask) = host.sent.remove(&transaction) else {
+            ANNOUNCE | SCRAPE | ERROR => {
+                let Some((ask, asked)) = host.sent.remove(&transaction) else {
                     return Vec::new();
                 };
-                let result = if action == ANNOUNCE {
+                let result = if action == ANNOUNCE && asked == ANNOUNCE {
                     answer(body, from.is_ipv6())
+                } else if action == SCRAPE && asked == SCRAPE {
+                    // What it counts interests nobody here.
+                    Ok(Answer::default())
+                } else if action != ERROR {
+                    Err(UdpError::RefusedSilently)
                 } else {
                     // The id may be what it does not like.
                     host.connection = match host.connection {
@@ -253,11 +254,11 @@ fn send(
     while host.sent.contains_key(&transaction) {
         transaction = rng.random();
     }
-    host.sent.insert(transaction, ask);
+    host.sent.insert(transaction, (ask, body.action));
     let mut packet = id.to_be_bytes().to_vec();
-    packet.extend_from_slice(&ANNOUNCE.to_be_bytes());
+    packet.extend_from_slice(&body.action.to_be_bytes());
     packet.extend_from_slice(&transaction.to_be_bytes());
-    packet.extend_from_slice(&body.0);
+    packet.extend_from_slice(&body.bytes);
     Effect::Send(to, packet)
 }
 
@@ -287,14 +288,6 @@ fn answer(body: &[u8], ipv6: bool) -> Result<Answer, UdpError> {
         reply::compact_v4(peers, &mut answer.peers);
     }
     Ok(answer)
-}
-
-/// What two families of one tracker answered.
-pub(super) fn merge(mut a: Answer, b: Answer) -> Answer {
-    a.interval = a.interval.max(b.interval);
-    a.peers.extend(b.peers);
-    a.peers.truncate(MAX_PEERS);
-    a
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -16,15 +15,14 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
+    ask,
     reply::Answer,
-    udp::{Ask, Body, Effect, Machine, UdpError, merge},
+    udp::{Ask, Body, Effect, Machine, UdpError},
 };
 use crate::transport::{Class, Udp, network::is_plausible};
 
 /// Announces that wait for the machine, which handles each in microseconds.
 const ASKS: usize = 64;
-/// When one address family has answered, how much longer the other is waited for.
-const OTHER_FAMILY: Duration = Duration::from_secs(1);
 
 struct Question {
     to: SocketAddr,
@@ -36,12 +34,13 @@ struct Question {
 pub(super) struct UdpClient {
     udp: Udp,
     is_local: fn(IpAddr) -> bool,
+    both_families: bool,
     asks: mpsc::Sender<Question>,
     _driver: JoinSet<()>,
 }
 
 impl UdpClient {
-    pub(super) fn new(udp: Udp, is_local: fn(IpAddr) -> bool) -> Self {
+    pub(super) fn new(udp: Udp, is_local: fn(IpAddr) -> bool, both_families: bool) -> Self {
         let (asks, questions) = mpsc::channel(ASKS);
         let mut driver = JoinSet::new();
         let datagrams = udp.subscribe(Class::TrackerReply);
@@ -49,13 +48,14 @@ impl UdpClient {
         Self {
             udp,
             is_local,
+            both_families,
             asks,
             _driver: driver,
         }
     }
 
-    /// Announces once in each address family that the tracker and we have, as real clients do, since a tracker names
-    /// peers of the family that it is asked by. Returns what they answered, and whether the tracker is on a local
+    /// Announces once in each address family that the tracker and we have, as most clients do, since a tracker names
+    /// peers of the family that it is asked by; or by the first one alone, as the others. Returns what they answered, and whether the tracker is on a local
     /// network. All of it within `limit`.
     pub(super) async fn announce(
         &self,
@@ -78,10 +78,8 @@ impl UdpClient {
             [one, other] => {
                 let (one, other) = (self.ask(one, body.clone()), self.ask(other, body));
                 tokio::pin!(one, other);
-                match select(one, other).await {
-                    Either::Left((first, second)) => both(first, second).await?,
-                    Either::Right((first, second)) => both(first, second).await?,
-                }
+                let is_no_way = |error: &UdpError| *error == UdpError::Unreachable;
+                ask::either(one, other, Answer::merge, is_no_way).await?
             }
             _ => return Err(UdpError::Unreachable),
         };
@@ -118,7 +116,10 @@ impl UdpClient {
                 .find(|one| one.is_ipv6() == ipv6 && is_plausible(**one) && self.udp.reaches(ipv6))
                 .copied()
         };
-        let addresses: Vec<_> = [first(false), first(true)].into_iter().flatten().collect();
+        let mut addresses: Vec<_> = [first(false), first(true)].into_iter().flatten().collect();
+        if !self.both_families {
+            addresses.truncate(1);
+        }
         if addresses.is_empty() {
             return Err(UdpError::Unreachable);
         }
@@ -133,24 +134,6 @@ impl UdpClient {
             .await
             .map_err(|_| UdpError::Stopped)?;
         answer.await.map_err(|_| UdpError::Stopped)?
-    }
-}
-
-/// What one family answered, and the other if it is not much slower.
-async fn both(
-    first: Result<Answer, UdpError>,
-    second: impl Future<Output = Result<Answer, UdpError>>,
-) -> Result<Answer, UdpError> {
-    match first {
-        Ok(first) => match timeout(OTHER_FAMILY, second).await {
-            Ok(Ok(second)) => Ok(merge(first, second)),
-            _ => Ok(first),
-        },
-        // The failure that came first is mostly that of a family which the tracker does not serve.
-        Err(error) => match second.await {
-            Err(UdpError::Unreachable) => Err(error),
-            end => end,
-        },
     }
 }
 

@@ -3,6 +3,7 @@ use proptest::{collection::vec, prelude::*};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::tracker::reply::MAX_PEERS;
 
 const V4: &str = "192.0.2.1:80";
 
@@ -24,7 +25,7 @@ impl Bench {
     }
 
     fn announce(&mut self, ask: Ask) -> Vec<Effect> {
-        let body = Body::new([7; 82], &"udp://t.example:80".parse().unwrap());
+        let body = Body::announce(vec![7; 82]);
         self.machine
             .announce(ask, self.to, body, self.now, &mut self.rng)
     }
@@ -176,19 +177,23 @@ fn who_gives_up_or_cannot_send_leaves_nothing() {
 }
 
 #[test]
-fn a_url_that_says_more_is_told() {
-    let tail = |url: &str| Body::new([0; 82], &url.parse().unwrap()).0.split_off(82);
-    for plain in [
-        "udp://t.example:80",
-        "udp://t.example:80/",
-        "udp://t.example:80/announce",
-    ] {
-        assert!(tail(plain).is_empty());
-    }
-    assert_eq!(tail("udp://t.example:80/a?k=1"), b"\x02\x06/a?k=1");
-    let long = tail(&format!("udp://t.example:80/{}", "x".repeat(299)));
-    assert_eq!((long[1], long[257], long[258]), (255, 2, 45));
-    assert!(tail(&format!("udp://t.example:80/{}", "x".repeat(2_000))).len() <= MAX_TAIL);
+fn scrapes_share_the_connection_id() {
+    let (mut bench, announce) = Bench::connected(V4);
+    let body = Body::scrape(&[[1; 20], [2; 20]]);
+    let now = bench.now;
+    let scrape = sent(
+        bench
+            .machine
+            .announce(2, bench.to, body, now, &mut bench.rng),
+    );
+    assert_eq!(scrape.len(), 56);
+    assert_eq!(scrape[..12], [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 2]);
+    assert_eq!(scrape[16..], [[1; 20], [2; 20]].concat());
+    let counted = bench.received(&[&[0, 0, 0, 2], &scrape[12..16], &[0; 24]]);
+    assert_eq!(done(counted), Ok(Answer::default()));
+    // A count is no answer to an announce.
+    let wrong = bench.received(&[&[0, 0, 0, 2], &announce[12..16], &[0; 24]]);
+    assert_eq!(done(wrong), Err(UdpError::RefusedSilently));
 }
 
 proptest! {

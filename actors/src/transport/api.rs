@@ -20,7 +20,10 @@ use super::{
     registry::{Dialling, MAILBOX, Msg, Registry},
     shared::Shared,
 };
-use crate::kit::{self, Addr, Scope};
+use crate::{
+    disguise::Torrents,
+    kit::{self, Addr, Scope},
+};
 
 /// A fitting capacity for the channel of [`TransportEvent`]s: a burst of streams from a mesh, and little memory.
 pub const EVENTS: usize = 64;
@@ -56,6 +59,9 @@ pub struct TransportConfig {
     /// Kept across restarts, so that peers notice a crash at once: what signs stateless resets and marks connection
     /// ids is derived from it.
     pub reset_key: Zeroizing<[u8; 64]>,
+    /// What is announced to trackers and the DHT, so that BitTorrent clients which come for it by TCP are answered as
+    /// they would be elsewhere. `None`: they are hung up on.
+    pub torrents: Option<Torrents>,
     /// Go through this proxy alone: no socket is bound then, and nothing is listened to.
     pub proxy: Option<Proxy>,
     /// Where to listen by TCP besides; each must be free.
@@ -72,6 +78,7 @@ impl TransportConfig {
             port,
             port_is_wish: false,
             reset_key,
+            torrents: None,
             proxy: None,
             extra: Vec::new(),
             key: None,
@@ -218,7 +225,7 @@ impl Transport {
     }
 
     /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
-    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms later unless something of QUIC has
+    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms to 1 s later unless something of QUIC has
     /// come back by then. Waits at most 10 s. Returns as soon as the TLS handshake is done on
     /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
     /// Cancel-safe: when all who wait are cancelled, the dial is given up.

@@ -27,6 +27,7 @@ use super::{
     flow::Flow,
     ledger::Ended,
     mux::{Duplex, Meter, Metered, Mux},
+    quic,
     registry::Msg,
     shared::Shared,
     stream::CODE,
@@ -360,6 +361,7 @@ impl Connection {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
+                quic::more_streams(quic, recv.id());
                 Ok(Stream::quic(send, recv, self.inner.flow.stream()))
             }
             Carrier::Tcp(tcp) => Ok(Stream::mux(

@@ -1,6 +1,13 @@
 //! How connections come about: strangers are judged and answered, addresses are dialled.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bitchat_wire::link::TlsSide;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -30,6 +37,8 @@ pub(super) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long at most, where machine or network are slow.
+const LONGEST_HEAD_START: Duration = Duration::from_secs(1);
 /// How long after a sign that QUIC gets through: the sign may have been about something else.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
@@ -228,7 +237,7 @@ async fn race(
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;
     let mut failure = DialError::TimedOut;
-    let mut head_start = std::pin::pin!(tokio::time::sleep(HEAD_START));
+    let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
     let (mut answered, mut tcp_tried) = (!signs, false);
     loop {
         tokio::select! {
@@ -295,6 +304,7 @@ async fn connect(
         })?;
     // The endpoint must not be kept from closing by the connection's life.
     drop(endpoint);
+    let begin = Instant::now();
     let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
         (Some(Mismatch::Ourselves), _) => DialError::Ourselves,
         (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
@@ -302,5 +312,52 @@ async fn connect(
         (None, ConnectionError::LocallyClosed) => DialError::Stopped,
         (None, e) => DialError::Refused(in_words(&e)),
     })?;
+    shared.pace.took(begin.elapsed());
     Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
+}
+
+/// How long handshakes by QUIC take here and now. A machine that is busy would otherwise begin one by TCP beside most of
+/// them, and be busier.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// In microseconds, the last ones weighing most.
+    usual: AtomicU64,
+}
+
+impl Pace {
+    fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let usual = self.usual.load(Ordering::Relaxed);
+        self.usual
+            .store(usual / 4 * 3 + time / 4, Ordering::Relaxed);
+    }
+
+    fn head_start(&self) -> Duration {
+        let usual = Duration::from_micros(self.usual.load(Ordering::Relaxed));
+        (usual * 4).clamp(HEAD_START, LONGEST_HEAD_START)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_start_follows_the_machine_within_bounds() {
+        let pace = Pace::default();
+        assert_eq!(pace.head_start(), HEAD_START);
+        pace.took(Duration::from_millis(2));
+        assert_eq!(pace.head_start(), HEAD_START);
+        for _ in 0..20 {
+            pace.took(Duration::from_millis(150));
+        }
+        let busy = pace.head_start();
+        assert!(busy > HEAD_START * 2 && busy <= Duration::from_millis(600));
+        pace.took(Duration::MAX);
+        assert_eq!(pace.head_start(), LONGEST_HEAD_START);
+        for _ in 0..200 {
+            pace.took(Duration::from_millis(2));
+        }
+        assert_eq!(pace.head_start(), HEAD_START);
+    }
 }

@@ -28,6 +28,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const IDLE_MS: u32 = 60_000;
 /// Streams that a peer may have open on a connection: control, and a link or file for each of many channels.
 const MAX_STREAMS: u32 = 64;
+/// What it may have open at first: quinn sets up each that is allowed, and most peers open two.
+const FIRST_STREAMS: u32 = 14;
+/// The stream of a peer, counted from 0, with which it is allowed [`MAX_STREAMS`].
+const MORE_STREAMS_AT: u64 = 7;
 /// What a peer may send on one stream before it is read: 80 Mbit/s at 100 ms.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// What a peer may send on all streams of a connection before it is read: the memory that it can pin.
@@ -58,13 +62,20 @@ fn transport_config() -> Arc<quinn::TransportConfig> {
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
-        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(FIRST_STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW);
     Arc::new(config)
+}
+
+/// Lets a peer that makes use of its streams have more of them. Called with each that it opens, in their order.
+pub(super) fn more_streams(connection: &quinn::Connection, opened: quinn::StreamId) {
+    if opened.index() == MORE_STREAMS_AT {
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
+    }
 }
 
 /// For one dial.

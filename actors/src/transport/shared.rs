@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use super::{
     ConnectionId, Proxy, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
+    handshake::Pace,
     ledger::Ledger,
     metrics::Metrics,
     quic,
@@ -25,6 +26,7 @@ use super::{
     tls::Tls,
     udp::{SharedSocket, Sorter, Udp},
 };
+use crate::disguise::Torrents;
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
@@ -38,9 +40,12 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) events: mpsc::Sender<TransportEvent>,
     pub(super) metrics: Metrics,
+    pub(super) pace: Pace,
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
+    /// What BitTorrent clients may come for.
+    pub(super) torrents: Option<Torrents>,
     /// Emptied at a stop, as the endpoints are.
     listeners: Mutex<Vec<Arc<TcpListener>>>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
@@ -94,8 +99,10 @@ impl Shared {
             ledger: Ledger::default(),
             events,
             metrics,
+            pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
+            torrents: config.torrents.clone(),
             listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),

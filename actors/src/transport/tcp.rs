@@ -10,7 +10,7 @@ use std::{
 use bitchat_wire::link::TlsSide;
 use libp2p_identity::PeerId;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
@@ -28,13 +28,18 @@ use super::{
     shared::Shared,
     tls::{Mismatch, MismatchCell},
 };
-use crate::kit::{Addr, Scope};
+use crate::{
+    disguise::OPENING_LEN,
+    kit::{Addr, Scope},
+};
 
 /// How a TLS record begins that carries a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
-/// How a BitTorrent handshake begins (BEP 3), and how long it is.
+/// How a BitTorrent handshake begins (BEP 3).
 const BITTORRENT: u8 = 19;
-const BITTORRENT_LEN: usize = 68;
+/// What a BitTorrent client may say after it was answered, before it is hung up on: no metadata, no piece is wanted
+/// of it.
+const BITTORRENT_REST: u64 = 16 * 1024;
 /// How long a stranger may say nothing at all: a client speaks first.
 const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// After a failed accept, which mostly means that descriptors have run out.
@@ -90,16 +95,14 @@ async fn answer(
     welcome(accepted, ticket, shared, registry).await;
 }
 
-/// `None` for whoever does not speak our TLS. A BitTorrent client, which a tracker has sent here, is heard out and
-/// left without a word, as one that has no such torrent does.
+/// `None` for whoever does not speak our TLS.
 async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
     let mut first = [0];
     match timeout(FIRST_BYTE, tcp.peek(&mut first)).await.ok()? {
         Ok(1) if first == [TLS_HANDSHAKE] => {}
         Ok(1) if first == [BITTORRENT] => {
             shared.metrics.incoming("bittorrent");
-            // It makes no difference whether all of it comes.
-            let _ = tcp.read_exact(&mut [0; BITTORRENT_LEN]).await;
+            bittorrent(&mut tcp, shared).await;
             return None;
         }
         _ => return None,
@@ -128,6 +131,27 @@ pub(super) async fn upgrade_as_server(
         shared,
     )
     .ok()
+}
+
+/// Receives a BitTorrent client, which a tracker or the DHT has sent here. One that comes for what we announce gets
+/// the handshake of the client that we look like, once it has said what it comes for, as there; what it says then is
+/// heard and leads to nothing. Any other is hung up on, which is what clients do about torrents they have not. Nobody
+/// is sent more bytes than the one handshake, and all of it ends with the time for handshakes.
+async fn bittorrent(tcp: &mut TcpStream, shared: &Shared) {
+    let Some(torrents) = &shared.torrents else {
+        return;
+    };
+    let mut opening = [0; OPENING_LEN];
+    if tcp.read_exact(&mut opening).await.is_err() {
+        return;
+    }
+    let Some(answer) = torrents.answer(&opening) else {
+        return;
+    };
+    if tcp.write_all(&answer).await.is_ok() {
+        // However it ends.
+        let _ = tokio::io::copy(&mut tcp.take(BITTORRENT_REST), &mut tokio::io::sink()).await;
+    }
 }
 
 /// Dials by TCP and shakes hands.

@@ -143,15 +143,62 @@ impl Drop for Expected {
     }
 }
 
+/// Whether much is sent. A connection of quinn keeps a buffer for as many datagrams as may go to the kernel at once, and
+/// most connections never send more than one or two: they may have more when somebody does.
+#[derive(Default)]
+struct Bulk {
+    /// Grows with each full transmit and shrinks with each other.
+    score: AtomicUsize,
+}
+
+impl Bulk {
+    /// Datagrams at once while little is sent.
+    const FEW: usize = 2;
+    /// The score from which on much is sent: more than the flights of a few handshakes.
+    const MUCH: usize = 16;
+    /// So many small ones after the last full one, little is sent again.
+    const MOST: usize = 128;
+
+    /// How many datagrams may go at once, where the kernel takes `most`.
+    fn segments(&self, most: usize) -> usize {
+        if self.score.load(Ordering::Relaxed) < Self::MUCH {
+            most.min(Self::FEW)
+        } else {
+            most
+        }
+    }
+
+    /// Two threads that count at once lose one of the two, which changes little.
+    fn sent(&self, transmit: &Transmit<'_>) {
+        let full = transmit
+            .segment_size
+            .is_some_and(|size| transmit.contents.len() > size * (Self::FEW - 1));
+        let score = self.score.load(Ordering::Relaxed);
+        let next = if full {
+            (score + 2).min(Self::MOST)
+        } else {
+            score.saturating_sub(1)
+        };
+        if next != score {
+            self.score.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The socket as quinn sees it: nothing but QUIC comes out of it.
 pub(super) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     sorter: Arc<Sorter>,
+    bulk: Bulk,
 }
 
 impl SharedSocket {
     pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, sorter: Arc<Sorter>) -> Self {
-        Self { inner, sorter }
+        Self {
+            inner,
+            sorter,
+            bulk: Bulk::default(),
+        }
     }
 }
 
@@ -167,6 +214,7 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.bulk.sent(transmit);
         self.inner.try_send(transmit)
     }
 
@@ -204,7 +252,7 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.bulk.segments(self.inner.max_transmit_segments())
     }
 
     fn max_receive_segments(&self) -> usize {

@@ -181,6 +181,7 @@ pub(super) fn status(s: &Value) -> String {
         let _ = writeln!(out, "{}", proxy_line(&s["proxy"]));
     }
     let _ = writeln!(out, "{}", dht_line(&s["dht"]));
+    let _ = writeln!(out, "looks like {} to trackers", text(s, "disguise"));
     for seen in s["observed"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "seen as {} by {}", text(seen, "addr"), seen["by"]);
     }

@@ -54,6 +54,10 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     if !flags.dht_bootstrap.is_empty() {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
     }
+    config.disguise = flags.disguise.or(config.disguise);
+    if let Some(relay) = flags.relay {
+        config.relay = relay;
+    }
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
     }
@@ -113,9 +117,11 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.proxy = proxy(config.proxy.as_deref())?;
+    builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
+    builder.disguise = config.disguise;
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),

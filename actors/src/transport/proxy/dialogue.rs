@@ -152,17 +152,27 @@ fn http_request(credentials: Option<&Credentials>, host: &Host<String>, port: u1
     for part in ["CONNECT ", &place, " HTTP/1.1\r\nHost: ", &place, "\r\n"] {
         request.extend_from_slice(part.as_bytes());
     }
-    if let Some(Credentials { user, password }) = credentials {
-        let mut both = Zeroizing::new(Vec::with_capacity(user.len() + 1 + password.len()));
-        both.extend_from_slice(user.as_bytes());
-        both.push(b':');
-        both.extend_from_slice(password.as_bytes());
-        request.extend_from_slice(b"Proxy-Authorization: Basic ");
-        request.extend_from_slice(Zeroizing::new(STANDARD.encode(&both)).as_bytes());
+    if let Some(credentials) = credentials {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(basic(credentials).as_bytes());
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
     request
+}
+
+/// What `Proxy-Authorization` says (RFC 7617).
+pub(super) fn basic(credentials: &Credentials) -> Zeroizing<String> {
+    let Credentials { user, password } = credentials;
+    let mut both = Zeroizing::new(Vec::with_capacity(user.len() + 1 + password.len()));
+    both.extend_from_slice(user.as_bytes());
+    both.push(b':');
+    both.extend_from_slice(password.as_bytes());
+    // As long as both and what base64 adds: what holds the password never moves.
+    let mut text = Zeroizing::new(String::with_capacity(8 + 2 * both.len()));
+    text.push_str("Basic ");
+    STANDARD.encode_string(&*both, &mut text);
+    text
 }
 
 /// The whole head of an HTTP answer: any 2xx means that the tunnel is there.

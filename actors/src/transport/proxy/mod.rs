@@ -221,15 +221,21 @@ impl Proxy {
         }
     }
 
-    /// The URL with credentials, for a library that takes no other form.
-    pub(crate) fn full_url(&self) -> Option<Url> {
-        let mut url = Url::parse(&self.to_string()).ok()?;
-        if let Some(Credentials { user, password }) = &self.credentials {
-            // Encoded as they must be.
-            url.set_username(user).ok()?;
-            url.set_password(Some(password)).ok()?;
+    /// The way for plain HTTP through an HTTP proxy, which mostly allows a tunnel to port 443 alone: a stream to the
+    /// proxy itself, for requests that name the whole URL (RFC 9112, section 3.2.2), and their `Proxy-Authorization`.
+    /// `None` for a proxy of another kind.
+    pub(crate) async fn forward(
+        &self,
+    ) -> Option<Result<(TcpStream, Option<Zeroizing<String>>), ProxyError>> {
+        if self.protocol != Protocol::Http {
+            return None;
         }
-        Some(url)
+        let end = timeout(PATIENCE, self.open())
+            .await
+            .unwrap_or(Err(ProxyError::TimedOut));
+        self.note(end.as_ref().err().copied());
+        let authorization = self.credentials.as_ref().map(dialogue::basic);
+        Some(end.map(|tcp| (tcp, authorization)))
     }
 
     fn trouble(&self) -> Option<ProxyError> {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Real transports on loopback.
 
+mod bittorrent;
 mod circuit;
 mod hostile;
 mod life;

@@ -72,6 +72,8 @@ pub struct Status {
     pub observed: Vec<Observed>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whose BitTorrent client trackers and the DHT see, as the setting `disguise` has it.
+    pub disguise: String,
     /// The DHT.
     pub dht: DhtSummary,
     /// The channels.
@@ -122,6 +124,7 @@ impl Status {
                 })
                 .collect(),
             uptime_s: s.uptime_s,
+            disguise: s.disguise.to_string(),
             dht: DhtSummary::new(s.dht.as_ref()),
             channels: s.channels.iter().map(Channel::new).collect(),
             troubles: s.deaths,

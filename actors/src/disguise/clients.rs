@@ -1,0 +1,228 @@
+//! The facts of each client: what it says, in which order and in which spelling, and how often.
+
+use std::time::Duration;
+
+/// A parameter of an announce's query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// `info_hash`
+    InfoHash,
+    /// `peer_id`
+    PeerId,
+    /// `port`
+    Port,
+    /// `left`
+    Left,
+    /// `key`
+    Key,
+    /// `numwant`
+    Wanted,
+    /// `event`, which is left out of regular announces.
+    Event,
+    /// `trackerid`, where the tracker has given one.
+    TrackerId,
+    /// One that always says the same.
+    Fixed(&'static str),
+}
+
+/// How a key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    /// Lower-case hexadecimal without leading zeros; one key for all torrents of a run.
+    LowerForAll,
+    /// Eight upper-case hexadecimal digits; a key a torrent.
+    UpperForEach,
+}
+
+/// How long to wait after failures in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackOff {
+    /// The first pause, then those of later failures, the last of which stays; up to `jitter` seconds are added to
+    /// all but the first.
+    Steps {
+        first: Duration,
+        minutes: &'static [u64],
+        jitter: u64,
+    },
+    /// `5 + 12.5 n^2` seconds, rounded down, and at most `longest`.
+    Square { longest: Duration },
+}
+
+/// What a client does.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// What the setting calls it.
+    pub(crate) name: &'static str,
+    /// The headers of a request behind `Host`.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// Whether connections to trackers are used again.
+    pub(crate) keeps_connections: bool,
+    /// What it offers in a TLS handshake (RFC 7301), of what can be spoken here.
+    pub(crate) alpn: &'static [&'static str],
+    /// The query.
+    pub(crate) query: &'static [Field],
+    /// Bytes that are not escaped, beside letters and digits.
+    pub(crate) unescaped: &'static [u8],
+    /// Whether escapes are in upper case.
+    pub(crate) upper_escapes: bool,
+    /// How peer ids begin.
+    pub(crate) peer_id: &'static [u8; 8],
+    /// What the rest of them is made of.
+    pub(crate) peer_id_digits: &'static [u8],
+    /// Whether the last digit makes the sum of all, by their places in `peer_id_digits`, divisible by their number.
+    pub(crate) peer_id_sum: bool,
+    /// Whether a torrent that is stopped and started again keeps its peer id and key within a run.
+    pub(crate) keeps_persona: bool,
+    /// The key.
+    pub(crate) key: KeyForm,
+    /// How many peers are asked for; by a farewell, none.
+    pub(crate) wanted: u32,
+    /// What is left to download while the metadata is missing.
+    pub(crate) left: u64,
+    /// Whether a tracker is asked once by each of IPv4 and IPv6.
+    pub(crate) both_families: bool,
+    /// Whether announces by UDP say the URL's path and query (BEP 41).
+    pub(crate) udp_tail: bool,
+    /// How long a UDP tracker may take.
+    pub(crate) udp_timeout: Duration,
+    /// The interval where a tracker names none.
+    pub(crate) interval: Duration,
+    /// The same of the least interval.
+    pub(crate) min_interval: Duration,
+    /// After failures.
+    pub(crate) back_off: BackOff,
+    /// How often swarms are scraped, if they are.
+    pub(crate) scrapes: Option<Duration>,
+    /// The port of a new home; `None`: a random one.
+    pub(crate) port: Option<u16>,
+    /// The reserved bytes of its BitTorrent handshake: extension protocol, DHT and fast extension.
+    pub(crate) reserved: [u8; 8],
+}
+
+const BASE_36: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+/// Unreserved in URLs, to libtorrent, and therefore fit for a peer id.
+const UNRESERVED_70: &[u8] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.!~*()";
+const RESERVED: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x05];
+
+const TRANSMISSION_QUERY: &[Field] = &[
+    Field::InfoHash,
+    Field::PeerId,
+    Field::Port,
+    Field::Fixed("uploaded=0&downloaded=0"),
+    Field::Left,
+    Field::Wanted,
+    Field::Key,
+    Field::Fixed("compact=1&supportcrypto=1"),
+    Field::Event,
+    Field::TrackerId,
+];
+const QBITTORRENT_QUERY: &[Field] = &[
+    Field::InfoHash,
+    Field::PeerId,
+    Field::Port,
+    Field::Fixed("uploaded=0&downloaded=0"),
+    Field::Left,
+    Field::Fixed("corrupt=0"),
+    Field::Key,
+    Field::Event,
+    Field::Wanted,
+    Field::Fixed("compact=1&no_peer_id=1&supportcrypto=1&redundant=0"),
+    Field::TrackerId,
+];
+
+/// Transmission 4.1.3: from its source, and the recording of 3.00.
+pub(super) const TRANSMISSION_4_1: Client = Client {
+    name: "transmission-4.1",
+    headers: &[
+        ("user-agent", "Transmission/4.1.3"),
+        ("accept", "*/*"),
+        ("accept-encoding", "deflate, gzip, br, zstd"),
+    ],
+    keeps_connections: true,
+    // It offers h2 before, which is not spoken here.
+    alpn: &["http/1.1"],
+    query: TRANSMISSION_QUERY,
+    unescaped: b"-_.~",
+    upper_escapes: true,
+    peer_id: b"-TR4130-",
+    peer_id_digits: BASE_36,
+    peer_id_sum: true,
+    keeps_persona: false,
+    key: KeyForm::UpperForEach,
+    wanted: 80,
+    left: 9_223_372_036_854_775_807,
+    both_families: true,
+    udp_tail: false,
+    udp_timeout: Duration::from_secs(60),
+    interval: Duration::from_secs(600),
+    min_interval: Duration::from_secs(120),
+    back_off: BackOff::Steps {
+        first: Duration::from_secs(20),
+        minutes: &[5, 15, 30, 60, 120],
+        jitter: 60,
+    },
+    scrapes: Some(Duration::from_secs(1_800)),
+    port: Some(51_413),
+    reserved: RESERVED,
+};
+
+/// Transmission 3.00: recorded.
+pub(super) const TRANSMISSION_3_00: Client = Client {
+    name: "transmission-3.00",
+    headers: &[
+        ("user-agent", "Transmission/3.00"),
+        ("accept", "*/*"),
+        ("accept-encoding", "deflate, gzip, br, zstd"),
+    ],
+    upper_escapes: false,
+    peer_id: b"-TR3000-",
+    key: KeyForm::LowerForAll,
+    both_families: false,
+    ..TRANSMISSION_4_1
+};
+
+/// qBittorrent 4.5.2: recorded.
+pub(super) const QBITTORRENT_4_5_2: Client = Client {
+    name: "qbittorrent-4.5.2",
+    headers: &[
+        ("user-agent", "qBittorrent/4.5.2"),
+        ("accept-encoding", "gzip"),
+        ("connection", "close"),
+    ],
+    keeps_connections: false,
+    alpn: &[],
+    query: QBITTORRENT_QUERY,
+    unescaped: b"-_.!~*()",
+    upper_escapes: false,
+    peer_id: b"-qB4520-",
+    peer_id_digits: UNRESERVED_70,
+    peer_id_sum: false,
+    keeps_persona: true,
+    key: KeyForm::UpperForEach,
+    wanted: 200,
+    left: 16_384,
+    both_families: true,
+    udp_tail: true,
+    udp_timeout: Duration::from_secs(10),
+    interval: Duration::from_secs(1_800),
+    min_interval: Duration::from_secs(60),
+    back_off: BackOff::Square {
+        longest: Duration::from_secs(3_600),
+    },
+    scrapes: None,
+    port: None,
+    reserved: RESERVED,
+};
+
+/// qBittorrent 5.2.3: from its source, and the recording of 4.5.2.
+pub(super) const QBITTORRENT_5_2: Client = Client {
+    name: "qbittorrent-5.2",
+    headers: &[
+        ("user-agent", "qBittorrent/5.2.3"),
+        ("accept-encoding", "gzip"),
+        ("connection", "close"),
+    ],
+    peer_id: b"-qB5230-",
+    ..QBITTORRENT_4_5_2
+};

@@ -1,0 +1,264 @@
+//! What the node is known by under each hash that it announces, and what it answers a BitTorrent client (BEP 3).
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rand::{Rng, RngExt};
+
+use super::{Disguise, KeyForm};
+
+/// Bytes of a BitTorrent handshake.
+pub const HANDSHAKE_LEN: usize = 68;
+/// Of these, those up to the end of the infohash: all that an answer depends on.
+pub const OPENING_LEN: usize = 48;
+/// Bytes of an answer: a handshake, and nothing more.
+pub const ANSWER_LEN: usize = HANDSHAKE_LEN;
+
+/// How every handshake begins.
+const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
+/// Where the infohash stands in it.
+const HASH_AT: usize = 28;
+/// Torrents that are remembered although they are not announced, in case they are started again in this run.
+const MAX_RESTING: usize = 256;
+
+/// What a client is known by in one swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Persona {
+    pub(crate) peer_id: [u8; 20],
+    pub(crate) key: u32,
+}
+
+impl Persona {
+    /// A new one; `key` where one serves for all.
+    pub(crate) fn new(disguise: Disguise, key: Option<u32>, rng: &mut impl Rng) -> Self {
+        let client = disguise.client();
+        let digits = client.peer_id_digits;
+        let mut peer_id = [0; 20];
+        let (prefix, rest) = peer_id.split_at_mut(8);
+        prefix.copy_from_slice(client.peer_id);
+        let mut sum = 0;
+        for place in rest.iter_mut() {
+            let digit = rng.random_range(0..digits.len());
+            sum += digit;
+            *place = digits[digit];
+        }
+        if client.peer_id_sum
+            && let Some(last) = rest.last_mut()
+            && let Some(digit) = digits.iter().position(|digit| digit == last)
+        {
+            let others = sum - digit;
+            *last = digits[(digits.len() - others % digits.len()) % digits.len()];
+        }
+        Self {
+            peer_id,
+            key: key.unwrap_or_else(|| rng.random()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Torrent {
+    persona: Persona,
+    announced: bool,
+}
+
+/// The hashes that a node announces, and what it is known by under each. Cheap to clone; all clones are one table,
+/// and last as long as a run.
+#[derive(Clone)]
+pub struct Torrents {
+    disguise: Disguise,
+    /// The key of all torrents, where the client has but one.
+    key: u32,
+    known: Arc<Mutex<HashMap<[u8; 20], Torrent>>>,
+}
+
+impl Torrents {
+    /// None yet.
+    pub fn new(disguise: Disguise, rng: &mut impl Rng) -> Self {
+        Self {
+            disguise,
+            key: rng.random(),
+            known: Arc::default(),
+        }
+    }
+
+    /// Whose client the node looks like.
+    pub fn disguise(&self) -> Disguise {
+        self.disguise
+    }
+
+    /// A hash is announced from now on.
+    pub(crate) fn begin(&self, hash: &[u8; 20], rng: &mut impl Rng) -> Persona {
+        let client = self.disguise.client();
+        let mut known = self.known();
+        let kept = known.get(hash).filter(|_| client.keeps_persona);
+        let persona = kept.map_or_else(
+            || {
+                let key = (client.key == KeyForm::LowerForAll).then_some(self.key);
+                Persona::new(self.disguise, key, rng)
+            },
+            |torrent| torrent.persona,
+        );
+        let torrent = Torrent {
+            persona,
+            announced: true,
+        };
+        known.insert(*hash, torrent);
+        persona
+    }
+
+    /// No longer.
+    pub(crate) fn end(&self, hash: &[u8; 20]) {
+        let mut known = self.known();
+        if !self.disguise.client().keeps_persona {
+            known.remove(hash);
+            return;
+        }
+        if let Some(torrent) = known.get_mut(hash) {
+            torrent.announced = false;
+        }
+        if known.values().filter(|torrent| !torrent.announced).count() > MAX_RESTING {
+            known.retain(|_, torrent| torrent.announced);
+        }
+    }
+
+    /// What to say to a stranger who opens a TCP connection with these bytes: the handshake of the client under
+    /// that hash. Nothing if it is not announced here, or those bytes are no such opening.
+    pub fn answer(&self, opening: &[u8; OPENING_LEN]) -> Option<[u8; ANSWER_LEN]> {
+        let (protocol, rest) = opening.split_first_chunk::<20>()?;
+        let hash = rest.last_chunk::<20>()?;
+        if protocol != PROTOCOL {
+            return None;
+        }
+        let peer_id = self
+            .known()
+            .get(hash)
+            .filter(|torrent| torrent.announced)?
+            .persona
+            .peer_id;
+        let mut answer = [0; ANSWER_LEN];
+        answer[..20].copy_from_slice(PROTOCOL);
+        answer[20..HASH_AT].copy_from_slice(&self.disguise.client().reserved);
+        answer[HASH_AT..OPENING_LEN].copy_from_slice(hash);
+        answer[OPENING_LEN..].copy_from_slice(&peer_id);
+        Some(answer)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 20], Torrent>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Torrents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Torrents")
+            .field("disguise", &self.disguise)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::{array::uniform32, collection::vec, prelude::*};
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn rng() -> StdRng {
+        StdRng::seed_from_u64(7)
+    }
+
+    fn opening(hash: &[u8; 20]) -> [u8; OPENING_LEN] {
+        let mut opening = [9; OPENING_LEN];
+        opening[..20].copy_from_slice(PROTOCOL);
+        opening[28..].copy_from_slice(hash);
+        opening
+    }
+
+    #[test]
+    fn peer_ids_are_their_clients() {
+        let mut rng = rng();
+        for disguise in Disguise::ALL {
+            let client = disguise.client();
+            for _ in 0..300 {
+                let id = Persona::new(disguise, None, &mut rng).peer_id;
+                assert!(id.starts_with(client.peer_id));
+                assert!(id[8..].iter().all(|b| client.peer_id_digits.contains(b)));
+                if client.peer_id_sum {
+                    let digit = |b: &u8| char::from(*b).to_digit(36).unwrap();
+                    assert_eq!(id[8..].iter().map(digit).sum::<u32>() % 36, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_client_keeps_what_it_keeps() {
+        let mut rng = rng();
+        let (a, b) = ([1; 20], [2; 20]);
+        for disguise in Disguise::ALL {
+            let torrents = Torrents::new(disguise, &mut rng);
+            let first = torrents.begin(&a, &mut rng);
+            let other = torrents.begin(&b, &mut rng);
+            assert_ne!(first.peer_id, other.peer_id);
+            torrents.end(&a);
+            let again = torrents.begin(&a, &mut rng);
+            let libtorrent = disguise.name().starts_with("qbittorrent");
+            assert_eq!(again == first, libtorrent, "{disguise}");
+            let one_key = disguise == Disguise::Transmission300;
+            assert_eq!(first.key == other.key, one_key, "{disguise}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_answered_under_announced_hashes_alone() {
+        let mut rng = rng();
+        for disguise in Disguise::ALL {
+            let torrents = Torrents::new(disguise, &mut rng);
+            let hash = [5; 20];
+            assert_eq!(torrents.answer(&opening(&hash)), None);
+            let persona = torrents.begin(&hash, &mut rng);
+            let answer = torrents.answer(&opening(&hash)).unwrap();
+            assert_eq!(
+                answer[..28],
+                *b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05"
+            );
+            assert_eq!(answer[28..48], hash);
+            assert_eq!(answer[48..], persona.peer_id);
+            torrents.end(&hash);
+            assert_eq!(torrents.answer(&opening(&hash)), None);
+        }
+    }
+
+    #[test]
+    fn what_rests_is_bounded() {
+        let mut rng = rng();
+        let torrents = Torrents::new(Disguise::Qbittorrent452, &mut rng);
+        for n in 0..2_000_u32 {
+            let mut hash = [0; 20];
+            hash[..4].copy_from_slice(&n.to_be_bytes());
+            torrents.begin(&hash, &mut rng);
+            torrents.end(&hash);
+            assert!(torrents.known().len() <= MAX_RESTING + 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_an_opening_of_that_hash_is_answered(bytes in vec(any::<u8>(), OPENING_LEN), hash in uniform32(any::<u8>()), flip in 0..OPENING_LEN, bit in 0_u8..8) {
+            let torrents = Torrents::new(Disguise::default(), &mut rng());
+            let hash = *hash.first_chunk::<20>().unwrap();
+            torrents.begin(&hash, &mut rng());
+            prop_assert_eq!(torrents.answer(&bytes.try_into().unwrap()), None);
+            let mut opening = opening(&hash);
+            prop_assert!(torrents.answer(&opening).is_some());
+            opening[flip] ^= 1 << bit;
+            // Its own reserved bytes say nothing to us.
+            prop_assert_eq!(torrents.answer(&opening).is_some(), (20..28).contains(&flip));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One rendezvous hash and its trackers: how it is announced, and how it is left.
+
+use std::time::Duration;
+
+use bitchat_wire::channel::{ChannelId, RendezvousHash};
+use futures_util::{StreamExt, stream};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    Found,
+    announce::Announce,
+    ask::{Answered, Clients},
+    reply::Answer,
+    tiers::{Failure, Request, Tiers},
+};
+use crate::disguise::{Disguise, Persona};
+
+/// Farewells under way at one time.
+const FAREWELLS: usize = 32;
+/// How long farewells may take, together.
+pub(super) const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
+/// What a request needs besides what the tiers say.
+#[derive(Clone, Copy)]
+pub(super) struct Swarm {
+    pub(super) cid: ChannelId,
+    pub(super) hash: RendezvousHash,
+    pub(super) disguise: Disguise,
+    pub(super) persona: Persona,
+    /// Tells a swarm from a former one of the same hash.
+    pub(super) number: u64,
+}
+
+pub(super) struct Announced {
+    pub(super) swarm: Swarm,
+    pub(super) tiers: Tiers,
+}
+
+pub(super) fn goodbyes(announced: &mut Announced) -> Vec<(Swarm, Request)> {
+    let swarm = announced.swarm;
+    let requests = announced.tiers.stop();
+    requests
+        .into_iter()
+        .map(|request| (swarm, request))
+        .collect()
+}
+
+pub(super) async fn send_farewells(clients: &Clients, farewells: Vec<(Swarm, Request)>, port: u16) {
+    let all =
+        stream::iter(farewells).for_each_concurrent(FAREWELLS, |(swarm, request)| async move {
+            let announce = announce(&swarm, &request, port);
+            // Nothing depends on the answer.
+            let _ = clients.ask(&request, announce, FAREWELL_TIME).await;
+        });
+    let _ = timeout(FAREWELL_TIME, all).await;
+}
+
+/// One announce; whom it finds is passed on from here, so that a slow receiver holds up this request's
+/// slot and nothing else.
+pub(super) async fn ask(
+    clients: &Clients,
+    swarm: Swarm,
+    request: &Request,
+    port: u16,
+    limit: Duration,
+    found: &mpsc::Sender<Found>,
+) -> Result<Answer, Failure> {
+    let Answered { answer, local } = clients
+        .ask(request, announce(&swarm, request, port), limit)
+        .await?;
+    if !answer.peers.is_empty() || answer.external.is_some() {
+        let news = Found {
+            cid: swarm.cid,
+            tracker: request.name.clone(),
+            local,
+            peers: answer.peers.clone(),
+            external: answer.external,
+        };
+        // Nobody listens any more when everything stops.
+        let _ = found.send(news).await;
+    }
+    Ok(answer)
+}
+
+fn announce<'a>(swarm: &'a Swarm, request: &'a Request, port: u16) -> Announce<'a> {
+    Announce {
+        disguise: swarm.disguise,
+        hash: &swarm.hash.0,
+        persona: &swarm.persona,
+        port,
+        event: request.event,
+        tracker_id: request.tracker_id.as_deref(),
+    }
+}
