@@ -68,6 +68,8 @@ impl Node {
                 dht_found: mpsc::channel(1).1,
                 relays,
                 met,
+                lan: None,
+                lan_found: mpsc::channel(1).1,
             },
             store,
             &scopes[0],

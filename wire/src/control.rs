@@ -10,6 +10,11 @@ use crate::{
 /// The longest control message, in bytes, its length prefix not counted.
 pub const MAX_CONTROL: usize = 4_096;
 
+/// Addresses in one punch.
+pub const MAX_PUNCH_ADDRESSES: usize = 8;
+/// The longest PeerId, in bytes.
+pub const MAX_PEER_ID: usize = 64;
+
 /// Why a control message was refused. Any of these closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +28,9 @@ pub enum ControlError {
     /// The observed address has no bytes, or more than [`MAX_ADDRESS`].
     #[error("an observed address of {0} bytes")]
     BadAddress(usize),
+    /// A punch without its parts, with too many of them, or with too long ones.
+    #[error("a punch that is none")]
+    BadPunch,
 }
 
 impl From<Kind> for proto::Control {
@@ -57,13 +65,32 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, ControlError> {
         return Err(ControlError::TooLong(bytes.len()));
     }
     let message = proto::Control::decode(bytes).map_err(|_| ControlError::Malformed)?;
-    if let Some(Kind::Observed(observed)) = &message.kind {
-        let len = observed.address.len();
-        if len == 0 || len > MAX_ADDRESS {
-            return Err(ControlError::BadAddress(len));
+    match &message.kind {
+        Some(Kind::Observed(observed)) => {
+            let len = observed.address.len();
+            if len == 0 || len > MAX_ADDRESS {
+                return Err(ControlError::BadAddress(len));
+            }
         }
+        Some(Kind::PunchTo(to)) if to.peer.is_empty() || !is_punch(&to.peer, &to.punch) => {
+            return Err(ControlError::BadPunch);
+        }
+        Some(Kind::PunchFrom(from))
+            if from.seen.len() > MAX_ADDRESS || !is_punch(&from.peer, &from.punch) =>
+        {
+            return Err(ControlError::BadPunch);
+        }
+        _ => {}
     }
     Ok(message.kind)
+}
+
+fn is_punch(peer: &[u8], punch: &Option<proto::Punch>) -> bool {
+    let address = |bytes: &bytes::Bytes| !bytes.is_empty() && bytes.len() <= MAX_ADDRESS;
+    peer.len() <= MAX_PEER_ID
+        && punch.as_ref().is_some_and(|punch| {
+            punch.addresses.len() <= MAX_PUNCH_ADDRESSES && punch.addresses.iter().all(address)
+        })
 }
 
 #[cfg(test)]
@@ -81,6 +108,42 @@ mod tests {
         }
     }
 
+    fn punch_to(peer: usize, addresses: usize, len: usize) -> proto::PunchTo {
+        proto::PunchTo {
+            peer: vec![1; peer].into(),
+            punch: Some(proto::Punch {
+                id: 7,
+                answer: true,
+                nat: proto::punch::Nat::Symmetric.into(),
+                addresses: vec![vec![4; len].into(); addresses],
+            }),
+        }
+    }
+
+    #[test]
+    fn punches_are_bounded() {
+        let refused = |to: proto::PunchTo| {
+            let bytes = encode(&Kind::PunchTo(to).into());
+            assert_eq!(decode(&bytes[4..]), Err(ControlError::BadPunch));
+        };
+        refused(punch_to(0, 1, 8));
+        refused(punch_to(MAX_PEER_ID + 1, 1, 8));
+        refused(punch_to(38, MAX_PUNCH_ADDRESSES + 1, 8));
+        refused(punch_to(38, 1, MAX_ADDRESS + 1));
+        refused(punch_to(38, 1, 0));
+        refused(proto::PunchTo {
+            punch: None,
+            ..punch_to(38, 0, 0)
+        });
+        let from = proto::PunchFrom {
+            seen: vec![4; MAX_ADDRESS + 1].into(),
+            punch: Some(proto::Punch::default()),
+            ..proto::PunchFrom::default()
+        };
+        let bytes = encode(&Kind::PunchFrom(from).into());
+        assert_eq!(decode(&bytes[4..]), Err(ControlError::BadPunch));
+    }
+
     #[test]
     fn what_is_encoded_is_decoded() {
         for message in [
@@ -92,6 +155,12 @@ mod tests {
             Kind::Selected(proto::Selected {}).into(),
             Kind::Stalled(proto::Stalled {}).into(),
             Kind::Unanswered(proto::Unanswered {}).into(),
+            Kind::PunchTo(punch_to(MAX_PEER_ID, MAX_PUNCH_ADDRESSES, MAX_ADDRESS)).into(),
+            Kind::PunchFrom(proto::PunchFrom {
+                punch: Some(proto::Punch::default()),
+                ..proto::PunchFrom::default()
+            })
+            .into(),
         ] {
             let bytes = encode(&message);
             let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();

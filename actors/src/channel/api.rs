@@ -1,5 +1,7 @@
 //! What others see of a channel.
 
+use std::time::Duration;
+
 use bitchat_wire::{
     channel::ChannelId,
     event::{BodyError, EventId},
@@ -176,8 +178,10 @@ pub struct PathView {
     pub address: Target,
     /// The relay that it goes through.
     pub via: Option<Relay>,
-    /// Who found it.
+    /// Who found it; `None`: it came to us.
     pub source: Option<Source>,
+    /// From the first word of its address, or the loss of the link there, to the connection.
+    pub took: Option<Duration>,
     /// Round trip, in milliseconds.
     pub rtt_ms: f64,
 }

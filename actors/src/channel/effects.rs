@@ -99,8 +99,8 @@ pub(super) enum Effect {
     CompareEvent(Box<Event>),
     /// Keep a proof and close the log.
     CloseLog(Box<(Event, Event)>),
-    /// A member named another's addresses.
-    Hint(PeerId, Vec<Target>, bool),
+    /// A member, whose own PeerId comes last, named another's addresses.
+    Hint(PeerId, Vec<Target>, bool, PeerId),
     /// Tell whoever listens.
     Note(Note),
 }

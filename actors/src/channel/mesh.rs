@@ -244,6 +244,7 @@ impl Machine {
             return;
         };
         let local = is_local(linked.remote.first().ip());
+        let via = linked.peer_id;
         let mut hints = Vec::new();
         let mut moved = None;
         for peer in peers.linked {
@@ -286,7 +287,7 @@ impl Machine {
         if let Some((device, peer_id, reach)) = moved {
             // For the time when this link breaks; and for others, who are told anew.
             if !reach.is_empty() {
-                self.effect(Effect::Hint(peer_id, reach, local));
+                self.effect(Effect::Hint(peer_id, reach, local, peer_id));
             }
             for other in self.links.values_mut() {
                 other.told.remove(&device);
@@ -298,7 +299,7 @@ impl Machine {
             let known =
                 device == self.me || self.links.values().any(|linked| linked.device == device);
             if !known {
-                self.effect(Effect::Hint(peer_id, addresses, local));
+                self.effect(Effect::Hint(peer_id, addresses, local, via));
             }
         }
     }

@@ -16,21 +16,26 @@ use tokio::{
 use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
+    probes::Probes,
+    sources::{self, Known},
     state::{Effect, Event, State},
 };
 use crate::{
     dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
+    lan::{self, Lan},
     relay::{self, Relays},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
-    transport::{Connection, DialError, Target, Transport},
+    transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
 const WAITING: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
+/// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
+const MOST_HELPERS: usize = 1_024;
 /// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
 /// clock stands still while a machine sleeps, so a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
@@ -47,6 +52,8 @@ pub(super) enum Msg {
     Outcome(ChannelId, Outcome),
     /// Ask trackers.
     AnnounceNow(ChannelId),
+    /// Ask trackers, or one, for a user.
+    AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
     /// Tell the state.
     Status(ChannelId, Reply<Option<DiscoveryStatus>>),
 }
@@ -58,8 +65,8 @@ pub(super) struct Parts {
     pub(super) trackers: Trackers,
     pub(super) dht: Option<Dht>,
     pub(super) relays: Relays,
-    /// What trackers, the DHT and relays find.
-    pub(super) incoming: Arc<Mutex<Findings>>,
+    pub(super) lan: Option<Lan>,
+    pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
     /// What outlives a restart.
@@ -72,10 +79,11 @@ impl Parts {
     }
 }
 
-/// See [`Parts::incoming`].
-pub(super) type Findings = (
+/// What trackers find, what the DHT finds, who is heard in the local network, and who is met at relays.
+pub(super) type Incoming = (
     mpsc::Receiver<Found>,
     mpsc::Receiver<dht::Found>,
+    mpsc::Receiver<lan::Found>,
     mpsc::Receiver<relay::Found>,
 );
 
@@ -91,6 +99,9 @@ pub(super) struct DiscoveryActor {
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
+    /// Who told us of a peer, and may be linked to it.
+    helpers: HashMap<PeerId, PeerId>,
+    probes: Probes,
 }
 
 impl Actor for DiscoveryActor {
@@ -100,7 +111,7 @@ impl Actor for DiscoveryActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let (found, dht_found, met) = &mut *incoming.lock().await;
+        let (found, dht_found, lan_found, met) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
@@ -108,8 +119,19 @@ impl Actor for DiscoveryActor {
         }
         let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let udp = self.parts.transport.udp();
+        let mut punches = udp.subscribe(Class::Punch);
         loop {
-            let next = self.state.next(now());
+            for address in self.probes.due(now()) {
+                if self.state.is_sought(address) {
+                    // The next one may get through.
+                    let _ = udp.try_send_to(address, &transport::punch());
+                } else {
+                    self.probes.forget(&address);
+                }
+            }
+            let next = [self.state.next(now()), self.probes.next()];
+            let next = next.into_iter().flatten().min();
             let sleep = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
@@ -135,20 +157,34 @@ impl Actor for DiscoveryActor {
                     Some(message) => self.handle(message, scope).await,
                     None => return Ok(()),
                 },
-                Some(Found { cid, tracker, local, peers, .. }) = found.recv() => {
+                Some(Found { cid, tracker, local, peers, external }) = found.recv() => {
+                    if let Some(ip) = external.filter(|_| !local) {
+                        self.parts.transport.tracker_sees(ip);
+                    }
+                    peers.iter().for_each(|at| self.probes.named(*at, now()));
                     let source = Source::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
                 Some(dht::Found { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
+                        peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
                         let event = Event::Found { cid, source: Source::Dht, local: true, peers };
                         self.apply(event, None, scope).await;
                     }
                 }
+                Some(lan::Found { cid, address }) = lan_found.recv() => {
+                    let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
+                    self.apply(event, None, scope).await;
+                }
                 Some(relay::Found { cid, targets }) = met.recv() => {
                     for target in targets {
                         self.apply(Event::Hint(cid, met_at(target)), None, scope).await;
+                    }
+                }
+                Some((from, _)) = punches.recv() => {
+                    if self.probes.heard(&from, now()) {
+                        self.apply(Event::Knocked(from), None, scope).await;
                     }
                 }
                 _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
@@ -168,6 +204,8 @@ impl DiscoveryActor {
             handles: HashMap::new(),
             errands: JoinSet::new(),
             waiting: VecDeque::new(),
+            helpers: HashMap::new(),
+            probes: Probes::default(),
         }
     }
 
@@ -183,6 +221,9 @@ impl DiscoveryActor {
                 self.waiting.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
                 self.parts.relays.unwatch(cid).await;
+                if let Some(lan) = &self.parts.lan {
+                    lan.unwatch(cid).await;
+                }
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
                 let told = self.parts.trackers.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
@@ -192,27 +233,65 @@ impl DiscoveryActor {
                     None
                 });
             }
-            Msg::Hint(cid, hint) => self.apply(Event::Hint(cid, hint), None, scope).await,
+            Msg::Hint(cid, hint) => {
+                // Nobody carries its own words to itself.
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via)
+                    && peer != via
+                {
+                    if self.helpers.len() >= MOST_HELPERS {
+                        self.helpers.clear();
+                    }
+                    self.helpers.insert(peer, via);
+                }
+                self.apply(Event::Hint(cid, hint), None, scope).await;
+            }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
             }
             Msg::AnnounceNow(cid) => self.announce(cid).await,
+            Msg::AnnounceByHand(cid, url, answer) => {
+                if url.is_none() {
+                    self.hashes.find(cid).await;
+                }
+                let trackers = self.parts.trackers.clone();
+                self.errands.spawn(async move {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(trackers.announce_by_hand(cid, url).await);
+                    None
+                });
+            }
             Msg::Status(cid, answer) => {
                 let counts = self.state.counts(cid);
                 let trackers = self.parts.trackers.clone();
                 let dht = self.hashes.dht().cloned();
                 let hash = self.hashes.present(cid);
+                let lan = self.parts.lan.clone();
+                let sightings = self.state.sightings(cid);
                 self.errands.spawn(async move {
-                    let status = match counts {
-                        Some((candidates, dialling)) => Some(DiscoveryStatus {
-                            trackers: trackers.status(cid).await,
-                            dht: dht_source(dht, hash).await,
-                            candidates,
-                            dialling,
-                        }),
+                    let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
+                    else {
+                        let _ = answer.send(None);
+                        return None;
+                    };
+                    let trackers = trackers.status(cid).await;
+                    let dht = dht_source(dht, hash).await;
+                    let lan = match lan {
+                        Some(lan) => lan.status(cid).await,
                         None => None,
                     };
-                    let _ = answer.send(status);
+                    let sources = sources::judge(&Known {
+                        trackers: &trackers,
+                        dht: dht.as_ref(),
+                        lan: lan.as_ref(),
+                        sightings: &sightings,
+                    });
+                    let _ = answer.send(Some(DiscoveryStatus {
+                        trackers,
+                        dht,
+                        sources,
+                        candidates,
+                        dialling,
+                    }));
                     None
                 });
             }
@@ -245,6 +324,9 @@ impl DiscoveryActor {
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
         self.parts.relays.watch(cid, keys.clone(), relays).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.watch(cid, keys.clone()).await;
+        }
         self.parts
             .trackers
             .watch(Watch {
@@ -274,6 +356,12 @@ impl DiscoveryActor {
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "dial failed");
+                if let (DialError::TimedOut | DialError::NeedsRelay, Target::Direct(at)) =
+                    (&error, address)
+                    && !network::is_local(at.ip())
+                {
+                    self.probes.want(at, now());
+                }
                 (None, Err(error))
             }
         };
@@ -339,18 +427,22 @@ impl DiscoveryActor {
         }
     }
 
-    /// Asks trackers and DHT, which keep to limits of their own.
+    /// Asks trackers, DHT and local network, which keep to limits of their own.
     async fn announce(&self, cid: ChannelId) {
         self.parts.trackers.announce_now(cid).await;
         self.hashes.find(cid).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.ask().await;
+        }
     }
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
         let (transport, relays) = (self.parts.transport.clone(), self.parts.relays.clone());
+        let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
-                Target::Direct(address) => transport.dial(address, expected).await,
+                Target::Direct(address) => transport.dial_by(address, expected, via).await,
                 Target::Circuit { relay, peer } => relays.dial(relay, peer).await,
             };
             (address, result)
@@ -371,6 +463,7 @@ fn met_at(target: Target) -> Hint {
         source: Source::Relay,
         // We are connected to that relay, wherever it is.
         local: true,
+        via: None,
     }
 }
 

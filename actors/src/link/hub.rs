@@ -23,7 +23,7 @@ use super::{
     session::{self, Start},
 };
 use crate::{
-    discovery::{Discovery, Outcome, Reached, Source},
+    discovery::{Discovery, Outcome, Reached, Way},
     kit::{Actor, Addr, Guard, Inbox, Scope},
     relay::Relays,
     store::Store,
@@ -275,7 +275,10 @@ impl Actor for Hub {
                     let attempt = Attempt {
                         cid: reached.cid,
                         address: reached.address,
-                        source: Some(reached.source),
+                        source: Some(Way {
+                            source: reached.source,
+                            took: reached.took,
+                        }),
                         connection: reached.connection,
                     };
                     let shared = Arc::clone(&self.shared);
@@ -307,7 +310,7 @@ struct Attempt {
     connection: Connection,
     address: Target,
     /// `None` for one that moves.
-    source: Option<Source>,
+    source: Option<Way>,
 }
 
 /// Links a channel on the connection that takes over, if it is linked on the one that is to end. A link that is there
@@ -475,7 +478,7 @@ async fn respond(
 
 struct Origin {
     initiator: bool,
-    source: Option<Source>,
+    source: Option<Way>,
     address: Target,
 }
 
@@ -493,6 +496,7 @@ async fn run(
     let Some(stop) = shared.stop_of(cid) else {
         return;
     };
+    let _linked = connection.begin_link();
     let Some(_counted) = shared.enter(cid, connection.id()) else {
         scope.metrics().kit.dropped("links");
         return;

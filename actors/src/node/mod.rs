@@ -5,9 +5,11 @@ mod channels;
 mod conversation;
 mod disguise;
 mod follow;
+mod outer;
 mod relay;
 mod start;
 mod status;
+mod trackers;
 
 pub use api::*;
 pub use follow::Follow;

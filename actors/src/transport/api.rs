@@ -9,11 +9,11 @@ use std::{
 
 use bitchat_wire::{link::TlsSide, stream::StreamKind};
 use libp2p_identity::{Keypair, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, Duplex, Proxy, ProxyStatus, Relay, Stream, Udp,
+    Connection, Duplex, NatView, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
     handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
@@ -120,6 +120,9 @@ pub enum DialError {
     /// The address or the peer is barred for a while.
     #[error("barred for a while")]
     Barred,
+    /// NATs or firewalls between us let nothing through, by any way that was tried.
+    #[error("no direct way there")]
+    NeedsRelay,
     /// Too many connections or dials at once.
     #[error("too many connections")]
     Busy,
@@ -234,6 +237,17 @@ impl Transport {
         address: SocketAddr,
         expected: Option<PeerId>,
     ) -> Result<Connection, DialError> {
+        self.dial_by(address, expected, None).await
+    }
+
+    /// The same, with the help of a peer `via` that may have links with both, as it has one with us: it carries words to the expected
+    /// peer, so that both open their NATs. Where that fails, it does so in less than 3 s.
+    pub async fn dial_by(
+        &self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+        via: Option<PeerId>,
+    ) -> Result<Connection, DialError> {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         if !is_dialable(address) {
             return Err(DialError::Refused("not the address of a host".to_owned()));
@@ -242,7 +256,7 @@ impl Transport {
             Some(_) => PROXIED_TIMEOUT,
             None => HANDSHAKE_TIMEOUT,
         };
-        tokio::time::timeout(limit, self.join_dial(address, expected))
+        tokio::time::timeout(limit, self.join_dial(address, expected, via))
             .await
             .unwrap_or(Err(DialError::TimedOut))
     }
@@ -251,6 +265,7 @@ impl Transport {
         &self,
         address: SocketAddr,
         expected: Option<PeerId>,
+        via: Option<PeerId>,
     ) -> Result<Connection, DialError> {
         loop {
             // Not `ask`: its time-out has other words for ours.
@@ -258,6 +273,7 @@ impl Transport {
             let question = Msg::Dial {
                 address,
                 expected,
+                via,
                 reply,
             };
             self.registry
@@ -291,6 +307,31 @@ impl Transport {
     /// The proxy through which everything goes, and how it does.
     pub fn proxy(&self) -> Option<ProxyStatus> {
         self.shared.proxy.as_ref().map(Proxy::status)
+    }
+
+    /// What stands between us and others, of IPv4 and IPv6, as far as it is known.
+    pub fn nat(&self) -> [NatView; 2] {
+        self.shared.nat(|nat| [nat.view(false), nat.view(true)])
+    }
+
+    /// Nodes of the DHT agree that they see us there; port 0: not on the port.
+    pub fn dht_sees(&self, address: SocketAddr) {
+        self.shared.nat(|nat| nat.dht(address));
+    }
+
+    /// A tracker sees us come from there.
+    pub fn tracker_sees(&self, ip: IpAddr) {
+        self.shared.nat(|nat| nat.tracker(ip));
+    }
+
+    /// The router maps our port to that address; `None`: no longer.
+    pub fn mapped(&self, ipv6: bool, address: Option<SocketAddr>) {
+        self.shared.nat(|nat| nat.mapped(ipv6, address));
+    }
+
+    /// The port to announce, whenever it changes; `None`: our own.
+    pub fn outer_port(&self) -> watch::Receiver<Option<u16>> {
+        self.shared.outer_port()
     }
 
     /// The open connections. None when the transport has stopped.

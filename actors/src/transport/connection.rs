@@ -27,7 +27,7 @@ use super::{
     flow::Flow,
     ledger::Ended,
     mux::{Duplex, Meter, Metered, Mux},
-    quic,
+    punch, quic,
     registry::Msg,
     shared::Shared,
     stream::CODE,
@@ -280,6 +280,17 @@ impl Connection {
         self.inner.flow.taken_over_by().filter(|_| ours)
     }
 
+    /// Says that a link with a member runs here, for as long as what is returned lives: who proves to be one is heard in
+    /// matters of others.
+    pub(crate) fn begin_link(&self) -> impl Send + Sync + use<> {
+        self.inner.flow.link()
+    }
+
+    /// Whether one does.
+    pub(super) fn has_links(&self) -> bool {
+        self.inner.flow.has_links()
+    }
+
     pub(super) fn flow(&self) -> &Arc<Flow> {
         &self.inner.flow
     }
@@ -493,7 +504,7 @@ async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
 }
 
 /// Runs the connection until it ends or must; says why.
-async fn serve(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
+async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) -> String {
     let mut headers = FuturesUnordered::new();
     // The TLS client opens the control stream; the server waits for it.
     let mut control: BoxFuture<'_, String> = match connection.side() {
@@ -505,6 +516,7 @@ async fn serve(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -
             reason = watch::stalls(connection, registry) => reason,
             reason = watch::silence(connection) => reason,
             reason = watch::drained(connection, connection.chooses()) => reason,
+            reason = punch::better(connection, shared, registry) => reason,
             reason = tell_draining(connection, shared) => reason,
         }
     }

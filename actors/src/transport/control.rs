@@ -28,6 +28,9 @@ const MAX_OBSERVED: usize = 16;
 /// at the peer's connections, and a sound peer has a few to say in its whole life.
 const WORDS: u32 = 32;
 const WORDS_PAUSE: Duration = Duration::from_secs(1);
+/// The same for punches, of which a newcomer to a large mesh has one for each member.
+const PUNCHES: u32 = 128;
+const PUNCHES_PAUSE: Duration = Duration::from_millis(250);
 
 /// The server's wait for a control stream: how long a client may do without one.
 pub(super) async fn missing() -> String {
@@ -118,7 +121,7 @@ async fn hear(
 ) -> Result<Infallible, &'static str> {
     let events: &mpsc::Sender<TransportEvent> = &shared.events;
     let mut told = Vec::new();
-    let mut words = 0_u32;
+    let (mut words, mut punches) = (0_u32, 0_u32);
     let mut message = timeout(DEADLINE, read(recv))
         .await
         .map_err(|_| "silence on the control stream")??;
@@ -136,6 +139,7 @@ async fn hear(
                     && !told.contains(&address)
                 {
                     told.push(address);
+                    shared.observed(connection.remote(), address);
                     let event = TransportEvent::Observed {
                         by: connection.peer(),
                         from: connection.remote(),
@@ -160,6 +164,15 @@ async fn hear(
             Some(Kind::Stalled(_)) => Some(Word::Stalled),
             Some(Kind::Unanswered(_)) => Some(Word::Unanswered),
             Some(Kind::Drain(_)) => Some(Word::Drain),
+            Some(kind @ (Kind::PunchTo(_) | Kind::PunchFrom(_))) => {
+                punches += 1;
+                if punches > PUNCHES {
+                    tokio::time::sleep(PUNCHES_PAUSE).await;
+                }
+                let punch = Msg::Punch(connection.id(), Box::new(kind));
+                registry.send(punch).await.map_err(|_| "stopped")?;
+                None
+            }
             None => None,
         };
         if let Some(word) = word {

@@ -12,15 +12,20 @@ use bitchat_wire::proto::control::Kind;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Connection, metrics::Traffic};
+use crate::kit::Guard;
 
 /// Control messages that wait for their writer. Each kind is worth one; those beyond say nothing new.
-const OUTBOX: usize = 16;
+const OUTBOX: usize = 64;
+/// Of them, places that are kept from what is carried for others.
+const OWN_PLACES: usize = 16;
 
 /// Shared by a connection's handles, its life, and its streams.
 pub(super) struct Flow {
     traffic: Arc<Traffic>,
     /// Streams that are open, control included.
     streams: AtomicUsize,
+    /// Links with a member that run on it.
+    links: AtomicUsize,
     /// Data was written, or a probe, since the life last looked.
     written: AtomicBool,
     wrote: Notify,
@@ -40,6 +45,7 @@ impl Flow {
         Arc::new(Self {
             traffic,
             streams: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
             written: AtomicBool::new(false),
             wrote: Notify::new(),
             stalled: AtomicBool::new(false),
@@ -76,6 +82,27 @@ impl Flow {
     /// Says something on the control stream, when it is open; of a full outbox nobody reads anyway.
     pub(super) fn say(&self, kind: Kind) {
         let _ = self.say.try_send(kind);
+    }
+
+    /// Says something that may get lost: with the outbox almost full it is.
+    pub(super) fn carry(&self, kind: Kind) {
+        if self.say.capacity() > OWN_PLACES {
+            self.say(kind);
+        }
+    }
+
+    /// Whether a link with a member runs on it.
+    pub(super) fn has_links(&self) -> bool {
+        self.links.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a link for as long as what is returned lives.
+    pub(super) fn link(self: &Arc<Self>) -> impl Send + Sync + use<> {
+        self.links.fetch_add(1, Ordering::Relaxed);
+        let flow = Arc::clone(self);
+        Guard::new(move || {
+            flow.links.fetch_sub(1, Ordering::Relaxed);
+        })
     }
 
     /// What is to be said; once.

@@ -22,6 +22,8 @@ use super::{
     Connection, DialError,
     admission::{Ticket, Verdict},
     connection::{in_words, live},
+    network::is_local,
+    punch::{self, Via},
     quic,
     registry::Msg,
     shared::Shared,
@@ -89,7 +91,14 @@ pub(super) async fn listen(
 }
 
 async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
+    let (from, unasked) = (
+        incoming.remote_address(),
+        shared.sorter.is_unasked(incoming.remote_address()),
+    );
     let accepted = accept(incoming, &shared).await;
+    if accepted.is_some() && unasked && !is_local(from.ip()) {
+        shared.nat(|nat| nat.reached(from.is_ipv6()));
+    }
     welcome(accepted, ticket, shared, registry).await;
 }
 
@@ -138,6 +147,7 @@ pub(super) async fn register(connection: &Connection, registry: &Addr<Msg>) -> b
 pub(super) async fn dial(
     address: SocketAddr,
     expected: Option<PeerId>,
+    via: Option<Via>,
     waiting: watch::Sender<DialState>,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
@@ -152,10 +162,20 @@ pub(super) async fn dial(
             open
         });
     });
-    let race = timeout(limit(&shared), race(address, expected, &shared, true));
+    let punch = via.zip(expected).map(|(via, peer)| {
+        let shared = Arc::clone(&shared);
+        punch::attempt(peer, Some(address), via, shared).boxed()
+    });
+    let race = timeout(
+        limit(&shared),
+        race(address, expected, punch, &shared, true),
+    );
+    let mut answered = waiting.subscribe();
     let end = tokio::select! {
         biased;
         () = waiting.closed() => return,
+        // The peer has come to us instead: whoever waits was told.
+        _ = answered.wait_for(Option::is_some) => return,
         end = race => end.unwrap_or(Err(DialError::TimedOut)),
     };
     let (end, late) = match end {
@@ -173,7 +193,13 @@ pub(super) async fn dial(
         Err(error) => (Err(error), None),
     };
     shared.metrics.dialled(end.is_ok());
-    waiting.send_replace(Some(end.clone()));
+    waiting.send_if_modified(|state| {
+        let open = state.is_none();
+        if open {
+            *state = Some(end.clone());
+        }
+        open
+    });
     drop((unanswered, waiting));
     if let Ok(connection) = end {
         let peer = connection.peer();
@@ -190,7 +216,11 @@ pub(super) async fn second_path(
     registry: Addr<Msg>,
 ) {
     // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
-    let race = timeout(limit(&shared), race(address, Some(peer), &shared, false)).await;
+    let race = timeout(
+        limit(&shared),
+        race(address, Some(peer), None, &shared, false),
+    )
+    .await;
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
@@ -221,11 +251,12 @@ fn limit(shared: &Shared) -> Duration {
 
 type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
-/// QUIC, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
+/// QUIC, and `punch` beside it, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
 /// from there are believed to be answers.
 async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
+    mut punch: Option<Attempt>,
     shared: &Arc<Shared>,
     signs: bool,
 ) -> Result<(Connection, Option<Attempt>), DialError> {
@@ -239,6 +270,7 @@ async fn race(
     let mut failure = DialError::TimedOut;
     let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
     let (mut answered, mut tcp_tried) = (!signs, false);
+    let mut heard = false;
     loop {
         tokio::select! {
             biased;
@@ -249,7 +281,7 @@ async fn race(
                 Err(error) => return Err(error),
             },
             () = seen.packet(), if !answered => {
-                answered = true;
+                (answered, heard) = (true, true);
                 (tcp, tcp_tried) = (None, false);
                 head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
             }
@@ -262,12 +294,25 @@ async fn race(
                 };
                 tcp = Some(attempt.boxed());
             }
+            end = settled(&mut punch) => match end {
+                Ok(connection) => return Ok((connection, None)),
+                // Nobody carried it there and back; what else is tried may succeed.
+                Err(DialError::TimedOut | DialError::Busy) => {}
+                // An answer of TCP would be there by now.
+                Err(error) if !heard => return Err(error),
+                Err(_) => {}
+            },
             end = settled(&mut tcp) => match end {
-                Ok(connection) => return Ok((connection, quic)),
+                Ok(connection) => {
+                    if quic.is_some() && !heard {
+                        shared.nat(|nat| nat.only_tcp(address.ip()));
+                    }
+                    return Ok((connection, quic));
+                }
                 Err(error) => failure = error,
             },
         }
-        if quic.is_none() && tcp.is_none() && tcp_tried {
+        if quic.is_none() && tcp.is_none() && punch.is_none() && tcp_tried {
             return Err(failure);
         }
     }
@@ -283,7 +328,7 @@ async fn settled(attempt: &mut Option<Attempt>) -> Result<Connection, DialError>
     end
 }
 
-async fn connect(
+pub(super) async fn connect(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: Arc<Shared>,
@@ -295,6 +340,7 @@ async fn connect(
     let endpoint = shared
         .endpoint_for(address.ip())
         .ok_or(DialError::Stopped)?;
+    shared.sorter.asks(address);
     // An address for a name: none is sent to the server.
     let connecting = endpoint
         .connect_with(config, address, &address.ip().to_string())

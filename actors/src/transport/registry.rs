@@ -13,10 +13,14 @@ use libp2p_identity::PeerId;
 use tokio::sync::watch as state;
 
 use super::{
-    Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent, adopt,
+    Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
+    addr::{from_multiaddr, to_multiaddr},
+    adopt,
+    connection::live,
     doubles::{Candidate, survivor},
     handshake::{self, DialState},
     ledger::Ended,
+    punch::{self, Via},
     shared::Shared,
     tcp,
     watch::{STALL, check},
@@ -43,6 +47,7 @@ pub(super) enum Msg {
     Dial {
         address: SocketAddr,
         expected: Option<PeerId>,
+        via: Option<PeerId>,
         reply: Reply<Dialling>,
     },
     /// Shake hands over a byte stream through a relay.
@@ -65,6 +70,10 @@ pub(super) enum Msg {
     Stalled(ConnectionId),
     /// What the peer says on a connection about it and the others between us.
     Told { id: ConnectionId, word: Word },
+    /// A punch, to be carried or for us.
+    Punch(ConnectionId, Box<Kind>),
+    /// One that is registered, and is to live.
+    Live(Connection),
     /// A socket takes no more packets.
     SocketLost,
 }
@@ -213,9 +222,10 @@ impl Registry {
             Msg::Dial {
                 address,
                 expected,
+                via,
                 reply,
             } => {
-                let _ = reply.send(self.dial(address, expected, scope));
+                let _ = reply.send(self.dial(address, expected, via, scope));
             }
             Msg::Adopt(adoption, reply) => {
                 let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
@@ -249,7 +259,17 @@ impl Registry {
                 let _ = reply.send(());
             }
             Msg::Stalled(id) => self.stalled(id, scope),
+            Msg::Live(connection) => {
+                let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+                let life = live(connection, shared, own, None);
+                scope.transient(tracing::debug_span!("connection"), Box::pin(life));
+            }
             Msg::Told { id, word } => self.told(id, word, scope),
+            Msg::Punch(id, kind) => match *kind {
+                Kind::PunchTo(punch) => self.carry(id, punch),
+                Kind::PunchFrom(punch) => self.punched(id, &punch, scope),
+                _ => {}
+            },
             // The loop ends the life instead.
             Msg::SocketLost => {}
         }
@@ -263,7 +283,13 @@ impl Registry {
                 .is_barred(Some(&connection.peer()), connection.direct().as_ref())
     }
 
-    fn dial(&mut self, address: SocketAddr, expected: Option<PeerId>, scope: &Scope) -> Dialling {
+    fn dial(
+        &mut self,
+        address: SocketAddr,
+        expected: Option<PeerId>,
+        via: Option<PeerId>,
+        scope: &Scope,
+    ) -> Dialling {
         if expected == Some(self.shared.tls.peer()) {
             return Dialling::Done(Err(DialError::Ourselves));
         }
@@ -288,6 +314,7 @@ impl Registry {
         let task = handshake::dial(
             address,
             expected,
+            via.and_then(|via| self.carrier(via)),
             waiting,
             Arc::clone(&self.shared),
             self.own.clone(),
@@ -337,8 +364,84 @@ impl Registry {
             // The peer may not have noticed, and would pick what it thinks is better.
             connection.flow().say(Kind::Stalled(proto::Stalled {}));
         }
+        // Whoever dials that peer need not go on, wherever it has come from.
+        if connection.path() != PathKind::Relayed {
+            let of_peer = self.dials.iter().filter(|(key, _)| key.1 == Some(peer));
+            for (_, dial) in of_peer {
+                dial.send_if_modified(|state| {
+                    let open = state.is_none();
+                    if open {
+                        *state = Some(Ok(connection.clone()));
+                    }
+                    open
+                });
+            }
+        }
         self.open.insert(connection.id(), connection);
         self.settle(peer);
+    }
+
+    /// The connection with a peer that has links with us, and may have links with another: the best that works.
+    fn linked(&self, peer: PeerId) -> Option<Connection> {
+        let all = self.of(peer);
+        let linked = all.iter().filter(|one| one.has_links());
+        let best = survivor(linked.map(candidate))?;
+        self.open.get(&best).cloned()
+    }
+
+    fn carrier(&self, via: PeerId) -> Option<Via> {
+        let connection = self.linked(via).filter(|one| !one.is_stalled())?;
+        Some(Via {
+            connection,
+            carried: true,
+        })
+    }
+
+    /// Carries a punch from one peer to another, if we have links with both.
+    fn carry(&self, id: ConnectionId, punch: proto::PunchTo) {
+        let from = self.open.get(&id).filter(|one| one.has_links());
+        let to = PeerId::from_bytes(&punch.peer).ok();
+        let to = to.and_then(|to| self.linked(to));
+        if let (Some(from), Some(to)) = (from, to)
+            && from.peer() != to.peer()
+        {
+            let seen = match from.path() {
+                PathKind::Quic => to_multiaddr(from.remote()).into(),
+                _ => bytes::Bytes::new(),
+            };
+            to.flow().carry(Kind::PunchFrom(proto::PunchFrom {
+                peer: from.peer().to_bytes().into(),
+                seen,
+                punch: punch.punch,
+            }));
+        }
+    }
+
+    /// A punch for us. Only peers with links are heard.
+    fn punched(&self, id: ConnectionId, punch: &proto::PunchFrom, scope: &Scope) {
+        let Some(connection) = self.open.get(&id).filter(|one| one.has_links()) else {
+            return;
+        };
+        let carried = !punch.peer.is_empty();
+        let peer = if carried {
+            PeerId::from_bytes(&punch.peer).ok()
+        } else {
+            Some(connection.peer())
+        };
+        let (Some(peer), Some(what)) = (peer, &punch.punch) else {
+            return;
+        };
+        if peer == self.shared.tls.peer() || !what.answer && !self.shared.heeds() {
+            return;
+        }
+        let via = Via {
+            connection: connection.clone(),
+            carried,
+        };
+        let seen = from_multiaddr(&punch.seen);
+        if let Some(task) = punch::heard(via, peer, seen, what, &self.shared, &self.own) {
+            scope.transient(tracing::debug_span!("connection"), Box::pin(task));
+        }
     }
 
     fn ended(&mut self, id: ConnectionId) {

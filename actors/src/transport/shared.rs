@@ -12,15 +12,20 @@ use std::{
 
 use libp2p_identity::PeerId;
 use quinn::{Endpoint, Runtime};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 
 use super::{
     ConnectionId, Proxy, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
     handshake::Pace,
     ledger::Ledger,
+    local,
     metrics::Metrics,
-    quic,
+    nat::Nat,
+    punch, quic,
     runtime::Counted,
     stream::CODE,
     tls::Tls,
@@ -52,6 +57,12 @@ pub(super) struct Shared {
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
     next_id: AtomicU64,
+    /// Requests of ours to open the way, and how many of others are heeded.
+    pub(super) punches: punch::Pending,
+    heed: Mutex<punch::Heed>,
+    nat: Mutex<Nat>,
+    /// The port to announce, when it is known to be another than ours.
+    outer_port: watch::Sender<Option<u16>>,
     runtime: Counted,
 }
 
@@ -91,6 +102,8 @@ impl Shared {
         for extra in config.extra.iter().filter(|_| config.proxy.is_none()) {
             listeners.push(Arc::new(TcpListener::from_std(quic::listen(*extra)?)?));
         }
+        let mut nat = Nat::default();
+        nat.set_proxy(config.proxy.is_some());
         Ok(Self {
             tls,
             proxy: config.proxy.clone(),
@@ -107,8 +120,53 @@ impl Shared {
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
+            punches: punch::Pending::default(),
+            heed: Mutex::new(punch::Heed::new(Instant::now())),
+            nat: Mutex::new(nat),
+            outer_port: watch::Sender::new(None),
             runtime,
         })
+    }
+
+    /// What is known of where we are.
+    pub(super) fn nat<T>(&self, look: impl FnOnce(&mut Nat) -> T) -> T {
+        let mut nat = self.nat.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&mut nat);
+        let port = nat.port();
+        drop(nat);
+        self.outer_port.send_if_modified(|known| {
+            let news = *known != port;
+            *known = port;
+            news
+        });
+        seen
+    }
+
+    /// The port to announce, from now on; `None`: our own.
+    pub(super) fn outer_port(&self) -> watch::Receiver<Option<u16>> {
+        self.outer_port.subscribe()
+    }
+
+    /// A peer sees us there.
+    pub(super) fn observed(&self, by: SocketAddr, address: SocketAddr) {
+        let source = local::source_for(by);
+        self.nat(|nat| {
+            if let Some(source) = source {
+                nat.local(source);
+            }
+            nat.observed(by, address);
+        });
+    }
+
+    /// Whether one more request to open the way is heeded.
+    pub(super) fn heeds(&self) -> bool {
+        let mut heed = self.heed.lock().unwrap_or_else(PoisonError::into_inner);
+        heed.one(Instant::now())
+    }
+
+    /// Whether there is no UDP port.
+    pub(super) fn udp_is_off(&self) -> bool {
+        self.local.is_empty()
     }
 
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {

@@ -16,6 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -47,8 +48,15 @@ pub(super) struct Sorter {
     awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
     /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
     awaiting: AtomicUsize,
+    /// To whom something was sent of late, so that what comes from there was asked for.
+    asked: Mutex<HashMap<SocketAddr, Instant>>,
     metrics: Metrics,
 }
+
+/// For how long a NAT may let in answers to what was sent.
+const ASKED_TIME: Duration = Duration::from_secs(300);
+/// Addresses that are remembered for that; beyond, strangers are not told from others.
+const MOST_ASKED: usize = 4_096;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +68,7 @@ impl Sorter {
             readers: Mutex::default(),
             awaited: Mutex::default(),
             awaiting: AtomicUsize::new(0),
+            asked: Mutex::default(),
             metrics,
         }
     }
@@ -90,6 +99,24 @@ impl Sorter {
         if closed {
             readers.remove(&class);
         }
+    }
+
+    /// Something is sent there.
+    pub(super) fn asks(&self, to: SocketAddr) {
+        let (mut asked, now) = (lock(&self.asked), Instant::now());
+        if asked.len() >= MOST_ASKED {
+            asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
+        }
+        if asked.len() < MOST_ASKED || asked.contains_key(&to) {
+            asked.insert(canonical(to), now);
+        }
+    }
+
+    /// Whether a packet from there can have come without our having sent one: only then it shows that strangers get
+    /// through to us.
+    pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
+        let asked = lock(&self.asked);
+        asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
     }
 
     /// Notices the first QUIC packets from an address for as long as the guard lives.
@@ -301,6 +328,7 @@ impl Udp {
     /// while the kernel's buffer is full. Fails without such a socket (`Unsupported`), after the transport has
     /// stopped (`NotConnected`), and with what the kernel says. Cancel-safe: then nothing was sent.
     pub async fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.sorter.asks(to);
         let socket = self.socket(to)?;
         let transmit = transmit(to, datagram);
         let mut poller = None;
@@ -318,6 +346,7 @@ impl Udp {
 
     /// As [`Udp::send_to`], at once or not at all: fails with `WouldBlock` while the kernel's buffer is full.
     pub fn try_send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.sorter.asks(to);
         self.socket(to)?.try_send(&transmit(to, datagram))
     }
 

@@ -119,6 +119,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.proxy = proxy(config.proxy.as_deref())?;
     builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
+    builder.lan = config.lan;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     builder.disguise = config.disguise;

@@ -386,7 +386,7 @@ pub struct Status {
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Control {
-    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<control::Kind>,
 }
 /// Nested message and enum types in `Control`.
@@ -407,6 +407,10 @@ pub mod control {
         Stalled(super::Stalled),
         #[prost(message, tag = "7")]
         Unanswered(super::Unanswered),
+        #[prost(message, tag = "8")]
+        PunchTo(super::PunchTo),
+        #[prost(message, tag = "9")]
+        PunchFrom(super::PunchFrom),
     }
 }
 /// The address from which the sender sees the receiver, as a binary multiaddr, and the port on which the sender
@@ -582,4 +586,77 @@ pub mod refused {
 /// The relay ends soon: other reservations are to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leaving {
+}
+/// What two peers tell each other to open the way through their NATs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Punch {
+    /// names the request, and its answer
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(bool, tag = "2")]
+    pub answer: bool,
+    #[prost(enumeration = "punch::Nat", tag = "3")]
+    pub nat: i32,
+    /// where the sender may be reached by UDP: binary multiaddrs, at most 8
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Nested message and enum types in `Punch`.
+pub mod punch {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Nat {
+        Unknown = 0,
+        /// the sender's outer port is the same for all (or there is no NAT)
+        Fixed = 1,
+        /// another one for each target
+        Symmetric = 2,
+        /// no UDP gets through
+        NoUdp = 3,
+    }
+    impl Nat {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unknown => "UNKNOWN",
+                Self::Fixed => "FIXED",
+                Self::Symmetric => "SYMMETRIC",
+                Self::NoUdp => "NO_UDP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNKNOWN" => Some(Self::Unknown),
+                "FIXED" => Some(Self::Fixed),
+                "SYMMETRIC" => Some(Self::Symmetric),
+                "NO_UDP" => Some(Self::NoUdp),
+                _ => None,
+            }
+        }
+    }
+}
+/// To a peer that has links with both: carry it to `peer`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PunchTo {
+    /// libp2p PeerId, at most 64
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub punch: ::core::option::Option<Punch>,
+}
+/// From the one who carries it, or from the other end of a circuit itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PunchFrom {
+    /// whose it is; none: the sender's own
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+    /// from which UDP address the carrier has it, as a binary multiaddr; none: from none
+    #[prost(bytes = "bytes", tag = "2")]
+    pub seen: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub punch: ::core::option::Option<Punch>,
 }

@@ -287,6 +287,33 @@ fn vectors() {
         ("selected", Control::Selected(proto::Selected {})),
         ("stalled", Control::Stalled(proto::Stalled {})),
         ("unanswered", Control::Unanswered(proto::Unanswered {})),
+        (
+            "punch_to: a request of one that knows its outer port",
+            Control::PunchTo(proto::PunchTo {
+                peer: vec![0x11; 38].into(),
+                punch: Some(proto::Punch {
+                    id: 0x0102_0304,
+                    answer: false,
+                    nat: proto::punch::Nat::Fixed.into(),
+                    addresses: vec![
+                        vec![4, 192, 0, 2, 1, 0x91, 0x02, 0x0f, 0xa1, 0xcd, 0x03].into(),
+                    ],
+                }),
+            }),
+        ),
+        (
+            "punch_from: the answer of one behind a symmetric NAT, as it is carried",
+            Control::PunchFrom(proto::PunchFrom {
+                peer: vec![0x22; 38].into(),
+                seen: vec![4, 192, 0, 2, 9, 0x91, 0x02, 0x9c, 0x40, 0xcd, 0x03].into(),
+                punch: Some(proto::Punch {
+                    id: 0x0102_0304,
+                    answer: true,
+                    nat: proto::punch::Nat::Symmetric.into(),
+                    addresses: Vec::new(),
+                }),
+            }),
+        ),
     ]
     .into_iter()
     .map(|(what, kind)| {

@@ -47,7 +47,7 @@ impl Shell {
                         Some(Done::Profiles(device, profiles))
                     });
                 }
-                Effect::Hint(peer, addresses, local) => {
+                Effect::Hint(peer, addresses, local, via) => {
                     let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                     self.read(async move {
                         discovery
@@ -58,6 +58,7 @@ impl Shell {
                                     addresses,
                                     source: Source::Pex,
                                     local,
+                                    via: Some(via),
                                 },
                             )
                             .await;

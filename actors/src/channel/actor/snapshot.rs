@@ -79,7 +79,8 @@ impl Shell {
             kind: connection.path(),
             address: connection.target(),
             via: connection.relay(),
-            source: best.source.clone(),
+            source: best.source.as_ref().map(|way| way.source.clone()),
+            took: best.source.as_ref().map(|way| way.took),
             rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
         })
     }

@@ -367,7 +367,7 @@ impl State {
         let id = peer.to_bytes();
         for (cid, watched) in &self.watched {
             if self.meetings(watched, now, unix).contains(peer) {
-                for period in watched.keys.periods(unix) {
+                for period in watched.keys.announced_periods(unix) {
                     keys.insert(watched.keys.relay_registration(&id, period), *cid);
                 }
             }

@@ -1,0 +1,241 @@
+//! Datagrams that keep a NAT open towards addresses that do not answer, so that whoever is there, behind a NAT of its
+//! own, gets through when it tries the same (`docs/PROTOCOL.md`, punching). Pure: a schedule, and a budget that makes it
+//! useless for harming others.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+/// Addresses at a time.
+pub(super) const MOST: usize = 64;
+/// Of them, addresses of one host (of IPv6, one /64).
+pub(super) const MOST_A_HOST: usize = 8;
+/// At first the probes are that far apart, for [`FIRST`] of them: NATs keep a mapping for at least half a minute.
+pub(super) const EVERY: Duration = Duration::from_secs(5);
+/// From 0 s to 30 s.
+pub(super) const FIRST: u32 = 7;
+/// After that a pause, which doubles,
+const PAUSE: Duration = Duration::from_secs(60);
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// An address that somebody names again is probed at once, if the last probe is so long ago.
+const NAMED_AGAIN: Duration = Duration::from_secs(45);
+/// Probes of one address within an hour.
+pub(super) const MOST_AN_HOUR: u32 = 24;
+const HOUR: Duration = Duration::from_secs(3_600);
+/// An address that nobody has named for so long is left alone.
+const FORGOTTEN: Duration = Duration::from_secs(2 * 3_600);
+/// A probe that comes from an address is a reason to dial it, no more often than this.
+const HEARD_PAUSE: Duration = Duration::from_secs(2);
+
+struct Probe {
+    sent: u32,
+    last: Option<Instant>,
+    next: Instant,
+    named: Instant,
+    heard: Option<Instant>,
+    /// When the hour began in which probes are counted, and how many there were.
+    hour: (Instant, u32),
+}
+
+/// All that are probed.
+#[derive(Default)]
+pub(super) struct Probes {
+    all: HashMap<SocketAddr, Probe>,
+}
+
+fn host(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+    }
+}
+
+impl Probes {
+    /// A member may be there, and does not answer. What is beyond the budget is left out.
+    pub(super) fn want(&mut self, address: SocketAddr, now: Instant) {
+        if self.all.contains_key(&address) {
+            return;
+        }
+        let neighbours = self
+            .all
+            .keys()
+            .filter(|at| host(at.ip()) == host(address.ip()));
+        if self.all.len() >= MOST || neighbours.count() >= MOST_A_HOST {
+            return;
+        }
+        let probe = Probe {
+            sent: 0,
+            last: None,
+            next: now,
+            named: now,
+            heard: None,
+            hour: (now, 0),
+        };
+        self.all.insert(address, probe);
+    }
+
+    /// Somebody says again that a member is there: it may just have heard of us, too.
+    pub(super) fn named(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(probe) = self.all.get_mut(&address) {
+            probe.named = now;
+            let long_ago = |last: Instant| now.saturating_duration_since(last) >= NAMED_AGAIN;
+            if probe.last.is_none_or(long_ago) {
+                probe.next = probe.next.min(now);
+            }
+        }
+    }
+
+    /// Nobody is wanted there any more.
+    pub(super) fn forget(&mut self, address: &SocketAddr) {
+        self.all.remove(address);
+    }
+
+    /// A probe came from there: whether to dial now.
+    pub(super) fn heard(&mut self, address: &SocketAddr, now: Instant) -> bool {
+        let Some(probe) = self.all.get_mut(address) else {
+            return false;
+        };
+        let lately = |at: Instant| now.saturating_duration_since(at) < HEARD_PAUSE;
+        let fresh = !probe.heard.is_some_and(lately);
+        if fresh {
+            probe.heard = Some(now);
+        }
+        fresh
+    }
+
+    /// Where to send a probe now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<SocketAddr> {
+        self.all
+            .retain(|_, probe| now.saturating_duration_since(probe.named) < FORGOTTEN);
+        let mut due = Vec::new();
+        for (address, probe) in &mut self.all {
+            if probe.next > now {
+                continue;
+            }
+            if now.saturating_duration_since(probe.hour.0) >= HOUR {
+                probe.hour = (now, 0);
+            }
+            if probe.hour.1 >= MOST_AN_HOUR {
+                probe.next = probe.hour.0 + HOUR;
+                continue;
+            }
+            probe.hour.1 += 1;
+            probe.sent = probe.sent.saturating_add(1);
+            probe.last = Some(now);
+            probe.next = now + pause(probe.sent);
+            due.push(*address);
+        }
+        due
+    }
+
+    /// When to ask [`Probes::due`] again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.all.values().map(|probe| probe.next).min()
+    }
+}
+
+/// After so many probes.
+fn pause(sent: u32) -> Duration {
+    match sent.checked_sub(FIRST) {
+        None => EVERY,
+        Some(more) => PAUSE.saturating_mul(1 << more.min(8)).min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([9, 9, 9, host], port))
+    }
+
+    #[test]
+    fn every_five_seconds_for_half_a_minute_and_then_ever_less() {
+        let start = Instant::now();
+        let mut probes = Probes::default();
+        let at = address(1, 7);
+        probes.want(at, start);
+        probes.want(at, start);
+        let mut times = Vec::new();
+        while let Some(next) = probes.next() {
+            if next > start + HOUR {
+                break;
+            }
+            times.extend(probes.due(next).iter().map(|_| (next - start).as_secs()));
+        }
+        let wanted = [
+            0, 5, 10, 15, 20, 25, 30, 90, 210, 450, 930, 1_530, 2_130, 2_730, 3_330,
+        ];
+        assert_eq!(times, wanted);
+    }
+
+    #[test]
+    fn whoever_is_named_again_is_probed_soon_within_the_budget() {
+        let start = Instant::now();
+        let mut probes = Probes::default();
+        let at = address(1, 7);
+        probes.want(at, start);
+        let mut sent = 0;
+        for second in 0..3_600 {
+            let now = start + Duration::from_secs(second);
+            if second % 60 == 0 {
+                probes.named(at, now);
+            }
+            sent += probes.due(now).len();
+        }
+        assert_eq!(sent, MOST_AN_HOUR as usize);
+        probes.named(at, start + HOUR);
+        assert_eq!(probes.due(start + HOUR), [at]);
+        assert_eq!(probes.due(start + HOUR + FORGOTTEN), []);
+        assert_eq!(probes.next(), None, "nobody names it any more");
+    }
+
+    #[test]
+    fn what_comes_back_is_heard_now_and_then() {
+        let start = Instant::now();
+        let mut probes = Probes::default();
+        let at = address(1, 7);
+        assert!(!probes.heard(&at, start), "a stranger");
+        probes.want(at, start);
+        assert!(probes.heard(&at, start));
+        assert!(!probes.heard(&at, start + HEARD_PAUSE / 2));
+        assert!(probes.heard(&at, start + HEARD_PAUSE));
+        probes.forget(&at);
+        assert!(!probes.heard(&at, start + HEARD_PAUSE * 9));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_flooded(
+            wanted in proptest::collection::vec((0_u8..12, 0_u16..20, 0_u64..600, any::<bool>()), 0..400),
+        ) {
+            let start = Instant::now();
+            let mut probes = Probes::default();
+            let (mut now, mut all, mut each) = (start, 0_usize, HashMap::new());
+            for (host, port, pause, named) in wanted {
+                now += Duration::from_secs(pause % 40);
+                let at = address(host, port);
+                if named { probes.named(at, now) } else { probes.want(at, now) }
+                for sent in probes.due(now) {
+                    all += 1;
+                    *each.entry(sent).or_insert(0_u64) += 1;
+                }
+                prop_assert!(probes.all.len() <= MOST);
+                for host in 0..12 {
+                    let of_host = |at: &&SocketAddr| at.ip() == IpAddr::from([9, 9, 9, host]);
+                    prop_assert!(probes.all.keys().filter(of_host).count() <= MOST_A_HOST);
+                }
+                let hours = (now - start).as_secs() / 3_600 + 2;
+                prop_assert!(each.values().all(|sent| *sent <= hours * u64::from(MOST_AN_HOUR)));
+            }
+            let _ = all;
+        }
+    }
+}

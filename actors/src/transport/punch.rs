@@ -1,0 +1,391 @@
+//! Opening the way through NATs, with the help of a peer that has links with both ends, or over a circuit
+//! (`docs/PROTOCOL.md`, punching).
+//!
+//! One side asks: its request is carried to the other, which sends datagrams at once to where the asker is seen, and
+//! answers. When the answer is there, the other's NAT lets the asker in, who dials by QUIC. So only one dials, and no
+//! clocks need to agree. Who has another port for each target cannot be knocked at, and dials itself.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::{
+    control::MAX_PUNCH_ADDRESSES,
+    proto::{self, control::Kind, punch::Nat as Word},
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use libp2p_identity::PeerId;
+use rand::RngExt;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Connection, DialError, PUNCH_LEN, PathKind, Udp,
+    addr::{from_multiaddr, to_multiaddr},
+    connection::live,
+    handshake::{connect, register},
+    network::{is_local, is_plausible},
+    registry::Msg,
+    shared::Shared,
+};
+use crate::kit::{Addr, Guard};
+
+/// How long an answer may take: it is carried twice by somebody else.
+const ANSWER: Duration = Duration::from_millis(1_000);
+/// How long the dials may take that follow.
+const DIALS: Duration = Duration::from_millis(1_800);
+/// How long the other side's dial is waited for where ours cannot succeed.
+const GRACE: Duration = Duration::from_millis(600);
+/// When datagrams are sent, from the request on: the first of them may come before the other side has opened its own.
+const KNOCKS_MS: [u64; 6] = [0, 40, 120, 300, 700, 1_500];
+/// Addresses of one peer that are knocked at or dialled.
+const MOST_TARGETS: usize = 4;
+/// Requests that wait for their answers; there are no more dials than that.
+const MOST_PENDING: usize = 72;
+/// Requests that are heeded in a row, and how long until one more is: of all peers.
+const MOST_HEEDED: u32 = 32;
+const HEED_PAUSE: Duration = Duration::from_millis(250);
+
+/// A datagram that opens the way, and says nothing.
+pub(crate) fn datagram() -> [u8; PUNCH_LEN] {
+    let mut bytes: [u8; PUNCH_LEN] = rand::rng().random();
+    // Neither QUIC nor text, nor an answer of a tracker.
+    bytes[0] = bytes[0] & 0x3f | 0x01;
+    bytes
+}
+
+/// Whether it makes sense to dial the other: not where one side's port is another for each target, and the other side
+/// lets in only what it knows.
+fn is_hopeless(ours: Word, theirs: Word) -> bool {
+    use Word::{Fixed, NoUdp, Symmetric};
+    matches!(
+        (ours, theirs),
+        (NoUdp, _) | (_, NoUdp) | (Symmetric, Symmetric | Fixed) | (Fixed, Symmetric)
+    )
+}
+
+/// What the other side answered.
+struct Answer {
+    nat: Word,
+    targets: Vec<SocketAddr>,
+}
+
+/// Requests of ours that wait for answers.
+#[derive(Default)]
+pub(super) struct Pending(Mutex<HashMap<u64, (PeerId, oneshot::Sender<Answer>)>>);
+
+impl Pending {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (PeerId, oneshot::Sender<Answer>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, peer: PeerId) -> Option<(u64, oneshot::Receiver<Answer>)> {
+        let mut pending = self.lock();
+        if pending.len() >= MOST_PENDING {
+            return None;
+        }
+        let id = rand::rng().random();
+        let (sender, answer) = oneshot::channel();
+        pending.insert(id, (peer, sender));
+        Some((id, answer))
+    }
+
+    fn answered(&self, id: u64, by: PeerId, answer: Answer) {
+        let mut pending = self.lock();
+        if pending.get(&id).is_some_and(|(peer, _)| *peer == by)
+            && let Some((_, waiting)) = pending.remove(&id)
+        {
+            // Who asked may have found another way.
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// How many requests are heeded: each costs us some datagrams to where a stranger might want them.
+#[derive(Debug)]
+pub(super) struct Heed {
+    left: u32,
+    since: Instant,
+}
+
+impl Heed {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            left: MOST_HEEDED,
+            since: now,
+        }
+    }
+
+    /// Whether one more is heeded now.
+    pub(super) fn one(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.since);
+        let more = u32::try_from(passed.as_millis() / HEED_PAUSE.as_millis()).unwrap_or(u32::MAX);
+        if more > 0 {
+            self.left = self.left.saturating_add(more).min(MOST_HEEDED);
+            self.since = now;
+        }
+        let heeded = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        heeded
+    }
+}
+
+/// Which way a request goes: to be carried to its peer, or straight to the other end.
+pub(super) struct Via {
+    pub(super) connection: Connection,
+    pub(super) carried: bool,
+}
+
+impl Via {
+    fn say(&self, peer: PeerId, punch: proto::Punch) {
+        let punch = Some(punch);
+        self.connection.flow().carry(if self.carried {
+            let peer = peer.to_bytes().into();
+            Kind::PunchTo(proto::PunchTo { peer, punch })
+        } else {
+            Kind::PunchFrom(proto::PunchFrom {
+                punch,
+                ..proto::PunchFrom::default()
+            })
+        });
+    }
+}
+
+/// What we say of ourselves; to a neighbour also where we are at home.
+fn ours(shared: &Shared, neighbour: bool) -> (Word, Vec<bytes::Bytes>) {
+    shared.nat(|nat| {
+        let view = nat.view(false);
+        let six = nat.view(true);
+        let external = [view, six].into_iter().filter_map(|view| view.external);
+        let port = shared.local.first().map_or(0, SocketAddr::port);
+        let home = nat.locals().filter(|ip| neighbour && is_local(*ip));
+        let home = home.map(|ip| SocketAddr::new(ip, port));
+        let all = external.filter(|at| at.port() != 0).chain(home);
+        let all = all.map(|at| to_multiaddr(at).into());
+        (view.kind.word(), all.take(MAX_PUNCH_ADDRESSES).collect())
+    })
+}
+
+/// Where the other may be dialled. Addresses on local networks are believed of a neighbour, who is seen where we are.
+fn targets(seen: Option<SocketAddr>, punch: &proto::Punch, shared: &Shared) -> Vec<SocketAddr> {
+    let neighbour = seen.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
+    let said = punch.addresses.iter().filter_map(|at| from_multiaddr(at));
+    let mut all = Vec::new();
+    for at in said
+        .filter(|at| neighbour || !is_local(at.ip()))
+        .chain(seen)
+    {
+        if is_plausible(at) && shared.local_for(at.ip()).is_some() && !all.contains(&at) {
+            all.push(at);
+        }
+    }
+    // At home first, which is nearest.
+    all.sort_by_key(|at| !is_local(at.ip()));
+    all.truncate(MOST_TARGETS);
+    all
+}
+
+/// Asks the other side, and dials when it has answered. [`DialError::TimedOut`]: there was no answer.
+/// [`DialError::NeedsRelay`]: there is no direct way. Takes less than 3 s.
+pub(super) async fn attempt(
+    peer: PeerId,
+    address: Option<SocketAddr>,
+    via: Via,
+    shared: Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let (id, answer) = shared.punches.begin(peer).ok_or(DialError::Busy)?;
+    let _forget = Guard::new({
+        let shared = Arc::clone(&shared);
+        move || drop(shared.punches.lock().remove(&id))
+    });
+    let neighbour = address.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
+    let (nat, addresses) = ours(&shared, neighbour);
+    let request = proto::Punch {
+        id,
+        answer: false,
+        nat: nat.into(),
+        addresses,
+    };
+    via.say(peer, request);
+    let answer = timeout(ANSWER, answer).await;
+    let Ok(Ok(answer)) = answer else {
+        return Err(DialError::TimedOut);
+    };
+    tracing::debug!(?nat, theirs = ?answer.nat, targets = ?answer.targets, "punching");
+    if is_hopeless(nat, answer.nat) {
+        sleep(GRACE).await;
+        return Err(DialError::NeedsRelay);
+    }
+    let dialled = any(peer, answer.targets, &shared);
+    match timeout(DIALS, dialled).await {
+        Ok(Some(connection)) => Ok(connection),
+        Ok(None) | Err(_) => Err(DialError::NeedsRelay),
+    }
+}
+
+/// The first connection with that peer at one of these addresses.
+async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Option<Connection> {
+    let dials = targets.into_iter();
+    let mut dials: FuturesUnordered<_> = dials
+        .map(|at| connect(at, Some(peer), Arc::clone(shared)))
+        .collect();
+    while let Some(end) = dials.next().await {
+        if let Ok(connection) = end {
+            return Some(connection);
+        }
+    }
+    None
+}
+
+/// A request or an answer for us came on that connection, from `peer`. Returns what is to be done about it.
+pub(super) fn heard(
+    via: Via,
+    peer: PeerId,
+    seen: Option<SocketAddr>,
+    punch: &proto::Punch,
+    shared: &Arc<Shared>,
+    registry: &Addr<Msg>,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let targets = targets(seen, punch, shared);
+    if punch.answer {
+        let answer = Answer {
+            nat: punch.nat(),
+            targets,
+        };
+        shared.punches.answered(punch.id, peer, answer);
+        return None;
+    }
+    let neighbour = seen.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
+    let (nat, addresses) = ours(shared, neighbour);
+    let answer = proto::Punch {
+        id: punch.id,
+        answer: true,
+        nat: nat.into(),
+        addresses,
+    };
+    via.say(peer, answer);
+    let theirs = punch.nat();
+    let we_dial = nat == Word::Symmetric && !matches!(theirs, Word::Symmetric | Word::NoUdp);
+    let (shared, registry) = (Arc::clone(shared), registry.clone());
+    Some(async move {
+        if we_dial {
+            let dialled = timeout(DIALS, any(peer, targets, &shared)).await;
+            if let Ok(Some(connection)) = dialled
+                && register(&connection, &registry).await
+            {
+                live(connection, shared, registry, None).await;
+            }
+        } else {
+            knock(&shared.udp, &targets).await;
+        }
+    })
+}
+
+async fn knock(udp: &Udp, targets: &[SocketAddr]) {
+    let begin = tokio::time::Instant::now();
+    for at in KNOCKS_MS {
+        tokio::time::sleep_until(begin + Duration::from_millis(at)).await;
+        for target in targets {
+            // One that is lost is followed by others.
+            let _ = udp.try_send_to(*target, &datagram());
+        }
+    }
+}
+
+/// When a better path is looked for to a peer with whom we talk by a worse one, from the beginning on; the last pause
+/// is repeated.
+const BETTER_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(240),
+    Duration::from_secs(600),
+];
+/// How often to look whether a link is up.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks for a direct QUIC path beside another path, where that is ours to do: the lower PeerId's, of peers with whom
+/// we have links. Never ends.
+pub(super) async fn better(
+    connection: &Connection,
+    shared: &Arc<Shared>,
+    registry: &Addr<Msg>,
+) -> String {
+    let poor = matches!(connection.path(), PathKind::Relayed | PathKind::Tcp);
+    if !poor || connection.chooses() || shared.udp_is_off() {
+        return std::future::pending().await;
+    }
+    let last = BETTER_PAUSES[BETTER_PAUSES.len() - 1];
+    let mut pauses = BETTER_PAUSES.into_iter().chain(std::iter::repeat(last));
+    loop {
+        while !connection.has_links() {
+            sleep(LOOK).await;
+        }
+        sleep(pauses.next().unwrap_or(last)).await;
+        if connection.is_draining() {
+            continue;
+        }
+        let via = Via {
+            connection: connection.clone(),
+            carried: false,
+        };
+        let peer = connection.peer();
+        let address = connection.direct();
+        let end = attempt(peer, address, via, Arc::clone(shared)).await;
+        if let Ok(better) = end
+            && register(&better, registry).await
+        {
+            // It lives on when this connection ends. Without a registry it is dropped, and so closed.
+            let _ = registry.send(Msg::Live(better)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::transport::{Class, classify};
+
+    #[test]
+    fn a_punch_is_taken_for_one() {
+        for _ in 0..1_000 {
+            assert_eq!(classify(&datagram()), Class::Punch);
+        }
+    }
+
+    #[test]
+    fn only_what_can_succeed_is_tried() {
+        use Word::{Fixed, NoUdp, Symmetric, Unknown};
+        for (ours, theirs, hopeless) in [
+            (Fixed, Fixed, false),
+            (Fixed, Unknown, false),
+            (Unknown, Unknown, false),
+            (Symmetric, Unknown, false),
+            (Unknown, Symmetric, false),
+            (Symmetric, Fixed, true),
+            (Symmetric, Symmetric, true),
+            (Unknown, NoUdp, true),
+        ] {
+            assert_eq!(is_hopeless(ours, theirs), hopeless, "{ours:?} {theirs:?}");
+            assert_eq!(is_hopeless(theirs, ours), hopeless, "{theirs:?} {ours:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_requests_is_heeded_slowly() {
+        let start = Instant::now();
+        let mut heed = Heed::new(start);
+        let count = |heed: &mut Heed, at| (0..1_000).filter(|_| heed.one(at)).count();
+        assert_eq!(count(&mut heed, start), MOST_HEEDED as usize);
+        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 3);
+        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 0);
+        let later = start + Duration::from_secs(3_600);
+        assert_eq!(count(&mut heed, later), MOST_HEEDED as usize);
+    }
+}
