@@ -54,6 +54,7 @@ def parser():
     storm.add_argument("--steps", type=int, default=3, help="how many things a seed breaks (default 3)")
     storm.add_argument("--minutes", type=float, help="a soak: go on with the next seed for so long")
     storm.add_argument("--only", metavar="ACTION", help="break only this: " + ", ".join(actions.ACTIONS))
+    storm.add_argument("--without", metavar="ACTION", default="", help="do not break this; several with commas")
     storm.add_argument("--new", metavar="FILE", help="another build of the program, which rolling upgrades lead to")
     logs = add("logs", "what the nodes log")
     logs.add_argument("service", nargs="*")
@@ -108,7 +109,7 @@ def settle(bed, seconds=45):
     last = [-1, time.monotonic()]
 
     def quiet():
-        links = sum(m["online"] for known in each(bed.nodes, lambda n: n.members()).values() for m in known.values())
+        links = sum(each(bed.nodes, lambda n: n.online()).values())
         if links != last[0]:
             last[:] = [links, time.monotonic()]
         return time.monotonic() - last[1] > 10
@@ -149,8 +150,7 @@ def mesh_of(options):
         bed.up(scale=options.n)
 
         def full():
-            return all(m and sum(x["online"] for x in m.values()) == options.n
-                       for m in each(bed.nodes, lambda n: n.members()).values())
+            return all(online == options.n for online in each(bed.nodes, lambda n: n.online()).values())
         joined = max(bed.state["joined"].values())
         until("a full mesh", full, 240, 2)
         mesh_s = time.time() - joined
