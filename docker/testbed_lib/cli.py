@@ -19,9 +19,9 @@ HELP = """Many nodes behind real NATs and proxies, on one machine, with Docker.
 One command for all of it: `docker/testbed all` brings it up, lets all pairs talk, shows how
 they reach each other, and takes it down; its exit status says whether all pairs can talk.
 
-It needs python3. Docker and docker-compose (old or new) are installed by apt where they are
-missing, and a dockerd is started where none answers, which needs root. The program is taken
-from target/release, or built. No registry is asked for anything.
+What is missing of python3, Docker and docker-compose (old or new) is installed by apt, and a
+dockerd is started where none answers, both of which needs root. The program is taken from
+target/release, or built. No registry is asked for anything.
 
 Exit status: 0 all is well, 1 something is not (and it says what), 2 wrong arguments, 3 there
 is no Docker and none can be started."""
@@ -38,6 +38,7 @@ def parser():
         one = sub.add_parser(name, help=text, description=text)
         one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="results as JSON")
         return one
+    add("prepare", "install what is missing, start Docker where none runs, build the images: what the others begin with")
     up = add("up", "build the images, start all, and have all nodes join one channel")
     up.add_argument("service", nargs="*", help="only these and what they need (default: all)")
     talk = add("chat", "all say a line; wait until all logs are equal; fail when any pair cannot talk")
@@ -182,7 +183,9 @@ def dispatch(options):
     if options.command not in ("logs", "table", "mesh"):
         docker.alone()
     docker.prepare()
-    if options.command == "mesh-of":
+    if options.command == "prepare":
+        image(options)
+    elif options.command == "mesh-of":
         mesh_of(options)
     elif options.command in ("all", "smoke"):
         whole(options, SMOKE if options.command == "smoke" else ())
