@@ -63,6 +63,8 @@ impl Node {
                 found,
                 dht: None,
                 dht_found: mpsc::channel(1).1,
+                lan: None,
+                lan_found: mpsc::channel(1).1,
             },
             store,
             &scopes[0],

@@ -31,8 +31,10 @@ const GOODBYE: Duration = Duration::from_millis(1_500);
 /// What a channel is made of.
 #[derive(Clone)]
 pub struct ChannelConfig {
-    /// Its file.
+    /// Its file, as it was at the start: its terms never change.
     pub file: ChannelFile,
+    /// The trackers of this moment, which a user may change while it runs.
+    pub trackers: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
     /// Our device.
     pub local: Arc<LocalDevice>,
     /// The name that we sign.
@@ -73,11 +75,17 @@ impl ChannelConfig {
         }
     }
 
+    fn tiers(&self) -> std::sync::MutexGuard<'_, Vec<Vec<String>>> {
+        self.trackers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(super) fn wanted(&self) -> Wanted {
         Wanted {
             cid: self.cid(),
             keys: self.keys(),
-            tiers: self.file.trackers().to_vec(),
+            tiers: self.tiers().clone(),
             nodes: self.file.nodes().to_vec(),
             not_before: self.announce_from,
         }
@@ -113,9 +121,24 @@ impl Channel {
         }
     }
 
-    /// Its file.
+    /// Its file, as it was at the start.
     pub fn file(&self) -> &ChannelFile {
         &self.config.file
+    }
+
+    /// Its trackers at this moment.
+    pub fn trackers(&self) -> Vec<Vec<String>> {
+        self.config.tiers().clone()
+    }
+
+    /// Announces to these trackers from now on; those that stay keep their state, the others hear that we stop. For
+    /// the next run, the caller keeps the file.
+    pub async fn set_trackers(&self, tiers: Vec<Vec<String>>) -> Result<(), ChannelError> {
+        *self.config.tiers() = tiers;
+        self.addr
+            .ask(Command::Trackers)
+            .await
+            .map_err(|_| ChannelError::Gone)
     }
 
     /// The keys of its present epoch.

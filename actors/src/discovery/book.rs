@@ -15,6 +15,8 @@ use crate::transport::Target;
 pub(super) const MAX_CANDIDATES: usize = 256;
 /// Addresses of strangers that are remembered, to be left alone.
 const MAX_STRANGERS: usize = 256;
+/// Sources that are counted: a file names at most 64 trackers.
+const MAX_TALLIES: usize = 128;
 /// How long a stranger's address is left alone.
 pub(super) const STRANGER_TIME: Duration = Duration::from_secs(30 * 60);
 /// The pause after the first failure; it doubles.
@@ -94,10 +96,12 @@ impl Candidate {
             Source::Hand => 0,
             Source::Cache => 1,
             Source::Pex => 2,
-            Source::Tracker(_) => 3,
+            // Near, and only members can tell each other there.
+            Source::Lan => 3,
+            Source::Tracker(_) => 4,
             // Where anybody may name anything.
-            Source::Dht => 4,
-            Source::Incoming => 5,
+            Source::Dht => 5,
+            Source::Incoming => 6,
         };
         (
             !self.is_lost(now),
@@ -120,9 +124,39 @@ impl Candidate {
     }
 }
 
+/// What came of a source in this run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Different addresses that it named first.
+    pub(super) addresses: usize,
+    /// Of them, those that failed and were not reached since.
+    pub(super) failed: usize,
+    /// Links that they led to.
+    pub(super) linked: usize,
+    /// When it named somebody or, for those that are not asked, when an address of it led to a link.
+    pub(super) last: Option<Instant>,
+    /// When the next address of it is dialled.
+    pub(super) next: Option<Instant>,
+}
+
+/// The same of all sources of a channel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sightings {
+    pub(super) cache: Tally,
+    pub(super) hand: Tally,
+    pub(super) pex: Tally,
+    pub(super) dht: Tally,
+    pub(super) lan: Tally,
+    /// By URL.
+    pub(super) trackers: HashMap<String, Tally>,
+    /// Links that are up.
+    pub(super) links: usize,
+}
+
 /// One channel's addresses and links.
 #[derive(Default)]
 pub(super) struct Book {
+    tallies: HashMap<Source, Tally>,
     pub(super) candidates: HashMap<Target, Candidate>,
     strangers: HashMap<Target, Instant>,
     /// Links that are up, by peer: whose, and how many.
@@ -151,6 +185,13 @@ impl Book {
         {
             return;
         }
+        let counts = matches!(
+            source,
+            Source::Tracker(_) | Source::Dht | Source::Lan | Source::Pex
+        );
+        if counts && let Some(tally) = self.tally(&source) {
+            tally.last = Some(now);
+        }
         if let Some(known) = self.candidates.get_mut(&address) {
             known.named = true;
             known.open |= expected.is_none();
@@ -169,7 +210,54 @@ impl Book {
         if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(&new, now) {
             return;
         }
+        if let Some(tally) = self.tally(&new.source) {
+            tally.addresses += 1;
+        }
         self.candidates.insert(address, new);
+    }
+
+    /// Of a source that there is room to count.
+    fn tally(&mut self, source: &Source) -> Option<&mut Tally> {
+        let is_known = self.tallies.contains_key(source);
+        (is_known || self.tallies.len() < MAX_TALLIES)
+            .then(|| self.tallies.entry(source.clone()).or_default())
+    }
+
+    /// What came of all sources.
+    pub(super) fn sightings(&self) -> Sightings {
+        let mut tallies = self.tallies.clone();
+        let mut alive: HashMap<&Source, usize> = HashMap::new();
+        for candidate in self.candidates.values() {
+            if candidate.failures == 0 {
+                *alive.entry(&candidate.source).or_default() += 1;
+            }
+            if let (Some(due), Some(tally)) = (candidate.due(), tallies.get_mut(&candidate.source))
+            {
+                tally.next = Some(tally.next.map_or(due, |next| next.min(due)));
+            }
+        }
+        for (source, tally) in &mut tallies {
+            // Those that are gone failed, too.
+            tally.failed = tally
+                .addresses
+                .saturating_sub(alive.get(source).copied().unwrap_or_default());
+        }
+        let mut take = |source: &Source| tallies.remove(source).unwrap_or_default();
+        Sightings {
+            cache: take(&Source::Cache),
+            hand: take(&Source::Hand),
+            pex: take(&Source::Pex),
+            dht: take(&Source::Dht),
+            lan: take(&Source::Lan),
+            links: self.linked.values().map(|(_, links)| links).sum(),
+            trackers: tallies
+                .into_iter()
+                .filter_map(|(source, tally)| match source {
+                    Source::Tracker(url) => Some((url, tally)),
+                    _ => None,
+                })
+                .collect(),
+        }
     }
 
     /// Drops the worst address that nothing is under way with, if it is worse than a new one.
@@ -256,6 +344,14 @@ impl Book {
             Source::Incoming
         };
         self.name(address, source, None, now, now);
+        let found = self
+            .candidates
+            .get(&address)
+            .map(|known| known.source.clone());
+        if dialled && let Some(tally) = found.and_then(|source| self.tally(&source)) {
+            tally.linked += 1;
+            tally.last = Some(now);
+        }
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.phase = Phase::Linked(peer);
             candidate.failures = 0;

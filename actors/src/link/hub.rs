@@ -23,7 +23,7 @@ use super::{
     session::{self, Start},
 };
 use crate::{
-    discovery::{Discovery, Outcome, Reached, Source},
+    discovery::{Discovery, Outcome, Reached, Way},
     kit::{Actor, Addr, Guard, Inbox, Scope},
     store::Store,
     transport::{Connection, ConnectionId, Stream, Target, Transport},
@@ -266,7 +266,10 @@ impl Actor for Hub {
                     let attempt = Attempt {
                         cid: reached.cid,
                         address: reached.address,
-                        source: Some(reached.source),
+                        source: Some(Way {
+                            source: reached.source,
+                            took: reached.took,
+                        }),
                         connection: reached.connection,
                     };
                     let shared = Arc::clone(&self.shared);
@@ -298,7 +301,7 @@ struct Attempt {
     connection: Connection,
     address: Target,
     /// `None` for one that moves.
-    source: Option<Source>,
+    source: Option<Way>,
 }
 
 /// Links a channel on the connection that takes over, if it is linked on the one that is to end. A link that is there
@@ -466,7 +469,7 @@ async fn respond(
 
 struct Origin {
     initiator: bool,
-    source: Option<Source>,
+    source: Option<Way>,
     address: Target,
 }
 

@@ -1,6 +1,10 @@
 //! The node as programs use it: `Node::builder(..).start()`, then methods on the handle.
 
-use std::{net::IpAddr, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use bitchat_wire::{
     channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
@@ -12,10 +16,10 @@ pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
-    discovery::DiscoveryStatus,
+    discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
     store::StoreError,
-    transport::{Proxy, ProxyStatus},
+    transport::{NatView, PathKind, Proxy, ProxyStatus},
 };
 
 /// Why a node did not start.
@@ -56,6 +60,12 @@ pub enum NodeError {
     /// The channel file is at fault.
     #[error(transparent)]
     File(#[from] ChannelFileError),
+    /// A tracker that the channel has.
+    #[error("the channel has that tracker already")]
+    KnownTracker,
+    /// A tracker that the channel has not.
+    #[error("the channel has no tracker {0:?}; `bitchat channel info` shows those that it has")]
+    NoTracker(String),
     /// Joining an invite-only channel needs an admission, which this version cannot ask for.
     #[error(
         "{0:?} is invite-only: this version can create such a channel, but not yet ask to be let in"
@@ -100,6 +110,8 @@ pub struct NodeBuilder {
     /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
     /// routers are asked when none of these answer, unless the node listens on loopback alone.
     pub dht_bootstrap: Vec<String>,
+    /// Looks for members in the local network, by multicast from the addresses that it listens on.
+    pub lan: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,
@@ -171,6 +183,10 @@ pub struct NodeStatus {
     pub proxy: Option<ProxyStatus>,
     /// Open connections.
     pub connections: usize,
+    /// The way of each.
+    pub paths: Vec<PathKind>,
+    /// What stands between us and others, of IPv4 and IPv6.
+    pub nat: [NatView; 2],
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
@@ -181,6 +197,8 @@ pub struct NodeStatus {
     pub dht: Option<DhtStatus>,
     /// The channels.
     pub channels: Vec<ChannelSummary>,
+    /// How the members of each are looked for.
+    pub sources: HashMap<ChannelId, Vec<SourceStatus>>,
     /// Actors that kept dying, newest last.
     pub deaths: Vec<String>,
 }

@@ -8,6 +8,7 @@ mod follow;
 mod outer;
 mod start;
 mod status;
+mod trackers;
 
 pub use api::*;
 pub use follow::Follow;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -24,6 +24,7 @@ use crate::{
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
+    lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
@@ -36,6 +37,8 @@ const HAPPENINGS: usize = 1_024;
 const FOUND: usize = 64;
 /// What the DHT found, waiting for discovery: an answer of a node each.
 const DHT_FOUND: usize = 64;
+/// Whom the local network found, waiting for discovery: a node each.
+const LAN_FOUND: usize = 64;
 /// Connections that discovery made, waiting for links.
 const REACHED: usize = 64;
 /// How long each layer may take to stop.
@@ -64,6 +67,7 @@ pub(super) struct Layers {
     transport: Scope,
     trackers: Scope,
     dht: Scope,
+    lan: Scope,
     discovery: Scope,
     links: Scope,
     pub(super) channels: Scope,
@@ -83,6 +87,8 @@ pub(super) struct Inner {
     pub(super) local: Arc<LocalDevice>,
     pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
+    /// One change of a channel's file at a time.
+    pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
@@ -103,6 +109,7 @@ impl NodeBuilder {
             proxy: None,
             dht: false,
             dht_bootstrap: Vec::new(),
+            lan: false,
             disguise: None,
             read_marks: false,
         }
@@ -117,6 +124,7 @@ impl NodeBuilder {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -153,7 +161,10 @@ impl NodeBuilder {
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
-        let torrents = Torrents::new(disguise, &mut rand::rng());
+        let mut torrents = Torrents::new(disguise, &mut rand::rng());
+        if !self.dht {
+            torrents = torrents.without_dht();
+        }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
@@ -197,6 +208,15 @@ impl NodeBuilder {
         } else {
             None
         };
+        let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
+        let lan = (self.lan && self.proxy.is_none()).then(|| {
+            let listening = transport.local_addresses();
+            let config = LanConfig {
+                port: transport.port(),
+                bind: listening.iter().map(SocketAddr::ip).collect(),
+            };
+            Lan::start(config, &layers.lan, lan_sender)
+        });
         layers.trackers.transient(
             tracing::info_span!("outer port"),
             super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
@@ -206,6 +226,8 @@ impl NodeBuilder {
             found: findings,
             dht: dht.clone(),
             dht_found,
+            lan,
+            lan_found,
         };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
@@ -236,6 +258,7 @@ impl NodeBuilder {
             local: Arc::new(local),
             disguise,
             channels: Mutex::default(),
+            editing: tokio::sync::Mutex::default(),
             events,
             observers: Arc::default(),
             deaths: Arc::default(),
@@ -377,6 +400,7 @@ impl Node {
     pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
         let inner = &self.inner;
         let config = ChannelConfig {
+            trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
             file,
             local: Arc::clone(&inner.local),
             name: inner.name.clone(),
@@ -409,7 +433,8 @@ impl Node {
             let layers = &self.inner.layers;
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
-                layers.dht.stop(LAYER_STOP)
+                layers.dht.stop(LAYER_STOP),
+                layers.lan.stop(LAYER_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -431,6 +456,7 @@ impl Layers {
             transport: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -445,6 +471,7 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.lan,
             &self.transport,
             &self.store,
         ] {

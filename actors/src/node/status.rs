@@ -14,6 +14,7 @@ use super::{Node, NodeError, NodeEvent, NodeStatus};
 use crate::{
     dht::{DhtStatus, Id, LookupResult},
     kit::{Death, Metrics},
+    transport::Connection,
 };
 
 /// Reports of dying actors that are kept.
@@ -98,18 +99,29 @@ impl Node {
 
     /// The node in a few figures.
     pub async fn status(&self) -> NodeStatus {
+        let channels = self.channels().await.unwrap_or_default();
+        let mut sources = HashMap::new();
+        for channel in &channels {
+            if let Some(status) = self.inner.discovery.status(channel.cid).await {
+                sources.insert(channel.cid, status.sources);
+            }
+        }
+        let connections = self.inner.transport.connections().await;
         NodeStatus {
             id: self.id(),
             name: self.inner.name.clone(),
             peer_id: self.inner.transport.peer_id(),
             listening: self.inner.transport.local_addresses(),
             proxy: self.inner.transport.proxy(),
-            connections: self.inner.transport.connections().await.len(),
+            connections: connections.len(),
+            paths: connections.iter().map(Connection::path).collect(),
+            nat: self.inner.transport.nat(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
             disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
-            channels: self.channels().await.unwrap_or_default(),
+            channels,
+            sources,
             deaths: self
                 .deaths()
                 .iter()

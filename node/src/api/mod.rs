@@ -16,6 +16,7 @@ pub mod reply;
 pub mod server;
 pub mod status;
 pub mod stream;
+pub mod trackers;
 
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
     vec![
         ("/v1/status", &["get"], get(status::status)),
         ("/v1/openapi.json", &["get"], get(openapi::document)),
+        ("/v1/doctor", &["get"], get(status::doctor)),
         ("/metrics", &["get"], get(status::metrics)),
         ("/v1/dht", &["get"], get(dht::show)),
         ("/v1/dht/{hash}", &["get"], get(dht::get)),
@@ -74,6 +76,17 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
             "/v1/channels/{ch}/connect",
             &["post"],
             post(channels::connect),
+        ),
+        ("/v1/channels/{ch}/trackers", &["post"], post(trackers::add)),
+        (
+            "/v1/channels/{ch}/trackers/{url}",
+            &["delete"],
+            axum::routing::delete(trackers::remove),
+        ),
+        (
+            "/v1/channels/{ch}/announce",
+            &["post"],
+            post(trackers::announce),
         ),
         (
             "/v1/channels/{ch}/members",

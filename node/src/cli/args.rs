@@ -8,6 +8,7 @@ use std::{
 use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
+use super::tracker::TrackerCommand;
 use crate::{api::dto::Rule, telemetry::Format};
 
 const FIRST_STEPS: &str = "\
@@ -50,6 +51,9 @@ pub enum Command {
     /// Show how the running node does
     #[command(after_help = "Example:\n  bitchat status\n  bitchat status --json")]
     Status,
+    /// Say what works, what does not, and what to do about it
+    #[command(after_help = "Example:\n  bitchat doctor\n  bitchat doctor --json")]
+    Doctor,
     /// Show how this node's part of the DHT does, or look something up there
     #[command(after_help = DHT)]
     Dht {
@@ -319,6 +323,9 @@ pub enum ChannelCommand {
         #[arg(long)]
         qr: bool,
     },
+    /// Change a channel's trackers, or have them asked now
+    #[command(subcommand)]
+    Tracker(TrackerCommand),
     /// Try a member's address that you were told
     #[command(after_help = "Example:\n  bitchat channel connect friends 192.0.2.7:40000")]
     Connect {
@@ -339,6 +346,9 @@ pub struct Create {
     /// A tracker that members find each other by; may be repeated [default: the setting `trackers`]
     #[arg(long, value_name = "URL")]
     pub tracker: Vec<String>,
+    /// Besides, the public trackers that this program knows: their operators see the members' addresses
+    #[arg(long)]
+    pub default_trackers: bool,
     /// A DHT node that members may begin at; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub node: Vec<String>,

@@ -10,6 +10,7 @@ mod profile;
 mod render;
 mod send;
 mod sse;
+mod tracker;
 mod up;
 
 use std::{io::Write, process::ExitCode};
@@ -109,6 +110,11 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
             let client = Client::of(home)?;
             let request = client.request(reqwest::Method::GET, &["v1", "status"])?;
             out.show(&client.json(request).await?, render::status)
+        }
+        Command::Doctor => {
+            let client = Client::of(home)?;
+            let request = client.request(reqwest::Method::GET, &["v1", "doctor"])?;
+            out.show(&client.json(request).await?, render::doctor)
         }
         Command::Dht { command } => dht(home, command, out).await,
         Command::Channel(command) => channel::run(home, command, out).await,

@@ -115,6 +115,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.proxy = proxy(config.proxy.as_deref())?;
     builder.read_marks = config.read_marks;
+    builder.lan = config.lan;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     builder.disguise = config.disguise;

@@ -37,7 +37,7 @@ use super::{
     views::Snapshot,
 };
 use crate::{
-    discovery::{Hint, Source},
+    discovery::{Hint, Source, Way},
     kit::{Actor, Inbox, Reply, Scope},
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
     store::{NewEvent, Profile, StoreError},
@@ -73,6 +73,8 @@ pub(super) enum Command {
     Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
+    /// The trackers are others; answered once discovery knows them.
+    Trackers(Reply<()>),
 }
 
 enum Answer {
@@ -94,7 +96,7 @@ enum Done {
 struct Link {
     handle: LinkHandle,
     identity: IdentityId,
-    source: Option<Source>,
+    source: Option<Way>,
 }
 
 /// One life of a channel's actor.
@@ -230,6 +232,10 @@ impl Shell {
                     ..
                 } = *up;
                 let (link, connection) = (handle.id(), handle.connection().clone());
+                // A link that moves has nobody who found it anew.
+                let before = |link: &&Link| link.identity == peer.identity;
+                let former = || self.links.values().find(before)?.source.clone();
+                let source = source.or_else(former);
                 self.links.insert(
                     link,
                     Link {
@@ -291,6 +297,14 @@ impl Shell {
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.reads.spawn(async move {
                     discovery.hint(cid, hint).await;
+                    let _ = reply.send(());
+                    None
+                });
+            }
+            Command::Trackers(reply) => {
+                let (discovery, wanted) = (self.config.discovery.clone(), self.config.wanted());
+                self.reads.spawn(async move {
+                    discovery.want(wanted).await;
                     let _ = reply.send(());
                     None
                 });
