@@ -41,10 +41,14 @@ class Storm:
                 self.again.append((node, text))
             time.sleep(0.3)
 
-    def end(self):
-        """No more; what was not acknowledged is said again, under the same key."""
+    def quiet(self):
+        """No more."""
         self.over.set()
         self.thread.join()
+
+    def end(self):
+        """No more; what was not acknowledged is said again, under the same key."""
+        self.quiet()
         for node, text in self.again:
             self.bed.say(node, text)
 
@@ -73,6 +77,8 @@ def step(bed, rng, name):
         for node in rng.sample(here, min(2, len(here))):
             bed.say(node, bed.new_line(node))
         if not away:
+            # Logs are read one after the other: nobody may say anything meanwhile.
+            storm.quiet()
             bed.wait_equal(SETTLE, here)
     finally:
         try:

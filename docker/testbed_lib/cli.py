@@ -75,7 +75,12 @@ def image(options):
     if options.program:
         args += ["--program", options.program]
     note("building the images (and the program, if it is not there yet)")
-    docker.run(args, timeout=1800)
+    try:
+        docker.run(args, timeout=1800)
+    except Failure as failure:
+        if "OCI runtime" in str(failure) or "failed to mount" in str(failure):
+            raise NoDocker(f"Docker cannot run containers here: {failure}") from None
+        raise
 
 
 def out(options, value, text):
