@@ -60,6 +60,10 @@ class Node:
         """Whom it knows, by name."""
         return {m["name"]: m for m in self.call("members", CHANNEL, check=False) or []}
 
+    def online(self):
+        """How many members it has links with, itself among them."""
+        return (self.one("channel", "info", CHANNEL, check=False) or {"online": 0})["online"]
+
     def follow(self):
         """A process that prints its log as it grows."""
         return subprocess.Popen(["docker", "exec", self.container, "bitchat", "--json", "log", CHANNEL, "--follow"],
