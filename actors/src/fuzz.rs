@@ -1,7 +1,7 @@
 //! Doors to what only fuzz targets may see (the feature `fuzz`). Each takes any bytes, and panics when
 //! something that must hold does not.
 
-use crate::tracker;
+use crate::{lan as local, tracker};
 
 pub use crate::channel::sim::fuzz_sync as sync;
 
@@ -13,4 +13,9 @@ pub fn tracker_reply(data: &[u8]) {
 /// Datagrams of UDP trackers, each behind a byte with its length, to a node that is announcing.
 pub fn tracker_udp(data: &[u8]) {
     tracker::fuzz::udp(data);
+}
+
+/// A datagram of the local network.
+pub fn lan(data: &[u8]) {
+    local::fuzz_message(data);
 }

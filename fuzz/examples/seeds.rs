@@ -70,6 +70,7 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
         ("krpc", krpc()),
         ("tracker_reply", trackers()),
         ("tracker_udp", lengths(&[0, 16, 200])),
+        ("lan", lan()),
         (
             "sync",
             (0..16)
@@ -80,15 +81,38 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
     ])
 }
 
+/// An announce, and a question.
+fn lan() -> Vec<Vec<u8>> {
+    let service = b"\x08_bitchat\x04_udp\x05local\0";
+    let question = [b"\0\0\0\0\0\x01\0\0\0\0\0\0", &service[..], b"\0\x0c\0\x01"].concat();
+    let instance = b"\x105a5a5a5a5a5a5a5a\xc0\x0c";
+    let tags = b"\x06p=7000\x0ft0=twelve bytes";
+    let announce = [
+        b"\0\0\x84\0\0\0\0\x02\0\0\0\0",
+        &service[..],
+        b"\0\x0c\0\x01\0\0\0\x78\0\x13",
+        instance,
+        instance,
+        b"\0\x10\x80\x01\0\0\0\x78\0\x17",
+        tags,
+    ]
+    .concat();
+    vec![question, announce]
+}
+
 /// The messages of BEP 5, and an answer of libtorrent's kind.
 fn krpc() -> Vec<Vec<u8>> {
     let id = "id20:abcdefghij0123456789";
     let hash = "9:info_hash20:mnopqrstuvwxyz123456";
-    let query = |arguments: &str, name: &str| format!("d1:ad2:{id}{arguments}e1:q{name}1:t2:aa1:y1:qe");
+    let query =
+        |arguments: &str, name: &str| format!("d1:ad2:{id}{arguments}e1:q{name}1:t2:aa1:y1:qe");
     let node = format!("abcdefghij0123456789{}", "a".repeat(6));
     [
         query("", "4:ping"),
-        query("6:target20:mnopqrstuvwxyz1234564:wantl2:n42:n6e", "9:find_node"),
+        query(
+            "6:target20:mnopqrstuvwxyz1234564:wantl2:n42:n6e",
+            "9:find_node",
+        ),
         query(hash, "9:get_peers"),
         query(
             &format!("12:implied_porti1e{hash}4:porti6881e5:token8:aoeusnth"),

@@ -9,7 +9,7 @@ mod dht;
 mod formats;
 mod link;
 
-pub use bitchat_actors::fuzz::{sync, tracker_reply, tracker_udp};
+pub use bitchat_actors::fuzz::{lan, sync, tracker_reply, tracker_udp};
 pub use dht::krpc;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
@@ -18,7 +18,7 @@ pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
@@ -34,5 +34,6 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("krpc", krpc),
     ("tracker_reply", tracker_reply),
     ("tracker_udp", tracker_udp),
+    ("lan", lan),
     ("sync", sync),
 ];

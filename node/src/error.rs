@@ -67,6 +67,8 @@ impl From<NodeError> for Failure {
             NodeError::InviteOnly(_) => "invite_only",
             NodeError::Channel(error) => channel_code(error),
             NodeError::Store(error) => store_code(error),
+            NodeError::KnownTracker => "exists",
+            NodeError::NoTracker(_) => "no_tracker",
             NodeError::NoDht => "dht_off",
             NodeError::Stopping => "stopping",
             _ => "internal",

@@ -345,9 +345,10 @@ fn links_heal_when_the_network_is_back() {
     lab.sides[0].flush().unwrap();
     talk("the router has started again");
     let host = &lab.sides[0].hosts[0];
-    host.ip("addr add 192.168.1.77/24 dev eth0\naddr del 192.168.1.2/24 dev eth0\n")
-        .unwrap();
-    host.ip("route replace default via 192.168.1.1\n").unwrap();
+    host.ip(
+        "addr del 192.168.1.2/24 dev eth0\naddr add 192.168.1.77/24 dev eth0\nroute add default via 192.168.1.1\n",
+    )
+    .unwrap();
     talk("another address");
     lab.cut(0, true).unwrap();
     std::thread::sleep(Duration::from_secs(60));

@@ -1,5 +1,7 @@
 //! What others see of a channel.
 
+use std::time::Duration;
+
 use bitchat_wire::{
     channel::ChannelId,
     event::{BodyError, EventId},
@@ -10,7 +12,7 @@ use super::fold::Reaction;
 use crate::{
     discovery::Source,
     store::StoreError,
-    transport::{PathKind, Target},
+    transport::{PathKind, Relay, Target},
 };
 
 /// How much of the mesh is there.
@@ -174,8 +176,12 @@ pub struct PathView {
     pub kind: PathKind,
     /// The member's address.
     pub address: Target,
-    /// Who found it.
+    /// The relay that it goes through.
+    pub via: Option<Relay>,
+    /// Who found it; `None`: it came to us.
     pub source: Option<Source>,
+    /// From the first word of its address, or the loss of the link there, to the connection.
+    pub took: Option<Duration>,
     /// Round trip, in milliseconds.
     pub rtt_ms: f64,
 }

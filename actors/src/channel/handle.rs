@@ -21,6 +21,7 @@ use crate::{
     discovery::{Discovery, Wanted},
     kit::{Addr, Scope},
     link::{Accept, LinkHandle, Links, LocalDevice},
+    relay::Relays,
     store::{LogEntry, Store},
     transport::Transport,
 };
@@ -31,8 +32,10 @@ const GOODBYE: Duration = Duration::from_millis(1_500);
 /// What a channel is made of.
 #[derive(Clone)]
 pub struct ChannelConfig {
-    /// Its file.
+    /// Its file, as it was at the start: its terms never change.
     pub file: ChannelFile,
+    /// The trackers of this moment, which a user may change while it runs.
+    pub trackers: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
     /// Our device.
     pub local: Arc<LocalDevice>,
     /// The name that we sign.
@@ -47,6 +50,8 @@ pub struct ChannelConfig {
     pub discovery: Discovery,
     /// Knows our PeerId.
     pub transport: Transport,
+    /// Knows through whom others reach us.
+    pub relays: Relays,
     /// Tell members how far we have read.
     pub read_marks: bool,
     /// Hears what happens.
@@ -73,12 +78,25 @@ impl ChannelConfig {
         }
     }
 
+    fn tiers(&self) -> std::sync::MutexGuard<'_, Vec<Vec<String>>> {
+        self.trackers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(super) fn wanted(&self) -> Wanted {
         Wanted {
             cid: self.cid(),
             keys: self.keys(),
-            tiers: self.file.trackers().to_vec(),
+            tiers: self.tiers().clone(),
             nodes: self.file.nodes().to_vec(),
+            // Those that cannot be read are hints of a later version.
+            relays: self
+                .file
+                .relays()
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
             not_before: self.announce_from,
         }
     }
@@ -113,9 +131,24 @@ impl Channel {
         }
     }
 
-    /// Its file.
+    /// Its file, as it was at the start.
     pub fn file(&self) -> &ChannelFile {
         &self.config.file
+    }
+
+    /// Its trackers at this moment.
+    pub fn trackers(&self) -> Vec<Vec<String>> {
+        self.config.tiers().clone()
+    }
+
+    /// Announces to these trackers from now on; those that stay keep their state, the others hear that we stop. For
+    /// the next run, the caller keeps the file.
+    pub async fn set_trackers(&self, tiers: Vec<Vec<String>>) -> Result<(), ChannelError> {
+        *self.config.tiers() = tiers;
+        self.addr
+            .ask(Command::Trackers)
+            .await
+            .map_err(|_| ChannelError::Gone)
     }
 
     /// The keys of its present epoch.

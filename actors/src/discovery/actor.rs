@@ -17,11 +17,14 @@ use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
     probes::Probes,
+    sources::{self, Known},
     state::{Effect, Event, State},
 };
 use crate::{
     dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
+    lan::{self, Lan},
+    relay::{self, Relays},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
     transport::{self, Class, Connection, DialError, Target, Transport, network},
@@ -51,6 +54,8 @@ pub(super) enum Msg {
     Moved,
     /// Ask trackers.
     AnnounceNow(ChannelId),
+    /// Ask trackers, or one, for a user.
+    AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
     /// Tell the state.
     Status(ChannelId, Reply<Option<DiscoveryStatus>>),
 }
@@ -61,8 +66,9 @@ pub(super) struct Parts {
     pub(super) transport: Transport,
     pub(super) trackers: Trackers,
     pub(super) dht: Option<Dht>,
-    /// What trackers find, and what the DHT finds.
-    pub(super) incoming: Arc<Mutex<(mpsc::Receiver<Found>, mpsc::Receiver<dht::Found>)>>,
+    pub(super) relays: Relays,
+    pub(super) lan: Option<Lan>,
+    pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
     /// What outlives a restart.
@@ -74,6 +80,14 @@ impl Parts {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What trackers find, what the DHT finds, who is heard in the local network, and who is met at relays.
+pub(super) type Incoming = (
+    mpsc::Receiver<Found>,
+    mpsc::Receiver<dht::Found>,
+    mpsc::Receiver<lan::Found>,
+    mpsc::Receiver<relay::Found>,
+);
 
 type Dialled = (Target, Result<Connection, DialError>);
 
@@ -99,7 +113,7 @@ impl Actor for DiscoveryActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let (found, dht_found) = &mut *incoming.lock().await;
+        let (found, dht_found, lan_found, met) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
@@ -161,6 +175,15 @@ impl Actor for DiscoveryActor {
                         self.apply(event, None, scope).await;
                     }
                 }
+                Some(lan::Found { cid, address }) = lan_found.recv() => {
+                    let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
+                    self.apply(event, None, scope).await;
+                }
+                Some(relay::Found { cid, targets }) = met.recv() => {
+                    for target in targets {
+                        self.apply(Event::Hint(cid, met_at(target)), None, scope).await;
+                    }
+                }
                 Some((from, _)) = punches.recv() => {
                     if self.probes.heard(&from, now()) {
                         self.apply(Event::Knocked(from), None, scope).await;
@@ -199,6 +222,10 @@ impl DiscoveryActor {
                 self.apply(Event::Forget(cid), None, scope).await;
                 self.waiting.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
+                self.parts.relays.unwatch(cid).await;
+                if let Some(lan) = &self.parts.lan {
+                    lan.unwatch(cid).await;
+                }
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
                 let told = self.parts.trackers.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
@@ -209,7 +236,10 @@ impl DiscoveryActor {
                 });
             }
             Msg::Hint(cid, hint) => {
-                if let (Some(peer), Some(via)) = (hint.peer, hint.via) {
+                // Nobody carries its own words to itself.
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via)
+                    && peer != via
+                {
                     if self.helpers.len() >= MOST_HELPERS {
                         self.helpers.clear();
                     }
@@ -228,22 +258,49 @@ impl DiscoveryActor {
                 }
             }
             Msg::AnnounceNow(cid) => self.announce(cid).await,
+            Msg::AnnounceByHand(cid, url, answer) => {
+                if url.is_none() {
+                    self.hashes.find(cid).await;
+                }
+                let trackers = self.parts.trackers.clone();
+                self.errands.spawn(async move {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(trackers.announce_by_hand(cid, url).await);
+                    None
+                });
+            }
             Msg::Status(cid, answer) => {
                 let counts = self.state.counts(cid);
                 let trackers = self.parts.trackers.clone();
                 let dht = self.hashes.dht().cloned();
                 let hash = self.hashes.present(cid);
+                let lan = self.parts.lan.clone();
+                let sightings = self.state.sightings(cid);
                 self.errands.spawn(async move {
-                    let status = match counts {
-                        Some((candidates, dialling)) => Some(DiscoveryStatus {
-                            trackers: trackers.status(cid).await,
-                            dht: dht_source(dht, hash).await,
-                            candidates,
-                            dialling,
-                        }),
+                    let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
+                    else {
+                        let _ = answer.send(None);
+                        return None;
+                    };
+                    let trackers = trackers.status(cid).await;
+                    let dht = dht_source(dht, hash).await;
+                    let lan = match lan {
+                        Some(lan) => lan.status(cid).await,
                         None => None,
                     };
-                    let _ = answer.send(status);
+                    let sources = sources::judge(&Known {
+                        trackers: &trackers,
+                        dht: dht.as_ref(),
+                        lan: lan.as_ref(),
+                        sightings: &sightings,
+                    });
+                    let _ = answer.send(Some(DiscoveryStatus {
+                        trackers,
+                        dht,
+                        sources,
+                        candidates,
+                        dialling,
+                    }));
                     None
                 });
             }
@@ -256,6 +313,7 @@ impl DiscoveryActor {
             keys,
             tiers,
             nodes,
+            relays,
             not_before,
         } = wanted;
         self.apply(Event::Want(cid), None, scope).await;
@@ -274,6 +332,10 @@ impl DiscoveryActor {
         });
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
+        self.parts.relays.watch(cid, keys.clone(), relays).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.watch(cid, keys.clone()).await;
+        }
         self.parts
             .trackers
             .watch(Watch {
@@ -374,24 +436,43 @@ impl DiscoveryActor {
         }
     }
 
-    /// Asks trackers and DHT, which keep to limits of their own.
+    /// Asks trackers, DHT and local network, which keep to limits of their own.
     async fn announce(&self, cid: ChannelId) {
         self.parts.trackers.announce_now(cid).await;
         self.hashes.find(cid).await;
+        if let Some(lan) = &self.parts.lan {
+            lan.ask().await;
+        }
     }
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
-        let transport = self.parts.transport.clone();
+        let (transport, relays) = (self.parts.transport.clone(), self.parts.relays.clone());
         let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
                 Target::Direct(address) => transport.dial_by(address, expected, via).await,
-                Target::Circuit { .. } => Err(DialError::NoSocket),
+                Target::Circuit { relay, peer } => relays.dial(relay, peer).await,
             };
             (address, result)
         });
         self.handles.insert(address, handle);
+    }
+}
+
+/// A member that a relay has brought us together with.
+fn met_at(target: Target) -> Hint {
+    let peer = match target {
+        Target::Circuit { peer, .. } => Some(peer),
+        Target::Direct(_) => None,
+    };
+    Hint {
+        peer,
+        addresses: vec![target],
+        source: Source::Relay,
+        // We are connected to that relay, wherever it is.
+        local: true,
+        via: None,
     }
 }
 

@@ -13,12 +13,15 @@ use libp2p_identity::PeerId;
 use tokio::sync::{Mutex, mpsc};
 
 use super::actor::{DiscoveryActor, Msg, Parts};
+pub use super::sources::{SourceKind, SourceState, SourceStatus};
 use crate::{
     dht::{self, Dht, DhtState, DhtStatus, WatchStatus},
     kit::{Addr, Scope},
+    lan::{self, Lan},
+    relay::{self, Relays},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
-    transport::{Connection, Target, Transport},
+    transport::{Connection, Relay, Target, Transport},
 };
 
 /// Commands that wait for the actor, which handles each in well under a millisecond.
@@ -34,6 +37,10 @@ pub enum Source {
     Tracker(String),
     /// The mainline DHT.
     Dht,
+    /// A relay at which the channel's members meet.
+    Relay,
+    /// The local network.
+    Lan,
     /// A member, inside a link.
     Pex,
     /// The user.
@@ -53,6 +60,8 @@ pub struct Wanted {
     pub tiers: Vec<Vec<String>>,
     /// Nodes of the DHT that its file names.
     pub nodes: Vec<(String, u16)>,
+    /// Relays that its file names.
+    pub relays: Vec<Relay>,
     /// Trackers are not asked earlier.
     pub not_before: Instant,
 }
@@ -68,6 +77,15 @@ pub struct Reached {
     /// Which source found it.
     pub source: Source,
     /// From the first word of the address, or the loss of the link there, to the connection.
+    pub took: Duration,
+}
+
+/// How a member was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Which source named the address.
+    pub source: Source,
+    /// From the first word of it, or the loss of the link there, to the connection.
     pub took: Duration,
 }
 
@@ -123,6 +141,8 @@ pub struct DiscoveryStatus {
     pub trackers: Vec<TrackerStatus>,
     /// The DHT; `None`: it is off.
     pub dht: Option<DhtSource>,
+    /// All sources, those included, the quickest first.
+    pub sources: Vec<SourceStatus>,
     /// Addresses that wait to be tried, are tried, or failed lately.
     pub candidates: usize,
     /// Dials under way.
@@ -142,6 +162,10 @@ pub struct DhtSource {
     pub last_success: Option<Instant>,
     /// When it is asked next; `None` while it is.
     pub next_try: Option<Instant>,
+    /// Nodes that answer, of IPv4 and of IPv6; `None` without a socket.
+    pub nodes: [Option<usize>; 2],
+    /// Whether any node answered in this run.
+    pub ever_answered: bool,
 }
 
 impl DhtSource {
@@ -157,6 +181,17 @@ impl DhtSource {
             } else {
                 status.retry.or(watch.next)
             },
+            nodes: [&status.v4, &status.v6]
+                .map(|family| family.as_ref().map(|family| family.table.good)),
+            ever_answered: status.answered.is_some(),
+        }
+    }
+
+    /// Nodes of a family that answer; `None` without a socket.
+    pub(super) fn nodes(&self, family: dht::Family) -> Option<usize> {
+        match family {
+            dht::Family::V4 => self.nodes[0],
+            dht::Family::V6 => self.nodes[1],
         }
     }
 }
@@ -171,6 +206,14 @@ pub struct Sources {
     pub dht: Option<Dht>,
     /// What it finds.
     pub dht_found: mpsc::Receiver<dht::Found>,
+    /// Relays.
+    pub relays: Relays,
+    /// Whom we meet there.
+    pub met: mpsc::Receiver<relay::Found>,
+    /// The local network, unless it is off.
+    pub lan: Option<Lan>,
+    /// Who is heard there.
+    pub lan_found: mpsc::Receiver<lan::Found>,
 }
 
 /// A handle to discovery. Cheap to clone.
@@ -192,7 +235,14 @@ impl Discovery {
             transport,
             trackers: sources.trackers,
             dht: sources.dht,
-            incoming: Arc::new(Mutex::new((sources.found, sources.dht_found))),
+            relays: sources.relays,
+            lan: sources.lan,
+            incoming: Arc::new(Mutex::new((
+                sources.found,
+                sources.dht_found,
+                sources.lan_found,
+                sources.met,
+            ))),
             store,
             reached,
             wanted: Arc::default(),
@@ -229,6 +279,14 @@ impl Discovery {
     /// This machine is on another network, or back on one: who was lost is looked for anew.
     pub async fn moved(&self) {
         let _ = self.addr.send(Msg::Moved).await;
+    }
+
+    /// Has the trackers of a channel asked now, or that one, because a user says so; returns how many are.
+    pub async fn announce_by_hand(&self, cid: ChannelId, url: Option<String>) -> usize {
+        self.addr
+            .ask(|answer| Msg::AnnounceByHand(cid, url, answer))
+            .await
+            .unwrap_or_default()
     }
 
     /// Announces now where that is allowed.

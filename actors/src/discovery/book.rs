@@ -15,6 +15,8 @@ use crate::transport::Target;
 pub(super) const MAX_CANDIDATES: usize = 256;
 /// Addresses of strangers that are remembered, to be left alone.
 const MAX_STRANGERS: usize = 256;
+/// Sources that are counted: a file names at most 64 trackers.
+const MAX_TALLIES: usize = 128;
 /// How long a stranger's address is left alone.
 pub(super) const STRANGER_TIME: Duration = Duration::from_secs(30 * 60);
 /// The pause after the first failure; it doubles.
@@ -61,7 +63,7 @@ pub(super) struct Candidate {
 }
 
 /// Preference: lower is better.
-type Rank = (bool, bool, u32, u8);
+type Rank = (bool, bool, u32, bool, u8);
 
 impl Candidate {
     /// One was, or somebody who should know says that a member is there: the user, or another member. A first
@@ -88,21 +90,27 @@ impl Candidate {
         }
     }
 
-    /// Members that were lost first, then what has worked before, then what failed least, then by source.
-    pub(super) fn rank(&self, now: Instant) -> Rank {
+    /// Members that were lost first, then what has worked before, then what failed least, then
+    /// what goes directly, then by source.
+    pub(super) fn rank(&self, target: &Target, now: Instant) -> Rank {
         let source = match self.source {
             Source::Hand => 0,
             Source::Cache => 1,
             Source::Pex => 2,
-            Source::Tracker(_) => 3,
+            // Only who has the channel's key registers there.
+            Source::Relay => 3,
+            // Near, and only members can tell each other there.
+            Source::Lan => 3,
+            Source::Tracker(_) => 4,
             // Where anybody may name anything.
-            Source::Dht => 4,
-            Source::Incoming => 5,
+            Source::Dht => 5,
+            Source::Incoming => 6,
         };
         (
             !self.is_lost(now),
             self.successes == 0,
             self.failures,
+            target.is_circuit(),
             source,
         )
     }
@@ -120,13 +128,51 @@ impl Candidate {
     }
 }
 
+/// A peer's links.
+pub(super) struct Up {
+    identity: IdentityId,
+    links: usize,
+    /// Of them, those that go through no relay.
+    direct: usize,
+}
+
+/// What came of a source in this run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Different addresses that it named first.
+    pub(super) addresses: usize,
+    /// Of them, those that failed and were not reached since.
+    pub(super) failed: usize,
+    /// Links that they led to.
+    pub(super) linked: usize,
+    /// When it named somebody or, for those that are not asked, when an address of it led to a link.
+    pub(super) last: Option<Instant>,
+    /// When the next address of it is dialled.
+    pub(super) next: Option<Instant>,
+}
+
+/// The same of all sources of a channel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sightings {
+    pub(super) cache: Tally,
+    pub(super) hand: Tally,
+    pub(super) pex: Tally,
+    pub(super) dht: Tally,
+    pub(super) lan: Tally,
+    /// By URL.
+    pub(super) trackers: HashMap<String, Tally>,
+    /// Links that are up.
+    pub(super) links: usize,
+}
+
 /// One channel's addresses and links.
 #[derive(Default)]
 pub(super) struct Book {
+    tallies: HashMap<Source, Tally>,
     pub(super) candidates: HashMap<Target, Candidate>,
     strangers: HashMap<Target, Instant>,
-    /// Links that are up, by peer: whose, and how many.
-    pub(super) linked: HashMap<PeerId, (IdentityId, usize)>,
+    /// Links that are up, by peer.
+    pub(super) linked: HashMap<PeerId, Up>,
     /// Members that were lost, and until when they are looked for urgently.
     pub(super) lost: HashMap<IdentityId, Instant>,
 }
@@ -151,6 +197,13 @@ impl Book {
         {
             return;
         }
+        let counts = matches!(
+            source,
+            Source::Tracker(_) | Source::Dht | Source::Lan | Source::Pex
+        );
+        if counts && let Some(tally) = self.tally(&source) {
+            tally.last = Some(now);
+        }
         if let Some(known) = self.candidates.get_mut(&address) {
             known.named = true;
             known.open |= expected.is_none();
@@ -166,23 +219,70 @@ impl Book {
             return;
         }
         let new = Candidate::new(source, expected, now, at);
-        if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(&new, now) {
+        if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(address, &new, now) {
             return;
+        }
+        if let Some(tally) = self.tally(&new.source) {
+            tally.addresses += 1;
         }
         self.candidates.insert(address, new);
     }
 
+    /// Of a source that there is room to count.
+    fn tally(&mut self, source: &Source) -> Option<&mut Tally> {
+        let is_known = self.tallies.contains_key(source);
+        (is_known || self.tallies.len() < MAX_TALLIES)
+            .then(|| self.tallies.entry(source.clone()).or_default())
+    }
+
+    /// What came of all sources.
+    pub(super) fn sightings(&self) -> Sightings {
+        let mut tallies = self.tallies.clone();
+        let mut alive: HashMap<&Source, usize> = HashMap::new();
+        for candidate in self.candidates.values() {
+            if candidate.failures == 0 {
+                *alive.entry(&candidate.source).or_default() += 1;
+            }
+            if let (Some(due), Some(tally)) = (candidate.due(), tallies.get_mut(&candidate.source))
+            {
+                tally.next = Some(tally.next.map_or(due, |next| next.min(due)));
+            }
+        }
+        for (source, tally) in &mut tallies {
+            // Those that are gone failed, too.
+            tally.failed = tally
+                .addresses
+                .saturating_sub(alive.get(source).copied().unwrap_or_default());
+        }
+        let mut take = |source: &Source| tallies.remove(source).unwrap_or_default();
+        Sightings {
+            cache: take(&Source::Cache),
+            hand: take(&Source::Hand),
+            pex: take(&Source::Pex),
+            dht: take(&Source::Dht),
+            lan: take(&Source::Lan),
+            links: self.linked.values().map(|up| up.links).sum(),
+            trackers: tallies
+                .into_iter()
+                .filter_map(|(source, tally)| match source {
+                    Source::Tracker(url) => Some((url, tally)),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+
     /// Drops the worst address that nothing is under way with, if it is worse than a new one.
-    fn make_room(&mut self, new: &Candidate, now: Instant) -> bool {
+    fn make_room(&mut self, address: Target, new: &Candidate, now: Instant) -> bool {
         let worst = self
             .candidates
             .iter()
             .filter(|(_, candidate)| candidate.due().is_some())
-            .max_by_key(|(address, candidate)| (candidate.rank(now), **address))
-            .map(|(address, candidate)| (*address, candidate.rank(now)));
+            .max_by_key(|(address, candidate)| (candidate.rank(address, now), **address))
+            .map(|(address, candidate)| (*address, candidate.rank(address, now)));
         match worst {
-            Some((address, rank)) if rank > new.rank(now) => {
-                self.candidates.remove(&address);
+            Some((worst, rank)) if rank > new.rank(&address, now) => {
+                self.candidates.remove(&worst);
                 true
             }
             _ => false,
@@ -249,13 +349,27 @@ impl Book {
     ) {
         self.lost.remove(&identity);
         self.strangers.remove(&address);
-        self.linked.entry(peer).or_insert((identity, 0)).1 += 1;
+        let up = self.linked.entry(peer).or_insert(Up {
+            identity,
+            links: 0,
+            direct: 0,
+        });
+        up.links += 1;
+        up.direct += usize::from(!address.is_circuit());
         let source = if dialled {
             Source::Cache
         } else {
             Source::Incoming
         };
         self.name(address, source, None, now, now);
+        let found = self
+            .candidates
+            .get(&address)
+            .map(|known| known.source.clone());
+        if dialled && let Some(tally) = found.and_then(|source| self.tally(&source)) {
+            tally.linked += 1;
+            tally.last = Some(now);
+        }
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.phase = Phase::Linked(peer);
             candidate.failures = 0;
@@ -273,16 +387,17 @@ impl Book {
         address: Target,
         now: Instant,
     ) {
-        if let Some((_, links)) = self.linked.get_mut(&peer) {
-            *links -= 1;
-            if *links > 0 {
+        if let Some(up) = self.linked.get_mut(&peer) {
+            up.links -= 1;
+            up.direct = up.direct.saturating_sub(usize::from(!address.is_circuit()));
+            if up.links > 0 {
                 return;
             }
             self.linked.remove(&peer);
         }
         self.name(address, Source::Incoming, None, now, now);
         let until = now + LOST_TIME;
-        let alone = self.linked.values().all(|(other, _)| *other != identity);
+        let alone = self.linked.values().all(|up| up.identity != identity);
         for candidate in self
             .candidates
             .iter_mut()
@@ -310,10 +425,12 @@ impl Book {
         self.linked.is_empty() || !self.lost.is_empty()
     }
 
-    /// The peer that is expected there, if it is linked already: nothing is to be done then.
-    pub(super) fn is_covered(&self, candidate: &Candidate) -> Option<PeerId> {
+    /// The peer that is expected there, if it is linked already: nothing is to be done then, unless it is linked through
+    /// a relay and this may be a way to do without.
+    pub(super) fn is_covered(&self, target: &Target, candidate: &Candidate) -> Option<PeerId> {
+        let covers = |up: &Up| up.direct > 0 || target.is_circuit();
         candidate
             .expected
-            .filter(|peer| self.linked.contains_key(peer))
+            .filter(|peer| self.linked.get(peer).is_some_and(covers))
     }
 }

@@ -12,31 +12,24 @@ use rand::{Rng, RngExt};
 
 use super::{
     Hint, Outcome, Source,
-    book::{Book, Candidate, Phase},
+    book::{Book, Candidate, Phase, Sightings},
+    budget::{Budget, Room},
 };
 use crate::transport::{DialError, Target, network::is_plausible};
 
-/// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let
-/// stale addresses hold up the good ones.
-pub(super) const MAX_DIALS: usize = 32;
-/// Attempts that have just begun, of all channels: dials, and connections whose links are being made. Most answers
-/// come soon, and more handshakes at once starve each other: on a busy machine a large mesh would never form.
-pub(super) const MAX_FRESH: usize = 4;
-/// For how long at least each of the two stages of an attempt counts as just begun. What takes longer is most likely
-/// nobody's answer, unless those that were answered of late took long as well.
-pub(super) const FRESH: Duration = Duration::from_secs(1);
-/// For how long at most: the time-out of each.
-const LONGEST_FRESH: Duration = Duration::from_secs(10);
 /// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
 /// How long a dial to a lost member may take: what is sent at its beginning comes more often than what follows.
 const LOST_DIAL: Duration = Duration::from_secs(4);
+/// How long a circuit waits for the direct addresses that were named with it.
+const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long an address that led to ourselves is not dialled.
-const OWN_TIME: Duration = Duration::from_secs(3_600);
+/// How long an address that led to ourselves is not dialled. No longer, since addresses change hands: whoever has
+/// taken over a member's for a while must find that member there again.
+const OWN_TIME: Duration = Duration::from_secs(60);
 /// Such addresses that are remembered.
 const MAX_OWN: usize = 64;
 
@@ -90,23 +83,6 @@ pub(super) enum Effect {
     Remember(ChannelId, IdentityId, SocketAddr),
 }
 
-struct Dial {
-    expected: Option<PeerId>,
-    /// For whom.
-    channels: Vec<ChannelId>,
-    since: Instant,
-}
-
-/// Whether a dial may begin.
-enum Room {
-    /// So many may.
-    For(usize),
-    /// When an attempt is not fresh any more, at the latest then.
-    At(Instant),
-    /// When a dial has ended.
-    None,
-}
-
 struct Channel {
     book: Book,
     /// When its trackers were asked last.
@@ -118,9 +94,7 @@ pub(super) struct State {
     own: PeerId,
     own_addresses: HashMap<Target, Instant>,
     channels: HashMap<ChannelId, Channel>,
-    dials: HashMap<Target, Dial>,
-    /// For how long attempts count as just begun, as machine and network are now.
-    fresh: Duration,
+    budget: Budget,
 }
 
 impl State {
@@ -130,15 +104,8 @@ impl State {
             own,
             own_addresses: HashMap::new(),
             channels: HashMap::new(),
-            dials: HashMap::new(),
-            fresh: FRESH,
+            budget: Budget::new(),
         }
-    }
-
-    /// A stage of an attempt ended well, so long after its beginning.
-    fn took(&mut self, time: Duration) {
-        let fresh = (time * 4).clamp(FRESH, LONGEST_FRESH);
-        self.fresh = (self.fresh * 3 + fresh) / 4;
     }
 
     /// Takes in what happened and says what to do.
@@ -196,7 +163,7 @@ impl State {
     /// When to call with [`Event::Tick`], if nothing happens before.
     pub(super) fn next(&mut self, now: Instant) -> Option<Instant> {
         let room = self.room(now);
-        let dials = &self.dials;
+        let dials = &self.budget.dials;
         self.channels
             .values_mut()
             .flat_map(|channel| {
@@ -230,28 +197,16 @@ impl State {
     }
 
     fn room(&self, now: Instant) -> Room {
-        if self.dials.len() >= MAX_DIALS {
-            return Room::None;
-        }
-        let dials = self.dials.values().map(|dial| dial.since + self.fresh);
         let candidates = self
             .channels
             .values()
             .flat_map(|channel| channel.book.candidates.values());
         let reached = candidates.filter_map(|candidate| match candidate.phase {
             // It was handed up so long before its end.
-            Phase::Reached(until) => (until + self.fresh).checked_sub(OUTCOME_TIME),
+            Phase::Reached(until) => until.checked_sub(OUTCOME_TIME),
             _ => None,
         });
-        let mut fresh: Vec<Instant> = dials.chain(reached).filter(|until| *until > now).collect();
-        fresh.sort_unstable();
-        match fresh.len().checked_sub(MAX_FRESH) {
-            Some(over) => Room::At(fresh[over]),
-            None => {
-                let free = MAX_FRESH - fresh.len();
-                Room::For(free.min(MAX_DIALS - self.dials.len()))
-            }
-        }
+        self.budget.room(reached, now)
     }
 
     /// Addresses that are not linked, and how many of them are dialled; `None` for a channel not wanted.
@@ -265,7 +220,7 @@ impl State {
     }
 
     fn moved(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        for (address, _) in self.dials.drain() {
+        for (address, _) in self.budget.dials.drain() {
             effects.push(Effect::GiveUp(address));
         }
         for channel in self.channels.values_mut() {
@@ -281,7 +236,7 @@ impl State {
     /// Gives up dials to lost members that take long: what is sent anew may get through, and a dial says less and less.
     fn hurry(&mut self, now: Instant, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
         let channels = &self.channels;
-        let is_lost = |address: &Target, dial: &Dial| {
+        let is_lost = |address: &Target, dial: &super::budget::Dial| {
             dial.channels.iter().any(|cid| {
                 let candidate = channels
                     .get(cid)
@@ -289,7 +244,7 @@ impl State {
                 candidate.is_some_and(|candidate| candidate.is_lost(now))
             })
         };
-        let slow = self.dials.iter().filter(|(address, dial)| {
+        let slow = self.budget.dials.iter().filter(|(address, dial)| {
             !address.is_circuit() && dial.since + LOST_DIAL <= now && is_lost(address, dial)
         });
         let slow: Vec<Target> = slow.map(|(address, _)| *address).collect();
@@ -297,6 +252,11 @@ impl State {
             effects.push(Effect::GiveUp(address));
             self.dialled(address, &Err(DialError::TimedOut), now, rng, effects);
         }
+    }
+
+    /// What came of a channel's sources; `None` for a channel not wanted.
+    pub(super) fn sightings(&self, cid: ChannelId) -> Option<Sightings> {
+        Some(self.channels.get(&cid)?.book.sightings())
     }
 
     /// Whether a member may be there, who has not been reached.
@@ -310,13 +270,7 @@ impl State {
 
     fn forget(&mut self, cid: ChannelId, effects: &mut Vec<Effect>) {
         self.channels.remove(&cid);
-        self.dials.retain(|address, dial| {
-            dial.channels.retain(|other| *other != cid);
-            if dial.channels.is_empty() {
-                effects.push(Effect::GiveUp(*address));
-            }
-            !dial.channels.is_empty()
-        });
+        effects.extend(self.budget.forget(cid).into_iter().map(Effect::GiveUp));
     }
 
     fn name(
@@ -350,7 +304,11 @@ impl State {
         let at = if waits { now + HIGHER_WAITS } else { now };
         // What the user says is not questioned.
         let local = hint.local || matches!(hint.source, Source::Hand);
+        // A relay is for where nothing else works, so what goes directly is tried a little earlier.
+        let only_circuits = hint.addresses.iter().all(Target::is_circuit);
         for &address in &hint.addresses {
+            let later = address.is_circuit() && !only_circuits;
+            let at = if later { at + CIRCUIT_WAITS } else { at };
             if address.is_believable(local) {
                 self.name(cid, address, hint.source.clone(), hint.peer, now, at);
             }
@@ -380,7 +338,8 @@ impl State {
                 let phase = book.candidates.get(&address).map(|known| known.phase);
                 book.linked(identity, peer, address, dialled, now);
                 if let Some(Phase::Reached(until)) = phase {
-                    self.took(OUTCOME_TIME.saturating_sub(until.saturating_duration_since(now)));
+                    self.budget
+                        .took(OUTCOME_TIME.saturating_sub(until.saturating_duration_since(now)));
                 }
                 // A circuit leads to a PeerId, and those end with their run.
                 if let Target::Direct(address) = address
@@ -422,11 +381,11 @@ impl State {
         rng: &mut impl Rng,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(dial) = self.dials.remove(&address) else {
+        let Some(dial) = self.budget.dials.remove(&address) else {
             return;
         };
         if result.is_ok() {
-            self.took(now.saturating_duration_since(dial.since));
+            self.budget.took(now.saturating_duration_since(dial.since));
         }
         if matches!(result, Err(DialError::Ourselves)) {
             self.ourselves(address, now);
@@ -506,7 +465,14 @@ impl State {
                 candidates.map(move |(address, candidate)| (cid, address, candidate))
             })
             .filter(|(_, _, candidate)| candidate.due().is_some_and(|at| at <= now))
-            .map(|(cid, address, candidate)| (candidate.rank(now), candidate.due(), *cid, *address))
+            .map(|(cid, address, candidate)| {
+                (
+                    candidate.rank(address, now),
+                    candidate.due(),
+                    *cid,
+                    *address,
+                )
+            })
             .collect();
         due.sort_unstable();
         let mut room = match self.room(now) {
@@ -523,9 +489,9 @@ impl State {
             let Some(candidate) = channel.book.candidates.get(&address) else {
                 continue;
             };
-            let phase = if let Some(peer) = channel.book.is_covered(candidate) {
+            let phase = if let Some(peer) = channel.book.is_covered(&address, candidate) {
                 Phase::Linked(peer)
-            } else if let Some(begun) = join(&mut self.dials, cid, address, candidate) {
+            } else if let Some(begun) = self.budget.join(cid, address, candidate) {
                 if !begun {
                     continue;
                 }
@@ -533,12 +499,7 @@ impl State {
             } else if room > 0 {
                 room -= 1;
                 effects.push(Effect::Dial(address, candidate.expected));
-                let dial = Dial {
-                    expected: candidate.expected,
-                    channels: vec![cid],
-                    since: now,
-                };
-                self.dials.insert(address, dial);
+                self.budget.begin(address, cid, candidate.expected, now);
                 Phase::Dialling
             } else {
                 continue;
@@ -558,25 +519,6 @@ impl State {
             }
         }
     }
-}
-
-/// Joins a dial of the same address for another channel, if there is one; false if that must wait.
-fn join(
-    dials: &mut HashMap<Target, Dial>,
-    cid: ChannelId,
-    address: Target,
-    candidate: &Candidate,
-) -> Option<bool> {
-    let dial = dials.get_mut(&address)?;
-    // A dial that accepts only one peer serves those who want that one or do not mind.
-    let fits = dial.expected.is_none()
-        || candidate
-            .expected
-            .is_none_or(|expected| dial.expected == Some(expected));
-    if fits {
-        dial.channels.push(cid);
-    }
-    Some(fits)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     super::book::{LOST_PAUSE, MAX_CANDIDATES, MAX_FAILURES, STRANGER_TIME},
+    super::budget::{FRESH, MAX_DIALS, MAX_FRESH},
     *,
 };
 
@@ -207,14 +208,14 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
     if next.is_empty() {
         let dialled: Vec<_> = many
             .iter()
-            .filter(|a| bench.state.dials.contains_key(&Target::Direct(**a)))
+            .filter(|a| bench.state.budget.dials.contains_key(&Target::Direct(**a)))
             .copied()
             .collect();
         assert_eq!(bench.fail(dialled[0]), [dial(address(500))]);
     } else {
         assert_eq!(next, [dial(address(500))]);
     }
-    assert_eq!(bench.state.dials.len(), MAX_DIALS);
+    assert_eq!(bench.state.budget.dials.len(), MAX_DIALS);
 }
 
 #[test]
@@ -227,12 +228,20 @@ fn where_answers_take_long_fewer_attempts_begin() {
         bench.link(2, address(n), true);
         bench.lose(2, address(n));
     }
-    assert!(bench.state.fresh > 3 * FRESH, "{:?}", bench.state.fresh);
+    assert!(
+        bench.state.budget.fresh > 3 * FRESH,
+        "{:?}",
+        bench.state.budget.fresh
+    );
     for n in 100..130 {
         bench.found(&[address(n)]);
         bench.on(Event::Dialled(address(n).into(), Ok(peer(3))));
     }
-    assert!(bench.state.fresh < 3 * FRESH, "{:?}", bench.state.fresh);
+    assert!(
+        bench.state.budget.fresh < 3 * FRESH,
+        "{:?}",
+        bench.state.budget.fresh
+    );
 }
 
 #[test]
@@ -604,7 +613,7 @@ proptest! {
                 }
             }
             prop_assert!(open.len() <= MAX_DIALS);
-            prop_assert_eq!(open.len(), bench.state.dials.len());
+            prop_assert_eq!(open.len(), bench.state.budget.dials.len());
             for channel in bench.state.channels.values() {
                 prop_assert!(channel.book.candidates.len() <= MAX_CANDIDATES);
                 for (address, candidate) in &channel.book.candidates {

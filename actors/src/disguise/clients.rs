@@ -95,15 +95,14 @@ pub(crate) struct Client {
     pub(crate) scrapes: Option<Duration>,
     /// The port of a new home; `None`: a random one.
     pub(crate) port: Option<u16>,
-    /// The reserved bytes of its BitTorrent handshake: extension protocol, DHT and fast extension.
-    pub(crate) reserved: [u8; 8],
+    /// Whether its BitTorrent handshake claims a DHT node also where the user has turned that off.
+    pub(crate) always_says_dht: bool,
 }
 
 const BASE_36: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// Unreserved in URLs, to libtorrent, and therefore fit for a peer id.
 const UNRESERVED_70: &[u8] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.!~*()";
-const RESERVED: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x05];
 
 const TRANSMISSION_QUERY: &[Field] = &[
     Field::InfoHash,
@@ -164,7 +163,7 @@ pub(super) const TRANSMISSION_4_1: Client = Client {
     },
     scrapes: Some(Duration::from_secs(1_800)),
     port: Some(51_413),
-    reserved: RESERVED,
+    always_says_dht: false,
 };
 
 /// Transmission 3.00: recorded.
@@ -212,7 +211,7 @@ pub(super) const QBITTORRENT_4_5_2: Client = Client {
     },
     scrapes: None,
     port: None,
-    reserved: RESERVED,
+    always_says_dht: true,
 };
 
 /// qBittorrent 5.2.3: from its source, and the recording of 4.5.2.

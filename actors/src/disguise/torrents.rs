@@ -21,6 +21,10 @@ pub const ANSWER_LEN: usize = HANDSHAKE_LEN;
 const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 /// Where the infohash stands in it.
 const HASH_AT: usize = 28;
+/// The reserved bytes before it: the extension protocol (BEP 10), the fast extension (BEP 6) ...
+const EXTENSIONS: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x04];
+/// ... and in the last one, a DHT node (BEP 5).
+const DHT: u8 = 0x01;
 /// Torrents that are remembered although they are not announced, in case they are started again in this run.
 const MAX_RESTING: usize = 256;
 
@@ -72,6 +76,7 @@ pub struct Torrents {
     disguise: Disguise,
     /// The key of all torrents, where the client has but one.
     key: u32,
+    dht: bool,
     known: Arc<Mutex<HashMap<[u8; 20], Torrent>>>,
 }
 
@@ -81,8 +86,14 @@ impl Torrents {
         Self {
             disguise,
             key: rng.random(),
+            dht: true,
             known: Arc::default(),
         }
+    }
+
+    /// The same of a node that takes no part in the DHT.
+    pub fn without_dht(self) -> Self {
+        Self { dht: false, ..self }
     }
 
     /// Whose client the node looks like.
@@ -141,7 +152,10 @@ impl Torrents {
             .peer_id;
         let mut answer = [0; ANSWER_LEN];
         answer[..20].copy_from_slice(PROTOCOL);
-        answer[20..HASH_AT].copy_from_slice(&self.disguise.client().reserved);
+        answer[20..HASH_AT].copy_from_slice(&EXTENSIONS);
+        if self.dht || self.disguise.client().always_says_dht {
+            answer[HASH_AT - 1] |= DHT;
+        }
         answer[HASH_AT..OPENING_LEN].copy_from_slice(hash);
         answer[OPENING_LEN..].copy_from_slice(&peer_id);
         Some(answer)
@@ -231,6 +245,11 @@ mod tests {
             assert_eq!(answer[48..], persona.peer_id);
             torrents.end(&hash);
             assert_eq!(torrents.answer(&opening(&hash)), None);
+            let without = Torrents::new(disguise, &mut rng).without_dht();
+            without.begin(&hash, &mut rng);
+            let libtorrent = disguise.name().starts_with("qbittorrent");
+            let last = without.answer(&opening(&hash)).unwrap()[27];
+            assert_eq!(last, if libtorrent { 5 } else { 4 });
         }
     }
 

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Acks, pings::Pings};
-use crate::{discovery::Source, transport::Connection};
+use crate::{discovery::Way, transport::Connection};
 
 /// A link's number within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,8 +101,8 @@ pub struct LinkUp {
     pub peer: Certificate,
     /// Whether we sent the first message.
     pub initiator: bool,
-    /// Who found the member; `None` when it came to us.
-    pub source: Option<Source>,
+    /// How the member was found; `None` when it came to us, or the link moved here.
+    pub source: Option<Way>,
     /// What the member's program calls itself (hostile text).
     pub agent: String,
 }

@@ -23,8 +23,9 @@ use super::{
     session::{self, Start},
 };
 use crate::{
-    discovery::{Discovery, Outcome, Reached, Source},
+    discovery::{Discovery, Outcome, Reached, Way},
     kit::{Actor, Addr, Guard, Inbox, Scope},
+    relay::Relays,
     store::Store,
     transport::{Connection, ConnectionId, Stream, Target, Transport},
 };
@@ -72,13 +73,20 @@ struct Shared {
     beginning: Arc<Places<ConnectionId>>,
     failures: Failures,
     transport: Transport,
+    relays: Relays,
     discovery: Discovery,
     store: Store,
 }
 
 impl Links {
     /// Starts the hub in `scope`.
-    pub fn start(transport: Transport, discovery: Discovery, store: Store, scope: &Scope) -> Self {
+    pub fn start(
+        transport: Transport,
+        relays: Relays,
+        discovery: Discovery,
+        store: Store,
+        scope: &Scope,
+    ) -> Self {
         let shared = Arc::new(Shared {
             channels: Mutex::default(),
             active: Mutex::default(),
@@ -89,6 +97,7 @@ impl Links {
             beginning: Places::beginning(),
             failures: Failures::default(),
             transport,
+            relays,
             discovery,
             store,
         });
@@ -266,7 +275,10 @@ impl Actor for Hub {
                     let attempt = Attempt {
                         cid: reached.cid,
                         address: reached.address,
-                        source: Some(reached.source),
+                        source: Some(Way {
+                            source: reached.source,
+                            took: reached.took,
+                        }),
                         connection: reached.connection,
                     };
                     let shared = Arc::clone(&self.shared);
@@ -298,7 +310,7 @@ struct Attempt {
     connection: Connection,
     address: Target,
     /// `None` for one that moves.
-    source: Option<Source>,
+    source: Option<Way>,
 }
 
 /// Links a channel on the connection that takes over, if it is linked on the one that is to end. A link that is there
@@ -466,7 +478,7 @@ async fn respond(
 
 struct Origin {
     initiator: bool,
-    source: Option<Source>,
+    source: Option<Way>,
     address: Target,
 }
 
@@ -489,6 +501,8 @@ async fn run(
         scope.metrics().kit.dropped("links");
         return;
     };
+    // It may use us as a relay from now on, and the other way round.
+    let _member = shared.relays.member(connection);
     // The handshake was under way when another connection took over.
     if let Some(to) = connection.moves_to() {
         relocate(shared, cid, connection.id(), &to, scope);

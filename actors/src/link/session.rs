@@ -17,7 +17,7 @@ use super::{
     writer::{self, BACKFILL_QUEUE, CONTROL_QUEUE, LINK_MAILBOX, Usage},
 };
 use crate::{
-    discovery::Source,
+    discovery::Way,
     kit::Guard,
     store::Store,
     transport::{Connection, Stream},
@@ -37,7 +37,7 @@ pub(super) struct Start {
     pub(super) stream: Stream,
     pub(super) established: Established,
     pub(super) initiator: bool,
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<Way>,
     pub(super) store: Store,
     /// Where we take connections.
     pub(super) listen_port: u16,

@@ -1,6 +1,10 @@
 //! The node as programs use it: `Node::builder(..).start()`, then methods on the handle.
 
-use std::{net::IpAddr, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use bitchat_wire::{
     channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
@@ -12,10 +16,11 @@ pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
     channel::{ChannelError, Mesh},
     dht::DhtStatus,
-    discovery::DiscoveryStatus,
+    discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
+    relay::RelayMode,
     store::StoreError,
-    transport::{NatView, PathKind, Proxy, ProxyStatus},
+    transport::{NatView, PathKind, Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -56,6 +61,12 @@ pub enum NodeError {
     /// The channel file is at fault.
     #[error(transparent)]
     File(#[from] ChannelFileError),
+    /// A tracker that the channel has.
+    #[error("the channel has that tracker already")]
+    KnownTracker,
+    /// A tracker that the channel has not.
+    #[error("the channel has no tracker {0:?}; `bitchat channel info` shows those that it has")]
+    NoTracker(String),
     /// Joining an invite-only channel needs an admission, which this version cannot ask for.
     #[error(
         "{0:?} is invite-only: this version can create such a channel, but not yet ask to be let in"
@@ -94,12 +105,16 @@ pub struct NodeBuilder {
     pub proxy: Option<Proxy>,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
+    /// For whom to carry what they cannot send each other directly.
+    pub relay: RelayMode,
     /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
     /// strangers all over the world.
     pub dht: bool,
     /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
     /// routers are asked when none of these answer, unless the node listens on loopback alone.
     pub dht_bootstrap: Vec<String>,
+    /// Looks for members in the local network, by multicast from the addresses that it listens on.
+    pub lan: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,
@@ -116,6 +131,8 @@ pub struct ChannelRequest {
     pub trackers: Vec<String>,
     /// DHT bootstrap nodes.
     pub nodes: Vec<(String, u16)>,
+    /// Relays at which members meet.
+    pub relays: Vec<Relay>,
 }
 
 /// A channel in a list.
@@ -185,6 +202,8 @@ pub struct NodeStatus {
     pub dht: Option<DhtStatus>,
     /// The channels.
     pub channels: Vec<ChannelSummary>,
+    /// How the members of each are looked for.
+    pub sources: HashMap<ChannelId, Vec<SourceStatus>>,
     /// Actors that kept dying, newest last.
     pub deaths: Vec<String>,
 }

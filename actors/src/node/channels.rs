@@ -73,7 +73,7 @@ impl Node {
             policy: request.policy,
             trackers: request.trackers.into_iter().map(|url| vec![url]).collect(),
             nodes: request.nodes,
-            relays: Vec::new(),
+            relays: request.relays.iter().map(ToString::to_string).collect(),
             created: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default()
@@ -104,6 +104,7 @@ impl Node {
             file: file.to_bytes(),
             joined_ms: u64::try_from(joined_ms).unwrap_or(u64::MAX),
         };
+        let _alone = self.inner.editing.lock().await;
         self.inner.store.put_channel(record).await?;
         let earlier = self.channel_map().remove(&cid);
         if let Some(earlier) = earlier {
@@ -119,6 +120,7 @@ impl Node {
 
     /// Tells the members, forgets the channel and all that was said in it.
     pub async fn leave(&self, cid: ChannelId) -> Result<(), NodeError> {
+        let _alone = self.inner.editing.lock().await;
         let channel = self
             .channel_map()
             .remove(&cid)
@@ -192,6 +194,7 @@ impl Node {
             discovery: discovery.unwrap_or(DiscoveryStatus {
                 trackers: Vec::new(),
                 dht: None,
+                sources: Vec::new(),
                 candidates: 0,
                 dialling: 0,
             }),
@@ -201,7 +204,13 @@ impl Node {
 
     /// Its file, to be given to others.
     pub async fn file(&self, cid: ChannelId) -> Result<ChannelFile, NodeError> {
-        Ok(self.get(cid)?.file().clone())
+        let channel = self.get(cid)?;
+        let (file, trackers) = (channel.file(), channel.trackers());
+        // Byte for byte as it came, unless it was changed here.
+        if file.trackers() == trackers {
+            return Ok(file.clone());
+        }
+        Ok(file.with_trackers(trackers)?)
     }
 
     /// Tries an address told by hand, and keeps trying it as discovery does.

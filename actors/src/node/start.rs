@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -24,7 +24,9 @@ use crate::{
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
+    lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
+    relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
     transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
@@ -36,6 +38,8 @@ const HAPPENINGS: usize = 1_024;
 const FOUND: usize = 64;
 /// What the DHT found, waiting for discovery: an answer of a node each.
 const DHT_FOUND: usize = 64;
+/// Whom the local network found, waiting for discovery: a node each.
+const LAN_FOUND: usize = 64;
 /// Connections that discovery made, waiting for links.
 const REACHED: usize = 64;
 /// How long each layer may take to stop.
@@ -62,8 +66,10 @@ pub struct Node {
 pub(super) struct Layers {
     store: Scope,
     transport: Scope,
+    relay: Scope,
     trackers: Scope,
     dht: Scope,
+    lan: Scope,
     discovery: Scope,
     links: Scope,
     pub(super) channels: Scope,
@@ -73,6 +79,7 @@ pub(super) struct Inner {
     pub(super) metrics: Metrics,
     pub(super) store: Store,
     pub(super) transport: Transport,
+    pub(super) relays: Relays,
     pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
@@ -83,6 +90,8 @@ pub(super) struct Inner {
     pub(super) local: Arc<LocalDevice>,
     pub(super) disguise: Disguise,
     pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
+    /// One change of a channel's file at a time.
+    pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) events: broadcast::Sender<NodeEvent>,
     pub(super) observers: Arc<Observers>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
@@ -101,8 +110,10 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
+            lan: false,
             disguise: None,
             read_marks: false,
         }
@@ -115,8 +126,10 @@ impl NodeBuilder {
         let layers = Layers {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -153,7 +166,10 @@ impl NodeBuilder {
             Err(error) => return Err((error.into(), layers)),
         };
         let port = self.port.unwrap_or(kept_port);
-        let torrents = Torrents::new(disguise, &mut rand::rng());
+        let mut torrents = Torrents::new(disguise, &mut rand::rng());
+        if !self.dht {
+            torrents = torrents.without_dht();
+        }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
@@ -180,6 +196,15 @@ impl NodeBuilder {
                 .transport
                 .transient(tracing::info_span!("proxy"), watch);
         }
+        // Who listens nowhere carries nothing, and is reached through others or not at all.
+        let config = RelayConfig {
+            always: self.proxy.is_some(),
+            ..RelayConfig::new(match self.proxy {
+                Some(_) => RelayMode::Off,
+                None => self.relay,
+            })
+        };
+        let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
@@ -197,6 +222,15 @@ impl NodeBuilder {
         } else {
             None
         };
+        let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
+        let lan = (self.lan && self.proxy.is_none()).then(|| {
+            let listening = transport.local_addresses();
+            let config = LanConfig {
+                port: transport.port(),
+                bind: listening.iter().map(SocketAddr::ip).collect(),
+            };
+            Lan::start(config, &layers.lan, lan_sender)
+        });
         layers.trackers.transient(
             tracing::info_span!("outer port"),
             super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
@@ -206,6 +240,10 @@ impl NodeBuilder {
             found: findings,
             dht: dht.clone(),
             dht_found,
+            relays: relays.clone(),
+            met,
+            lan,
+            lan_found,
         };
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
@@ -217,6 +255,7 @@ impl NodeBuilder {
         );
         let links = Links::start(
             transport.clone(),
+            relays.clone(),
             discovery.clone(),
             store.clone(),
             &layers.links,
@@ -226,6 +265,7 @@ impl NodeBuilder {
             metrics,
             store,
             transport,
+            relays,
             dht,
             discovery,
             links,
@@ -236,6 +276,7 @@ impl NodeBuilder {
             local: Arc::new(local),
             disguise,
             channels: Mutex::default(),
+            editing: tokio::sync::Mutex::default(),
             events,
             observers: Arc::default(),
             deaths: Arc::default(),
@@ -315,7 +356,8 @@ impl Node {
         mut reports: mpsc::Receiver<Death>,
     ) {
         let inner = &self.inner;
-        let (links, observers) = (inner.links.clone(), Arc::clone(&inner.observers));
+        let (links, relays) = (inner.links.clone(), inner.relays.clone());
+        let observers = Arc::clone(&inner.observers);
         let discovery = inner.discovery.clone();
         inner
             .layers
@@ -329,8 +371,14 @@ impl Node {
                             stream,
                         } => links.incoming(connection, stream).await,
                         TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Stream {
+                            connection,
+                            kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
+                            stream,
+                        } => relays.incoming(connection, kind, stream).await,
                         TransportEvent::Connected(connection) => {
-                            observers.connected(connection.peer())
+                            observers.connected(connection.peer());
+                            relays.connected(&connection).await;
                         }
                         TransportEvent::Moved => discovery.moved().await,
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
@@ -379,6 +427,7 @@ impl Node {
     pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
         let inner = &self.inner;
         let config = ChannelConfig {
+            trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
             file,
             local: Arc::clone(&inner.local),
             name: inner.name.clone(),
@@ -387,6 +436,7 @@ impl Node {
             links: inner.links.clone(),
             discovery: inner.discovery.clone(),
             transport: inner.transport.clone(),
+            relays: inner.relays.clone(),
             events: inner.events.clone(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             read_marks: inner.read_marks,
@@ -401,6 +451,8 @@ impl Node {
             .drain()
             .map(|(_, channel)| channel)
             .collect();
+        // Those who are reached through us look for others from now on.
+        self.inner.relays.drain(Duration::ZERO).await;
         let goodbyes = async {
             futures_util::future::join_all(channels.iter().map(Channel::stop)).await;
             self.inner.layers.channels.stop(LAYER_STOP).await;
@@ -411,7 +463,8 @@ impl Node {
             let layers = &self.inner.layers;
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
-                layers.dht.stop(LAYER_STOP)
+                layers.dht.stop(LAYER_STOP),
+                layers.lan.stop(LAYER_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -431,8 +484,10 @@ impl Layers {
         Self {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
+            lan: base.layer(),
             discovery: base.layer(),
             links: base.layer(),
             channels: base.layer(),
@@ -447,6 +502,8 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.relay,
+            &self.lan,
             &self.transport,
             &self.store,
         ] {

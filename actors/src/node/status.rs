@@ -99,6 +99,13 @@ impl Node {
 
     /// The node in a few figures.
     pub async fn status(&self) -> NodeStatus {
+        let channels = self.channels().await.unwrap_or_default();
+        let mut sources = HashMap::new();
+        for channel in &channels {
+            if let Some(status) = self.inner.discovery.status(channel.cid).await {
+                sources.insert(channel.cid, status.sources);
+            }
+        }
         let connections = self.inner.transport.connections().await;
         NodeStatus {
             id: self.id(),
@@ -113,7 +120,8 @@ impl Node {
             uptime_s: self.inner.started.elapsed().as_secs(),
             disguise: self.inner.disguise,
             dht: self.dht().await.ok(),
-            channels: self.channels().await.unwrap_or_default(),
+            channels,
+            sources,
             deaths: self
                 .deaths()
                 .iter()

@@ -40,6 +40,8 @@ pub(super) enum Msg {
     Unwatch(ChannelId, Reply<()>),
     /// Announce it earlier.
     AnnounceNow(ChannelId),
+    /// The same because a user says so, to one tracker or to all; answered with how many.
+    AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
     /// Announce another port.
     SetPort(u16),
     /// Tell the state.
@@ -184,6 +186,21 @@ impl TrackerActor {
                 {
                     announced.tiers.extra(now);
                 }
+            }
+            Msg::AnnounceByHand(cid, url, answer) => {
+                let now = now();
+                let swarms = self
+                    .channels
+                    .get_mut(&cid)
+                    .map(|channel| &mut channel.swarms);
+                // Around a change of period there are two; a user thinks of trackers.
+                let asked = swarms
+                    .into_iter()
+                    .flatten()
+                    .map(|announced| announced.tiers.by_hand(url.as_deref(), now))
+                    .max();
+                // Whoever asked may have gone.
+                let _ = answer.send(asked.unwrap_or_default());
             }
             Msg::SetPort(port) => self.memory.port.store(port, Ordering::Relaxed),
             Msg::Status(cid, answer) => {

@@ -47,6 +47,10 @@ pub struct TrackerStatus {
     pub peers: usize,
     /// When we announce next; `None` while it is asked, and for those that are not its tier's current one.
     pub next_announce: Option<Instant>,
+    /// When it answered last.
+    pub last_success: Option<Instant>,
+    /// Whether the last failure was that nobody answered at all (no connection, or one that was cut), as opposed to a bad answer.
+    pub silent: bool,
     /// The last failure or warning, in plain words that follow the URL: `answered with ...`.
     pub error: Option<String>,
 }
@@ -115,6 +119,15 @@ impl TrackerConfig {
     }
 }
 
+/// Public trackers that this program knows, one URL each: the file says how they were chosen.
+pub fn public_trackers() -> Vec<String> {
+    let lines = include_str!("public.txt").lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// A handle to the tracker actor. Cheap to clone.
 #[derive(Clone)]
 pub struct Trackers {
@@ -167,6 +180,15 @@ impl Trackers {
     /// once a minute and ten times an hour for each tracker.
     pub async fn announce_now(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::AnnounceNow(cid)).await;
+    }
+
+    /// A user wants an announce now, to all trackers of a channel or to that one; a failing one is asked again too.
+    /// Returns how many are asked: those that were not within the last minute, nor more often than they allow.
+    pub async fn announce_by_hand(&self, cid: ChannelId, url: Option<String>) -> usize {
+        self.addr
+            .ask(|answer| Msg::AnnounceByHand(cid, url, answer))
+            .await
+            .unwrap_or_default()
     }
 
     /// Announces another port from the next announce on.

@@ -115,6 +115,7 @@ impl Clients {
         let (answer, local) = end.map_err(|error| Failure {
             text: error.to_string(),
             retry: (error == UdpError::NoUdp).then_some(Retry::Never),
+            silent: error.is_silence(),
         })?;
         Ok(Answered { answer, local })
     }
@@ -131,6 +132,7 @@ enum AskError {
 
 fn failure(error: AskError) -> Failure {
     Failure {
+        silent: matches!(&error, AskError::Http(error) if error.is_silence()),
         text: error.to_string(),
         retry: match error {
             AskError::Reply(ReplyError::Refused { retry, .. }) => retry,

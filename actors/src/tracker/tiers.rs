@@ -58,6 +58,8 @@ pub(super) struct Failure {
     pub(super) text: String,
     /// When the tracker wants to be asked again, if it says so.
     pub(super) retry: Option<Retry>,
+    /// Nobody answered at all.
+    pub(super) silent: bool,
 }
 
 #[derive(Clone)]
@@ -69,6 +71,8 @@ struct Tracker {
     state: TrackerState,
     peers: usize,
     error: Option<String>,
+    silent: bool,
+    answered: Option<Instant>,
     /// In a row.
     failures: usize,
     tracker_id: Option<Vec<u8>>,
@@ -243,6 +247,29 @@ impl Tiers {
         }
     }
 
+    /// A user wants an announce, to that tracker or to each tier's current one; returns how many it comes to. Those
+    /// that failed are asked as well, if their rest allows, and one that is named becomes its tier's current one.
+    pub(super) fn by_hand(&mut self, name: Option<&str>, now: Instant) -> usize {
+        let mut asked = 0;
+        for tier in &mut self.tiers {
+            let place = match name {
+                Some(name) => tier
+                    .order
+                    .iter()
+                    .position(|&index| self.trackers[index].name == name),
+                None => Some(tier.current).filter(|place| *place < tier.order.len()),
+            };
+            let Some(place) = place.filter(|_| !tier.in_flight) else {
+                continue;
+            };
+            if self.trackers[tier.order[place]].by_hand(now) {
+                tier.current = place;
+                asked += 1;
+            }
+        }
+        asked
+    }
+
     /// Farewells to all trackers that know us. Nothing is under way any more.
     pub(super) fn stop(&mut self) -> Vec<Request> {
         for tier in &mut self.tiers {
@@ -276,6 +303,8 @@ impl Tiers {
                     peers: tracker.peers,
                     next_announce: (current && tracker.usable() && !tier.in_flight)
                         .then_some(tracker.due),
+                    last_success: tracker.answered,
+                    silent: tracker.silent,
                     error: tracker.error.clone(),
                 }
             })
@@ -321,6 +350,8 @@ impl Tracker {
             tier,
             peers: 0,
             error,
+            silent: false,
+            answered: None,
             failures: 0,
             tracker_id: None,
             min_interval: client.min_interval,
@@ -351,6 +382,8 @@ impl Tracker {
         self.state = TrackerState::Working;
         // Whatever it asks to pass between two announces passes since the later of its two ends.
         self.last = Some(now);
+        self.answered = Some(now);
+        self.silent = false;
         self.failures = 0;
         self.known = true;
         self.peers = answer.peers.len();
@@ -370,6 +403,7 @@ impl Tracker {
 
     fn failed(&mut self, client: &Client, failure: &Failure, now: Instant, rng: &mut impl Rng) {
         self.state = TrackerState::Failing;
+        self.silent = failure.silent;
         self.failures += 1;
         self.peers = 0;
         self.error = Some(failure.text.clone());
@@ -385,6 +419,24 @@ impl Tracker {
     }
 
     fn extra(&mut self, now: Instant) {
+        if self.state == TrackerState::Working && self.due > now && self.may_extra(now) {
+            self.extras.push_back(now);
+            self.due = now;
+        }
+    }
+
+    /// Whether it is asked now.
+    fn by_hand(&mut self, now: Instant) -> bool {
+        let may = self.usable() && (self.due <= now || self.last.is_none() || self.may_extra(now));
+        if may && self.due > now {
+            self.extras.push_back(now);
+            self.due = now;
+        }
+        may
+    }
+
+    /// Whether an announce before its time keeps the tracker's distance and our budget.
+    fn may_extra(&mut self, now: Instant) -> bool {
         while self
             .extras
             .front()
@@ -392,19 +444,15 @@ impl Tracker {
         {
             self.extras.pop_front();
         }
-        let distance = self.min_interval.max(EXTRA_DISTANCE);
+        // A tracker that failed has said nothing of distances.
+        let distance = match self.state {
+            TrackerState::Working => self.min_interval.max(EXTRA_DISTANCE),
+            _ => EXTRA_DISTANCE,
+        };
         let rested = self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) >= distance);
-        if self.usable()
-            && self.state == TrackerState::Working
-            && self.due > now
-            && rested
-            && self.extras.len() < EXTRAS
-        {
-            self.extras.push_back(now);
-            self.due = now;
-        }
+        self.usable() && rested && self.extras.len() < EXTRAS
     }
 }
 

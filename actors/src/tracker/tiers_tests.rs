@@ -38,6 +38,7 @@ fn failure(retry: Option<Retry>) -> Failure {
     Failure {
         text: "no answer within 30 s".to_owned(),
         retry,
+        silent: false,
     }
 }
 
@@ -66,6 +67,16 @@ impl Bench {
 
     fn idle(&mut self) -> bool {
         self.tiers.due(self.now).is_none()
+    }
+
+    /// Answers what is due; whether that was nothing.
+    fn idle_but(&mut self, name: &str) -> bool {
+        let Some(request) = self.tiers.due(self.now) else {
+            return true;
+        };
+        assert_eq!(request.name, name);
+        self.done(&request, Ok(&answer(86_400, Some(90))));
+        false
     }
 
     fn done(&mut self, request: &Request, result: Result<&Answer, &Failure>) {
@@ -292,6 +303,33 @@ fn says_what_it_does_not_serve() {
         Tiers::new(client(), &many, now, &mut rng).status().len(),
         MAX_TRACKERS
     );
+}
+
+#[test]
+fn a_user_may_ask_also_those_that_failed_but_not_without_end() {
+    let mut bench = Bench::new(&[&["a"], &["b"]]);
+    let (first, second) = (bench.due(), bench.due());
+    bench.done(&first, Ok(&answer(1800, Some(90))));
+    bench.done(&second, Err(&failure(None)));
+    bench.now += Duration::from_secs(20);
+    let again = bench.due();
+    bench.done(&again, Err(&failure(None)));
+    assert_eq!(bench.tiers.by_hand(None, bench.now), 0, "just asked");
+    bench.now += MINUTE;
+    assert_eq!(bench.tiers.by_hand(None, bench.now), 1, "one wants 90 s");
+    assert_eq!(bench.due().name, second.name);
+    bench.now += MINUTE;
+    let name = first.name.clone();
+    assert_eq!(bench.tiers.by_hand(Some("http://no/"), bench.now), 0);
+    assert_eq!(bench.tiers.by_hand(Some(&name), bench.now), 1);
+    let mut asked = 1;
+    for _ in 0..30 {
+        if bench.tiers.by_hand(Some(&name), bench.now) == 1 && !bench.idle_but(&name) {
+            asked += 1;
+        }
+        bench.now += 2 * MINUTE;
+    }
+    assert!(asked <= EXTRAS + 2, "{asked}");
 }
 
 #[test]

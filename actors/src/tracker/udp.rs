@@ -49,6 +49,13 @@ pub(super) enum UdpError {
     Stopped,
 }
 
+impl UdpError {
+    /// Whether nobody answered at all, as when something on the way keeps us from the tracker.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Unreachable)
+    }
+}
+
 /// What the shell must do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bitchat_actors::node::ChannelRequest;
+use bitchat_actors::{node::ChannelRequest, tracker::public_trackers};
 use bitchat_wire::channel::ChannelFile;
 
 use super::{
@@ -39,13 +39,29 @@ pub async fn create(
             host_port(node).ok_or_else(|| Error::bad_request(format!("{node:?} is not HOST:PORT")))
         })
         .collect::<Result<_, _>>()?;
+    let relays = new
+        .relays
+        .iter()
+        .map(|relay| {
+            relay
+                .parse()
+                .map_err(|error| Error::bad_request(format!("{relay:?}: {error}")))
+        })
+        .collect::<Result<_, _>>()?;
+    let mut trackers = new.trackers.unwrap_or(api.trackers);
+    if new.default_trackers {
+        let more = public_trackers().into_iter();
+        let new: Vec<_> = more.filter(|url| !trackers.contains(url)).collect();
+        trackers.extend(new);
+    }
     let file = api
         .node
         .create_channel(ChannelRequest {
             name: new.name,
             policy: new.policy.into(),
-            trackers: new.trackers.unwrap_or(api.trackers),
+            trackers,
             nodes,
+            relays,
         })
         .await?;
     Ok((

@@ -16,6 +16,7 @@ pub mod reply;
 pub mod server;
 pub mod status;
 pub mod stream;
+pub mod trackers;
 
 use std::time::Duration;
 
@@ -75,6 +76,17 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
             "/v1/channels/{ch}/connect",
             &["post"],
             post(channels::connect),
+        ),
+        ("/v1/channels/{ch}/trackers", &["post"], post(trackers::add)),
+        (
+            "/v1/channels/{ch}/trackers/{url}",
+            &["delete"],
+            axum::routing::delete(trackers::remove),
+        ),
+        (
+            "/v1/channels/{ch}/announce",
+            &["post"],
+            post(trackers::announce),
         ),
         (
             "/v1/channels/{ch}/members",

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{channels, conversation, dht, dto, messages, profile, status, stream};
+use super::{channels, conversation, dht, dto, messages, profile, status, stream, trackers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,9 @@ use super::{channels, conversation, dht, dto, messages, profile, status, stream}
         channels::file,
         channels::connect,
         channels::members,
+        trackers::add,
+        trackers::remove,
+        trackers::announce,
         messages::page,
         messages::send,
         conversation::show,

@@ -40,9 +40,9 @@ impl From<NodeError> for Error {
     fn from(error: NodeError) -> Self {
         let failure = Failure::from(error);
         let status = match failure.code {
-            "no_channel" | "no_event" => StatusCode::NOT_FOUND,
+            "no_channel" | "no_event" | "no_tracker" => StatusCode::NOT_FOUND,
             "ambiguous" | "dht_off" | "invite_only" | "forked" | "not_text" | "not_yours"
-            | "deleted" => StatusCode::CONFLICT,
+            | "deleted" | "exists" => StatusCode::CONFLICT,
             "bad_file" | "bad_text" | "bad_request" => StatusCode::BAD_REQUEST,
             "disk_full" => StatusCode::INSUFFICIENT_STORAGE,
             "stopping" | "busy" => StatusCode::SERVICE_UNAVAILABLE,

@@ -48,6 +48,7 @@ pub(super) async fn run(home: &Home, command: ChannelCommand, out: Out) -> Resul
             let file = fetch(&Client::of(home)?, &channel).await?;
             show_link(&file, qr, out)
         }
+        ChannelCommand::Tracker(command) => super::tracker::run(home, command, out).await,
         ChannelCommand::Connect { channel, address } => {
             let client = Client::of(home)?;
             let request = client.post(
@@ -85,14 +86,17 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
     } else {
         create.tracker
     };
-    let alone = trackers.is_empty() && create.node.is_empty();
+    let hinted = create.default_trackers || !create.node.is_empty() || !create.relay.is_empty();
+    let alone = trackers.is_empty() && !hinted;
     let request = client.post(
         &["v1", "channels"],
         &json!({
             "name": create.name,
             "policy": create.policy,
             "trackers": trackers,
+            "default_trackers": create.default_trackers,
             "nodes": create.node,
+            "relays": create.relay,
         }),
     )?;
     let mut made = client.json(request).await?;
@@ -118,7 +122,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
         );
         if alone {
             lines.push_str(
-                "\nIt names neither tracker nor DHT node: members find each other in the DHT, or by `bitchat channel connect`.",
+                "\nIt names neither tracker nor DHT node nor relay: members find each other in the DHT, or by `bitchat channel connect`. `--default-trackers` names public trackers; `bitchat channel tracker add` adds one later.",
             );
         }
         lines

@@ -188,7 +188,55 @@ pub(super) fn status(s: &Value) -> String {
     for trouble in s["troubles"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "trouble: {}", inert(trouble.as_str().unwrap_or("")));
     }
-    out + &channels(s["channels"].as_array().map_or(&[], Vec::as_slice))
+    let list = s["channels"].as_array().map_or(&[][..], Vec::as_slice);
+    if list.is_empty() {
+        return out + &channels(list);
+    }
+    let lines: Vec<String> = list
+        .iter()
+        .flat_map(|c| [channel(c)].into_iter().chain(sources(c, "  ")))
+        .collect();
+    out + &lines.join("\n")
+}
+
+/// How each source of a channel does, a line each; those that are off and say nothing more share one.
+fn sources(c: &Value, indent: &str) -> Vec<String> {
+    let (mut lines, mut off) = (Vec::new(), Vec::new());
+    for s in c["sources"].as_array().into_iter().flatten() {
+        let name = match text(s, "source") {
+            "cache" => "remembered members".to_owned(),
+            "tracker" => format!("tracker {}", inert(text(s, "url"))),
+            "dht_ipv4" => "DHT (IPv4)".to_owned(),
+            "dht_ipv6" => "DHT (IPv6)".to_owned(),
+            "lan" => "local network".to_owned(),
+            "hand" => "addresses by hand".to_owned(),
+            "pex" => "linked members".to_owned(),
+            other => inert(other),
+        };
+        if s["state"] == "off" && text(s, "about").is_empty() {
+            off.push(name);
+            continue;
+        }
+        let mut line = format!("{indent}{name}: {}", text(s, "state"));
+        if s["linked"].as_u64().unwrap_or(0) > 0 {
+            let _ = write!(line, ", led to {} links", s["linked"]);
+        }
+        if let Some(last) = s["last_success_s"].as_u64() {
+            let _ = write!(line, ", last {} ago", duration(last));
+        }
+        if let Some(next) = s["next_try_s"].as_u64() {
+            let _ = write!(line, ", again in {}", duration(next));
+        }
+        let about = text(s, "about");
+        if !about.is_empty() {
+            let _ = write!(line, " ({})", inert(about));
+        }
+        lines.push(line);
+    }
+    if !off.is_empty() {
+        lines.push(format!("{indent}off: {}", off.join(", ")));
+    }
+    lines
 }
 
 /// One paragraph a finding: `ipv4     works    UDP works, ...`, and what to do under it.
@@ -355,22 +403,11 @@ pub(super) fn info(c: &Value) -> String {
         "addresses   {} to try, {} being tried",
         c["candidates"], c["dialling"]
     );
-    for t in c["trackers"].as_array().into_iter().flatten() {
-        let _ = write!(
-            out,
-            "\ntracker     {}  {}, {} peers",
-            inert(text(t, "url")),
-            text(t, "state"),
-            t["peers"]
-        );
-        if let Some(next) = t["next_announce_s"].as_u64() {
-            let _ = write!(out, ", again in {}", duration(next));
-        }
-        if let Some(error) = t["error"].as_str() {
-            let _ = write!(out, " ({})", inert(error));
-        }
+    out.push_str("\nlooked for by");
+    for line in sources(c, "  ") {
+        out.push('\n');
+        out.push_str(&line);
     }
-    let _ = write!(out, "\ndht         {}", dht_channel(&c["dht"]));
     if let Some(trouble) = c["trouble"].as_str() {
         let _ = write!(out, "\ntrouble     {}", inert(trouble));
     }
@@ -397,6 +434,17 @@ fn member(m: &Value) -> String {
         );
         if let Some(via) = path["via"].as_str() {
             let _ = write!(out, ", via {}", inert(via));
+        }
+        match (path["source"].as_str(), path["took_ms"].as_f64()) {
+            (Some(source), Some(took)) => {
+                let _ = write!(
+                    out,
+                    ", found by {} in {:.1} s",
+                    inert(source),
+                    took / 1_000.0
+                );
+            }
+            _ => out.push_str(", came to us"),
         }
     } else if m["online"] == true {
         out.push_str("online");

@@ -39,6 +39,8 @@ pub struct EpochKeys {
     pub relay: Secret,
     /// Makes mailbox tags.
     pub mail: Secret,
+    /// Makes tags for the local network.
+    pub lan: Secret,
 }
 
 impl ChannelId {
@@ -101,8 +103,8 @@ impl fmt::Debug for EpochKeys {
 }
 
 impl EpochKeys {
-    /// `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the five keys are `X(K_e, name; u32 e)` with
-    /// the names `tag`, `link`, `rv`, `relay` and `mail`.
+    /// `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the six keys are `X(K_e, name; u32 e)` with
+    /// the names `tag`, `link`, `rv`, `relay`, `mail` and `lan`.
     pub fn derive(cid: ChannelId, epoch: u32, secret: &[u8; 32]) -> Self {
         let master = extract(&cid.0, &[secret]);
         let key = |name| expand_key(&master, name, &[&epoch.to_be_bytes()]);
@@ -114,6 +116,7 @@ impl EpochKeys {
             rendezvous: key("rv"),
             relay: key("relay"),
             mail: key("mail"),
+            lan: key("lan"),
         }
     }
 
@@ -142,6 +145,13 @@ impl EpochKeys {
     /// The hashes to announce at `unix`: the current one first, then a neighbour's, if the boundary
     /// to it is at most 3,600 s away, so that clocks an hour apart still meet.
     pub fn announced(&self, unix: u64) -> Vec<RendezvousHash> {
+        self.announced_periods(unix)
+            .map(|period| self.rendezvous_hash(period))
+            .collect()
+    }
+
+    /// The periods of [`Self::announced`], in the same order.
+    pub fn announced_periods(&self, unix: u64) -> impl Iterator<Item = u64> + use<> {
         let current = self.period(unix);
         let within = unix.saturating_add(self.offset()) % PERIOD;
         let neighbour = if within < PERIOD_OVERLAP {
@@ -151,11 +161,24 @@ impl EpochKeys {
         } else {
             None
         };
-        [Some(current), neighbour]
-            .into_iter()
-            .flatten()
-            .map(|period| self.rendezvous_hash(period))
-            .collect()
+        [Some(current), neighbour].into_iter().flatten()
+    }
+
+    /// The first Unix second after `unix` from which [`Self::announced`] says something else: within a day.
+    pub fn next_change(&self, unix: u64) -> u64 {
+        let within = unix.saturating_add(self.offset()) % PERIOD;
+        let moments = [PERIOD_OVERLAP, PERIOD - PERIOD_OVERLAP, PERIOD];
+        let next = moments.into_iter().find(|moment| *moment > within);
+        unix.saturating_add(next.unwrap_or(PERIOD) - within)
+    }
+
+    /// What stands for the channel in the local network, in one period, in the announces of the node that chose
+    /// `salt`: `X(k_lan, "lan tag"; u64 p ‖ salt, 12)`.
+    pub fn lan_tag(&self, period: u64, salt: &[u8; 8]) -> [u8; 12] {
+        let mut out = [0; 12];
+        let parts: [&[u8]; 2] = [&period.to_be_bytes(), salt];
+        expand(&self.lan, "lan tag", &parts, &mut out);
+        out
     }
 
     /// What registers the channel at a relay for one period, and ranks relays:
@@ -203,7 +226,7 @@ mod tests {
         ];
         let mut seen = std::collections::HashSet::new();
         for k in &all {
-            for key in [&k.tag, &k.link, &k.rendezvous, &k.relay, &k.mail] {
+            for key in [&k.tag, &k.link, &k.rendezvous, &k.relay, &k.mail, &k.lan] {
                 assert!(seen.insert(**key), "two keys are equal");
             }
         }
@@ -246,6 +269,26 @@ mod tests {
             prop_assert!(a.len() <= 2);
             prop_assert_eq!(a[0], keys.rendezvous_hash(keys.period(unix)));
         }
+
+        #[test]
+        fn hashes_change_when_it_is_said_and_not_before(unix in 86_400u64..(1 << 40), secret: u8) {
+            let keys = keys(0, secret);
+            let next = keys.next_change(unix);
+            prop_assert!(unix < next && next <= unix + PERIOD);
+            prop_assert_eq!(keys.announced(next - 1), keys.announced(unix));
+            prop_assert_ne!(keys.announced(next), keys.announced(unix));
+        }
+
+        #[test]
+        fn lan_tags_change_with_period_salt_and_channel(period: u64, salt: [u8; 8], secret: u8) {
+            let tag = keys(0, secret).lan_tag(period, &salt);
+            prop_assert_ne!(tag, keys(0, secret).lan_tag(period ^ 1, &salt));
+            prop_assert_ne!(tag, keys(1, secret).lan_tag(period, &salt));
+            let mut other = salt;
+            other[7] ^= 1;
+            prop_assert_ne!(tag, keys(0, secret).lan_tag(period, &other));
+            prop_assert_ne!(&tag[..], &keys(0, secret).rendezvous_hash(period).0[..12]);
+        }
     }
 
     #[test]
@@ -253,6 +296,7 @@ mod tests {
         let keys = keys(0, 1);
         assert!(!keys.announced(0).is_empty());
         assert!(!keys.announced(u64::MAX).is_empty());
+        assert!(keys.next_change(u64::MAX) >= u64::MAX - 1);
         assert_eq!(keys.period_start(0), 0);
         keys.period_start(u64::MAX);
     }

@@ -23,6 +23,7 @@ fn epoch(cid: ChannelId, epoch: u32, secret: [u8; 32]) -> Value {
     assert_eq!(*keys.rendezvous, named("rv"));
     assert_eq!(*keys.relay, named("relay"));
     assert_eq!(*keys.mail, named("mail"));
+    assert_eq!(*keys.lan, named("lan"));
 
     let offset = &x(&*keys.rendezvous, "offset", b"")[..4];
     let offset = u64::from(u32::from_be_bytes(offset.try_into().unwrap())) % 86_400;
@@ -58,6 +59,17 @@ fn epoch(cid: ChannelId, epoch: u32, secret: [u8; 32]) -> Value {
         )
     );
 
+    let salt = [0x5a; 8];
+    let lan_tag = keys.lan_tag(20_000, &salt);
+    assert_eq!(
+        lan_tag,
+        x(
+            &*keys.lan,
+            "lan tag",
+            &cat(&[&20_000u64.to_be_bytes(), &salt])
+        )[..12]
+    );
+
     let binding = Binding(fill(0xb1));
     let tags: Vec<String> = [(TlsSide::Client, 0), (TlsSide::Server, 1)]
         .iter()
@@ -77,6 +89,7 @@ fn epoch(cid: ChannelId, epoch: u32, secret: [u8; 32]) -> Value {
         "k_rv": hex::encode(*keys.rendezvous),
         "k_relay": hex::encode(*keys.relay),
         "k_mail": hex::encode(*keys.mail),
+        "k_lan": hex::encode(*keys.lan),
         "off": offset,
         "period_20000_starts": start,
         "rendezvous": hashes,
@@ -85,6 +98,7 @@ fn epoch(cid: ChannelId, epoch: u32, secret: [u8; 32]) -> Value {
             "peer_id": hex::encode(RELAY), "period": 20_000,
             "registration": hex::encode(registration),
         },
+        "lan": {"salt": hex::encode(salt), "period": 20_000, "tag": hex::encode(lan_tag)},
         "tags": {"binding": hex::encode(binding.0), "s0": tags[0], "s1": tags[1]},
     })
 }

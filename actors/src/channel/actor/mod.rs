@@ -37,10 +37,11 @@ use super::{
     views::Snapshot,
 };
 use crate::{
-    discovery::{Hint, Source},
+    discovery::{Hint, Source, Way},
     kit::{Actor, Inbox, Reply, Scope},
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
     store::{NewEvent, Profile, StoreError},
+    transport::{Relay, Target},
 };
 
 /// What the user wants, waiting: a person and a few programs.
@@ -73,6 +74,8 @@ pub(super) enum Command {
     Links(Reply<Vec<LinkHandle>>),
     /// Answered once discovery knows the address.
     Connect(SocketAddr, Reply<()>),
+    /// The trackers are others; answered once discovery knows them.
+    Trackers(Reply<()>),
 }
 
 enum Answer {
@@ -94,7 +97,7 @@ enum Done {
 struct Link {
     handle: LinkHandle,
     identity: IdentityId,
-    source: Option<Source>,
+    source: Option<Way>,
 }
 
 /// One life of a channel's actor.
@@ -230,6 +233,10 @@ impl Shell {
                     ..
                 } = *up;
                 let (link, connection) = (handle.id(), handle.connection().clone());
+                // A link that moves has nobody who found it anew.
+                let before = |link: &&Link| link.identity == peer.identity;
+                let former = || self.links.values().find(before)?.source.clone();
+                let source = source.or_else(former);
                 self.links.insert(
                     link,
                     Link {
@@ -262,6 +269,16 @@ impl Shell {
         }
     }
 
+    /// Where others can reach us through those relays.
+    fn reach(&self, relays: &[Relay]) -> Vec<Target> {
+        let peer = self.config.transport.peer_id();
+        let circuit = |relay: &Relay| Target::Circuit {
+            relay: *relay,
+            peer,
+        };
+        relays.iter().map(circuit).collect()
+    }
+
     fn room(&mut self, machine: &mut Machine) {
         let taken: Vec<_> = self
             .links
@@ -291,6 +308,14 @@ impl Shell {
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.reads.spawn(async move {
                     discovery.hint(cid, hint).await;
+                    let _ = reply.send(());
+                    None
+                });
+            }
+            Command::Trackers(reply) => {
+                let (discovery, wanted) = (self.config.discovery.clone(), self.config.wanted());
+                self.reads.spawn(async move {
+                    discovery.want(wanted).await;
                     let _ = reply.send(());
                     None
                 });
@@ -393,6 +418,8 @@ impl Actor for Shell {
         let (sender, mut events) = mpsc::channel(LINK_EVENTS);
         let room = Arc::new(Notify::new());
         self.introduce(&mut machine);
+        let mut reachable = self.config.relays.reachable();
+        reachable.mark_changed();
         Self::open(Arc::clone(&self.config), sender, Arc::clone(&room)).await;
         loop {
             let recovering = self
@@ -424,6 +451,10 @@ impl Actor for Shell {
                     if let Ok(Some(done)) = done {
                         self.done(&mut machine, done);
                     }
+                }
+                Ok(()) = reachable.changed() => {
+                    let reach = self.reach(&reachable.borrow_and_update());
+                    self.step(&mut machine, Input::Reachable(reach));
                 }
                 () = room.notified() => self.room(&mut machine),
                 Some(event) = events.recv(), if open => {

@@ -78,7 +78,9 @@ impl Shell {
         Some(PathView {
             kind: connection.path(),
             address: connection.target(),
-            source: best.source.clone(),
+            via: connection.relay(),
+            source: best.source.as_ref().map(|way| way.source.clone()),
+            took: best.source.as_ref().map(|way| way.took),
             rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,
         })
     }

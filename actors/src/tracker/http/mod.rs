@@ -81,6 +81,16 @@ pub(super) enum HttpError {
     Broken,
 }
 
+impl HttpError {
+    /// Whether nobody answered at all, as when something on the way keeps us from the tracker.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut(_) | Self::ConnectionRefused | Self::Unreachable | Self::Broken
+        )
+    }
+}
+
 /// The body of an answer, decompressed.
 #[derive(Debug)]
 pub(super) struct Body {

@@ -11,7 +11,7 @@ use bitchat_wire::channel::Policy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::DhtChannel;
+use super::{DhtChannel, Source};
 use crate::time::rfc3339;
 
 /// Channels.
@@ -73,6 +73,8 @@ pub struct Info {
     pub trackers: Vec<Tracker>,
     /// The DHT.
     pub dht: DhtChannel,
+    /// All sources of addresses, those included, the quickest first.
+    pub sources: Vec<Source>,
     /// Addresses that wait to be tried, are tried, or failed lately.
     pub candidates: usize,
     /// Dials under way.
@@ -98,6 +100,12 @@ impl Info {
                 .map(|t| Tracker::new(t, now))
                 .collect(),
             dht: DhtChannel::new(d.discovery.dht.as_ref(), now),
+            sources: d
+                .discovery
+                .sources
+                .iter()
+                .map(|source| Source::new(source, now))
+                .collect(),
             candidates: d.discovery.candidates,
             dialling: d.discovery.dialling,
             trouble: d.trouble.clone(),
@@ -155,9 +163,15 @@ pub struct NewChannel {
     /// Tracker URLs; left out: those of the settings.
     #[serde(default)]
     pub trackers: Option<Vec<String>>,
+    /// Besides, the public trackers that this program knows.
+    #[serde(default)]
+    pub default_trackers: bool,
     /// DHT bootstrap nodes, `HOST:PORT`.
     #[serde(default)]
     pub nodes: Vec<String>,
+    /// Relays at which members meet, as multiaddrs: `/ip4/192.0.2.1/tcp/443/p2p/PEERID`.
+    #[serde(default)]
+    pub relays: Vec<String>,
 }
 
 /// Who may link.

@@ -2,11 +2,12 @@
 
 use bitchat_actors::{
     channel::{MemberView, PathView},
-    discovery::Source,
     transport::PathKind,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::source::name_of;
 
 /// Members.
 #[derive(Serialize, ToSchema)]
@@ -65,8 +66,12 @@ pub struct Path {
     pub addr: String,
     /// The relay or proxy it goes through; null when it goes directly.
     pub via: Option<String>,
-    /// Who found the address: `cache`, `dht`, `pex`, `hand`, `incoming` or a tracker's URL.
+    /// Who found the address: `cache`, `dht`, `lan`, `pex`, `hand`, `incoming` or a tracker's URL; null when the member
+    /// came to us.
     pub source: Option<String>,
+    /// How long it took, in milliseconds: from the first word of the address, or the loss of the link there, to the
+    /// connection; null when the member came to us.
+    pub took_ms: Option<f64>,
     /// Round trip, in milliseconds.
     pub rtt_ms: f64,
 }
@@ -82,18 +87,15 @@ impl Path {
                 _ => "unknown",
             },
             addr: p.address.to_string(),
-            via: None,
-            source: p.source.as_ref().map(|source| match source {
-                Source::Cache => "cache".to_owned(),
-                Source::Tracker(url) => url.clone(),
-                Source::Dht => "dht".to_owned(),
-                Source::Pex => "pex".to_owned(),
-                Source::Hand => "hand".to_owned(),
-                Source::Incoming => "incoming".to_owned(),
-                _ => "unknown".to_owned(),
-            }),
-            // Microseconds are as fine as a round trip is known.
-            rtt_ms: (p.rtt_ms * 1_000.0).round() / 1_000.0,
+            via: p.via.map(|relay| relay.address.to_string()),
+            source: p.source.as_ref().map(name_of),
+            took_ms: p.took.map(|took| took.as_secs_f64() * 1_000.0).map(round),
+            rtt_ms: round(p.rtt_ms),
         }
     }
+}
+
+/// Microseconds are as fine as a time is known.
+fn round(ms: f64) -> f64 {
+    (ms * 1_000.0).round() / 1_000.0
 }

@@ -5,12 +5,14 @@ mod channel;
 mod dht;
 mod member;
 mod message;
+mod source;
+mod tracker;
 
 use bitchat_actors::node::NodeStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::{channel::*, dht::*, member::*, message::*};
+pub use self::{channel::*, dht::*, member::*, message::*, source::*, tracker::*};
 
 /// One's own profile, as all channels have it.
 #[derive(Serialize, ToSchema)]
@@ -77,9 +79,19 @@ pub struct Status {
     /// The DHT.
     pub dht: DhtSummary,
     /// The channels.
-    pub channels: Vec<Channel>,
+    pub channels: Vec<ChannelStatus>,
     /// Parts of the node that kept failing, newest last.
     pub troubles: Vec<String>,
+}
+
+/// A channel, and how its members are looked for.
+#[derive(Serialize, ToSchema)]
+pub struct ChannelStatus {
+    /// As in the list.
+    #[serde(flatten)]
+    pub channel: Channel,
+    /// All sources of addresses, the quickest first.
+    pub sources: Vec<Source>,
 }
 
 /// A proxy, and how it does.
@@ -103,6 +115,7 @@ pub struct Observed {
 impl Status {
     /// From the node's own words.
     pub fn new(s: NodeStatus, port: u16) -> Self {
+        let now = std::time::Instant::now();
         Self {
             id: s.id.to_string(),
             name: s.name,
@@ -126,7 +139,20 @@ impl Status {
             uptime_s: s.uptime_s,
             disguise: s.disguise.to_string(),
             dht: DhtSummary::new(s.dht.as_ref()),
-            channels: s.channels.iter().map(Channel::new).collect(),
+            channels: s
+                .channels
+                .iter()
+                .map(|channel| ChannelStatus {
+                    channel: Channel::new(channel),
+                    sources: s
+                        .sources
+                        .get(&channel.cid)
+                        .into_iter()
+                        .flatten()
+                        .map(|source| Source::new(source, now))
+                        .collect(),
+                })
+                .collect(),
             troubles: s.deaths,
         }
     }

@@ -1,0 +1,195 @@
+#![allow(clippy::unwrap_used)]
+use super::{super::book::Tally, *};
+
+fn tracker_status(url: &str, state: TrackerState, silent: bool) -> TrackerStatus {
+    let works = state == TrackerState::Working;
+    TrackerStatus {
+        url: url.to_owned(),
+        tier: 0,
+        state,
+        peers: 3,
+        next_announce: None,
+        last_success: works.then(Instant::now),
+        silent,
+        error: (!works).then(|| "refused the connection".to_owned()),
+    }
+}
+
+fn dht_source(state: DhtState, good: usize) -> DhtSource {
+    DhtSource {
+        state,
+        announced_to: 8,
+        peers: 2,
+        last_success: None,
+        next_try: None,
+        nodes: [Some(good), None],
+        ever_answered: good > 0,
+    }
+}
+
+fn verdict(known: &Known<'_>) -> Vec<(SourceKind, SourceState)> {
+    let all = judge(known);
+    all.into_iter().map(|one| (one.kind, one.state)).collect()
+}
+
+fn of(known: &Known<'_>, kind: &SourceKind) -> SourceState {
+    let all = verdict(known);
+    all.iter().find(|(other, _)| other == kind).unwrap().1
+}
+
+#[test]
+fn what_is_off_or_unused_is_said_to_be() {
+    let seen = Sightings::default();
+    let known = Known {
+        trackers: &[],
+        dht: None,
+        lan: None,
+        sightings: &seen,
+    };
+    assert_eq!(
+        verdict(&known),
+        [
+            (SourceKind::Cache, SourceState::Waiting),
+            (SourceKind::DhtV4, SourceState::Off),
+            (SourceKind::DhtV6, SourceState::Off),
+            (SourceKind::Lan, SourceState::Off),
+            (SourceKind::Hand, SourceState::Off),
+            (SourceKind::Pex, SourceState::Waiting),
+        ]
+    );
+}
+
+#[test]
+fn silence_is_called_a_block_only_where_something_else_gets_through() {
+    let silent = tracker_status("http://a/announce", TrackerState::Failing, true);
+    let rude = tracker_status("http://b/announce", TrackerState::Failing, false);
+    let works = tracker_status("http://c/announce", TrackerState::Working, false);
+    let kind = |status: &TrackerStatus| SourceKind::Tracker(status.url.clone());
+    let dht = dht_source(DhtState::Failing, 0);
+    let seen = Sightings::default();
+    let nothing_works = [silent.clone(), rude.clone()];
+    let known = Known {
+        trackers: &nothing_works,
+        dht: Some(&dht),
+        lan: None,
+        sightings: &seen,
+    };
+    assert_eq!(
+        of(&known, &kind(&silent)),
+        SourceState::Failing,
+        "we may be offline"
+    );
+    assert_eq!(of(&known, &SourceKind::DhtV4), SourceState::Failing);
+
+    let all = [silent.clone(), rude.clone(), works.clone()];
+    let known = Known {
+        trackers: &all,
+        ..known
+    };
+    assert_eq!(of(&known, &kind(&silent)), SourceState::Blocked);
+    assert_eq!(
+        of(&known, &kind(&rude)),
+        SourceState::Failing,
+        "it did answer"
+    );
+    assert_eq!(of(&known, &kind(&works)), SourceState::Working);
+    assert_eq!(of(&known, &SourceKind::DhtV4), SourceState::Blocked);
+    assert_eq!(
+        of(&known, &SourceKind::DhtV6),
+        SourceState::Off,
+        "no socket"
+    );
+
+    let linked = Sightings {
+        links: 1,
+        ..Sightings::default()
+    };
+    let known = Known {
+        trackers: &nothing_works,
+        sightings: &linked,
+        ..known
+    };
+    assert_eq!(of(&known, &kind(&silent)), SourceState::Blocked);
+    assert_eq!(of(&known, &SourceKind::Pex), SourceState::Working);
+    let once = TrackerStatus {
+        last_success: Some(Instant::now()),
+        ..silent.clone()
+    };
+    let all = [once];
+    let known = Known {
+        trackers: &all,
+        ..known
+    };
+    assert_eq!(
+        of(&known, &kind(&silent)),
+        SourceState::Failing,
+        "it answered before"
+    );
+    let dht = dht_source(DhtState::Working, 20);
+    let known = Known {
+        dht: Some(&dht),
+        ..known
+    };
+    assert_eq!(of(&known, &SourceKind::DhtV4), SourceState::Working);
+}
+
+#[test]
+fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
+    let mut seen = Sightings::default();
+    let mut states = Vec::new();
+    let mut next = |tally: Tally| {
+        (seen.cache, seen.hand) = (tally.clone(), tally);
+        let known = Known {
+            trackers: &[],
+            dht: None,
+            lan: None,
+            sightings: &seen,
+        };
+        assert_eq!(
+            of(&known, &SourceKind::Cache),
+            of(&known, &SourceKind::Hand)
+        );
+        states.push(of(&known, &SourceKind::Cache));
+    };
+    let mut tally = Tally {
+        addresses: 2,
+        ..Tally::default()
+    };
+    next(tally.clone());
+    tally.failed = 2;
+    next(tally.clone());
+    tally.linked = 1;
+    next(tally);
+    assert_eq!(
+        states,
+        [
+            SourceState::Waiting,
+            SourceState::Failing,
+            SourceState::Working
+        ]
+    );
+}
+
+#[test]
+fn the_local_network_works_when_a_member_was_heard() {
+    let seen = Sightings::default();
+    let state = |lan: &LanStatus| {
+        let known = Known {
+            trackers: &[],
+            dht: None,
+            lan: Some(lan),
+            sightings: &seen,
+        };
+        of(&known, &SourceKind::Lan)
+    };
+    let mut lan = LanStatus {
+        networks: 1,
+        ..LanStatus::default()
+    };
+    assert_eq!(state(&lan), SourceState::Waiting);
+    lan.heard = Some(Instant::now());
+    assert_eq!(state(&lan), SourceState::Working);
+    lan.networks = 0;
+    lan.error = Some("there is none".to_owned());
+    assert_eq!(state(&lan), SourceState::Failing);
+}

@@ -1,0 +1,288 @@
+//! The shell around the state: clocks, sockets and datagrams.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{SocketAddr, SocketAddrV4, UdpSocket},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bitchat_wire::channel::{ChannelId, EpochKeys};
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    Found, LanConfig, LanStatus,
+    message::MAX_MESSAGE,
+    sockets::{GROUP, Network, networks, open},
+    state::{Effect, Input, PORT, State},
+};
+use crate::kit::{Actor, Inbox, Reply, Scope};
+
+/// Datagrams that wait to be read: a burst of all who answer a question.
+const DATAGRAMS: usize = 64;
+/// Finds that wait for their receiver; beyond it the oldest is forgotten, and found again later.
+const WAITING: usize = 64;
+/// How often the machine's addresses are looked at, and the wall clock, which may jump.
+const LOOK: Duration = Duration::from_secs(30);
+/// Where everything goes.
+const EVERYBODY: SocketAddrV4 = SocketAddrV4::new(GROUP, PORT);
+
+/// A command.
+pub(super) enum Msg {
+    Watch(ChannelId, Box<EpochKeys>),
+    Unwatch(ChannelId),
+    Ask,
+    Status(ChannelId, Reply<Option<LanStatus>>),
+}
+
+/// What the actor is made of at each start.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) config: LanConfig,
+    pub(super) found: mpsc::Sender<Found>,
+    /// What outlives a restart.
+    pub(super) wanted: Arc<Mutex<BTreeMap<ChannelId, EpochKeys>>>,
+}
+
+impl Parts {
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChannelId, EpochKeys>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Open {
+    socket: UdpSocket,
+    reader: AbortHandle,
+}
+
+/// The actor.
+pub(super) struct LanActor {
+    parts: Parts,
+    state: State,
+    sockets: BTreeMap<Network, Open>,
+    readers: JoinSet<()>,
+    datagrams: mpsc::Sender<(SocketAddrV4, Bytes)>,
+    heard: Option<mpsc::Receiver<(SocketAddrV4, Bytes)>>,
+    waiting: VecDeque<Found>,
+    error: Option<String>,
+    looked: Option<Instant>,
+}
+
+impl Actor for LanActor {
+    type Msg = Msg;
+    type Error = String;
+
+    async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
+        let Some(mut heard) = self.heard.take() else {
+            return Err("a life begins once".to_owned());
+        };
+        let found = self.parts.found.clone();
+        let known: Vec<_> = self.parts.wanted().clone().into_iter().collect();
+        for (cid, keys) in known {
+            self.apply(Input::Watch(cid, Box::new(keys)), scope);
+        }
+        self.look(scope);
+        loop {
+            let look = (!self.state.is_idle()).then_some(self.looked).flatten();
+            let look = look.map(|looked| looked + LOOK);
+            let next = self.state.next(now(), unix()).into_iter().chain(look).min();
+            let sleep = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = scope.stop_signal().cancelled() => break,
+                room = found.reserve(), if !self.waiting.is_empty() => match (room, self.waiting.pop_front()) {
+                    (Ok(room), Some(next)) => room.send(next),
+                    // Whoever wanted members is gone: so is our purpose.
+                    (Err(_), _) => break,
+                    (Ok(_), None) => {}
+                },
+                // Readers end with their sockets.
+                Some(_) = self.readers.join_next() => {}
+                message = inbox.recv() => match message {
+                    Some(message) => self.message(message, scope),
+                    None => break,
+                },
+                // What is due goes before what comes, or a flood could stop the clock.
+                () = sleep => {
+                    if self.looked.is_some_and(|looked| looked + LOOK <= now()) {
+                        self.look(scope);
+                    }
+                    self.apply(Input::Tick, scope);
+                }
+                Some((from, bytes)) = heard.recv() => self.apply(Input::Datagram(from, &bytes), scope),
+            }
+        }
+        for goodbye in self.state.goodbye(unix()) {
+            self.say(&goodbye);
+        }
+        Ok(())
+    }
+}
+
+impl LanActor {
+    pub(super) fn new(parts: Parts) -> Self {
+        let (datagrams, heard) = mpsc::channel(DATAGRAMS);
+        Self {
+            state: State::new(parts.config.port, now(), &mut rand::rng()),
+            parts,
+            sockets: BTreeMap::new(),
+            readers: JoinSet::new(),
+            datagrams,
+            heard: Some(heard),
+            waiting: VecDeque::new(),
+            error: None,
+            looked: None,
+        }
+    }
+
+    fn message(&mut self, message: Msg, scope: &Scope) {
+        match message {
+            Msg::Watch(cid, keys) => {
+                self.parts.wanted().insert(cid, (*keys).clone());
+                let begins = self.state.is_idle();
+                self.apply(Input::Watch(cid, keys), scope);
+                if begins {
+                    self.look(scope);
+                }
+            }
+            Msg::Unwatch(cid) => {
+                self.parts.wanted().remove(&cid);
+                self.apply(Input::Unwatch(cid), scope);
+                if self.state.is_idle() {
+                    self.look(scope);
+                }
+            }
+            Msg::Ask => self.apply(Input::Ask, scope),
+            Msg::Status(cid, answer) => {
+                let status = self.state.heard_of(cid).map(|heard| LanStatus {
+                    networks: self.sockets.len(),
+                    heard,
+                    next_try: self.looked.map(|looked| looked + LOOK),
+                    error: self.error.clone(),
+                });
+                // Whoever asked may have gone.
+                let _ = answer.send(status);
+            }
+        }
+    }
+
+    fn apply(&mut self, input: Input<'_>, scope: &Scope) {
+        let effects = self.state.handle(input, now(), unix(), &mut rand::rng());
+        for effect in effects {
+            match effect {
+                Effect::Send(bytes) => self.say(&bytes),
+                Effect::Found(cid, address) => {
+                    if self.waiting.len() >= WAITING {
+                        self.waiting.pop_front();
+                        scope.metrics().kit.dropped("lan found");
+                    }
+                    self.waiting.push_back(Found {
+                        cid,
+                        address: address.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// What does not go out now is lost, like any datagram.
+    fn say(&self, bytes: &[u8]) {
+        for (network, open) in &self.sockets {
+            if let Err(error) = open.socket.send_to(bytes, EVERYBODY) {
+                tracing::debug!(ip = %network.ip, %error, "cannot speak in a local network");
+            }
+        }
+    }
+
+    /// Opens and closes sockets as the machine's networks come and go.
+    fn look(&mut self, scope: &Scope) {
+        self.looked = Some(now());
+        let wanted = if self.state.is_idle() {
+            Ok(Vec::new())
+        } else {
+            networks(&self.parts.config.bind)
+        };
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                self.error = Some(format!("cannot list the networks: {error}"));
+                return;
+            }
+        };
+        self.error = wanted
+            .is_empty()
+            .then(|| "there is no local network with IPv4 on which this node listens".to_owned());
+        self.sockets.retain(|network, open| {
+            let stays = wanted.contains(network);
+            if !stays {
+                open.reader.abort();
+            }
+            stays
+        });
+        let mut is_new = false;
+        for network in wanted {
+            if self.sockets.contains_key(&network) {
+                continue;
+            }
+            match self.open(network, scope) {
+                Ok(()) => is_new = true,
+                Err(error) => {
+                    self.error = Some(format!("cannot listen at {}: {error}", network.ip));
+                }
+            }
+        }
+        if is_new {
+            self.apply(Input::Moved, scope);
+        }
+    }
+
+    fn open(&mut self, network: Network, scope: &Scope) -> std::io::Result<()> {
+        let socket = open(&network)?;
+        let receiver = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
+        let (datagrams, metrics) = (self.datagrams.clone(), scope.metrics().clone());
+        let reader = self.readers.spawn(async move {
+            // One byte more than what is read, so that a longer datagram shows.
+            let mut buffer = [0; MAX_MESSAGE + 1];
+            loop {
+                match receiver.recv_from(&mut buffer).await {
+                    // An address outside the network was invented, or is not for us.
+                    Ok((length, SocketAddr::V4(from)))
+                        if length <= MAX_MESSAGE && network.has(*from.ip()) =>
+                    {
+                        let bytes = Bytes::copy_from_slice(&buffer[..length]);
+                        if datagrams.try_send((from, bytes)).is_err() {
+                            metrics.kit.dropped("lan");
+                        }
+                    }
+                    Ok(_) => {}
+                    // The network went; the next look opens it anew if it came back.
+                    Err(error) => {
+                        tracing::debug!(ip = %network.ip, %error, "cannot hear a local network");
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+            }
+        });
+        self.sockets.insert(network, Open { socket, reader });
+        Ok(())
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn unix() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,93 @@
+//! What others ask of the local network, and what it tells them.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use bitchat_wire::channel::{ChannelId, EpochKeys};
+use tokio::sync::mpsc;
+
+use super::actor::{LanActor, Msg, Parts};
+use crate::kit::{Addr, Scope};
+
+/// Commands that wait for the actor, which handles each in microseconds.
+const MAILBOX: usize = 64;
+
+/// How we speak.
+#[derive(Clone, Debug)]
+pub struct LanConfig {
+    /// The port that is announced.
+    pub port: u16,
+    /// Addresses on which the node listens; multicast leaves from those alone.
+    pub bind: Vec<IpAddr>,
+}
+
+/// Somebody in the local network who announces a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Which.
+    pub cid: ChannelId,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// The state of the local network for one channel.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LanStatus {
+    /// Networks that we speak in.
+    pub networks: usize,
+    /// When a member was heard last.
+    pub heard: Option<Instant>,
+    /// When networks are looked for again.
+    pub next_try: Option<Instant>,
+    /// Why we do not speak, in plain words.
+    pub error: Option<String>,
+}
+
+/// A handle to the local network. Cheap to clone.
+#[derive(Clone)]
+pub struct Lan {
+    addr: Addr<Msg>,
+}
+
+impl Lan {
+    /// Starts the actor in `scope`. `found` takes who is heard.
+    pub fn start(config: LanConfig, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+        let parts = Parts {
+            config,
+            found,
+            wanted: Arc::new(Mutex::new(BTreeMap::new())),
+        };
+        let factory = move || LanActor::new(parts.clone());
+        let addr = scope.permanent("lan", MAILBOX, tracing::info_span!("lan"), factory);
+        Self { addr }
+    }
+
+    /// Announces a channel from now on, and listens for its members.
+    pub async fn watch(&self, cid: ChannelId, keys: EpochKeys) {
+        // Nobody is left to announce when the actor has stopped: here and below nothing is lost.
+        let _ = self.addr.send(Msg::Watch(cid, Box::new(keys))).await;
+    }
+
+    /// No longer.
+    pub async fn unwatch(&self, cid: ChannelId) {
+        let _ = self.addr.send(Msg::Unwatch(cid)).await;
+    }
+
+    /// Members are missing: asks who is there, at most once a second.
+    pub async fn ask(&self) {
+        let _ = self.addr.send(Msg::Ask).await;
+    }
+
+    /// The state for a channel; `None` if it is not watched.
+    pub async fn status(&self, cid: ChannelId) -> Option<LanStatus> {
+        self.addr
+            .ask(|answer| Msg::Status(cid, answer))
+            .await
+            .ok()
+            .flatten()
+    }
+}

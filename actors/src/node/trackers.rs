@@ -1,0 +1,79 @@
+//! A channel's trackers, changed by its user.
+//!
+//! They are hints of the channel file, which nobody has signed: a change makes another file of the same channel, kept
+//! in place of the former and handed on from then on. Others hear of it only by that file.
+
+use bitchat_wire::channel::ChannelId;
+
+use super::{Node, NodeError};
+use crate::store::ChannelRecord;
+
+impl Node {
+    /// Adds a tracker, in a tier of its own, and announces to it.
+    pub async fn add_tracker(&self, cid: ChannelId, url: &str) -> Result<(), NodeError> {
+        self.edit_trackers(cid, |tiers| {
+            if tiers.iter().flatten().any(|known| known == url) {
+                return Err(NodeError::KnownTracker);
+            }
+            tiers.push(vec![url.to_owned()]);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a tracker away, and tells it that we stop.
+    pub async fn remove_tracker(&self, cid: ChannelId, url: &str) -> Result<(), NodeError> {
+        self.edit_trackers(cid, |tiers| {
+            if !tiers.iter().flatten().any(|known| known == url) {
+                return Err(NodeError::NoTracker(url.to_owned()));
+            }
+            for tier in tiers.iter_mut() {
+                tier.retain(|known| known != url);
+            }
+            tiers.retain(|tier| !tier.is_empty());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Announces now, to that tracker or to all, and looks in the DHT; returns how many trackers are asked. None if
+    /// it was a moment ago: no client hurries a tracker more than that.
+    pub async fn announce_now(
+        &self,
+        cid: ChannelId,
+        url: Option<String>,
+    ) -> Result<usize, NodeError> {
+        let channel = self.get(cid)?;
+        if let Some(url) = &url
+            && !channel
+                .trackers()
+                .iter()
+                .flatten()
+                .any(|known| known == url)
+        {
+            return Err(NodeError::NoTracker(url.clone()));
+        }
+        Ok(self.inner.discovery.announce_by_hand(cid, url).await)
+    }
+
+    async fn edit_trackers(
+        &self,
+        cid: ChannelId,
+        edit: impl FnOnce(&mut Vec<Vec<String>>) -> Result<(), NodeError>,
+    ) -> Result<(), NodeError> {
+        let _alone = self.inner.editing.lock().await;
+        let channel = self.get(cid)?;
+        let mut tiers = channel.trackers();
+        edit(&mut tiers)?;
+        // Held to the rules of channel files.
+        let file = channel.file().with_trackers(tiers)?;
+        let record = ChannelRecord {
+            cid,
+            file: file.to_bytes(),
+            // That of the first time stays.
+            joined_ms: 0,
+        };
+        self.inner.store.put_channel(record).await?;
+        Ok(channel.set_trackers(file.trackers().to_vec()).await?)
+    }
+}
