@@ -235,6 +235,9 @@ def main():
             print(json.dumps({"error": str(failure)}), flush=True)
         print(f"docker/testbed: {failure}", file=sys.stderr)
         return 3 if isinstance(failure, NoDocker) else 1
+    except BrokenPipeError:
+        # Whoever read it has enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt:
         return 130
     return 0
