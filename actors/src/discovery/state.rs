@@ -21,6 +21,8 @@ use crate::transport::{DialError, Target, network::is_plausible};
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
+/// How long a circuit waits for the direct addresses that were named with it.
+const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long an address that led to ourselves is not dialled. No longer, since addresses change hands: whoever has
@@ -258,7 +260,11 @@ impl State {
         let at = if waits { now + HIGHER_WAITS } else { now };
         // What the user says is not questioned.
         let local = hint.local || matches!(hint.source, Source::Hand);
+        // A relay is for where nothing else works, so what goes directly is tried a little earlier.
+        let only_circuits = hint.addresses.iter().all(Target::is_circuit);
         for &address in &hint.addresses {
+            let later = address.is_circuit() && !only_circuits;
+            let at = if later { at + CIRCUIT_WAITS } else { at };
             if address.is_believable(local) {
                 self.name(cid, address, hint.source.clone(), hint.peer, now, at);
             }
@@ -415,7 +421,14 @@ impl State {
                 candidates.map(move |(address, candidate)| (cid, address, candidate))
             })
             .filter(|(_, _, candidate)| candidate.due().is_some_and(|at| at <= now))
-            .map(|(cid, address, candidate)| (candidate.rank(now), candidate.due(), *cid, *address))
+            .map(|(cid, address, candidate)| {
+                (
+                    candidate.rank(address, now),
+                    candidate.due(),
+                    *cid,
+                    *address,
+                )
+            })
             .collect();
         due.sort_unstable();
         let mut room = match self.room(now) {
@@ -432,7 +445,7 @@ impl State {
             let Some(candidate) = channel.book.candidates.get(&address) else {
                 continue;
             };
-            let phase = if let Some(peer) = channel.book.is_covered(candidate) {
+            let phase = if let Some(peer) = channel.book.is_covered(&address, candidate) {
                 Phase::Linked(peer)
             } else if let Some(begun) = self.budget.join(cid, address, candidate) {
                 if !begun {
