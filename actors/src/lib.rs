@@ -21,6 +21,7 @@ pub mod kit;
 pub mod lan;
 pub mod link;
 pub mod node;
+pub mod relay;
 pub mod store;
 pub mod tracker;
 pub mod transport;

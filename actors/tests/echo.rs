@@ -62,6 +62,7 @@ async fn the_echo_bot_answers_each_word_once() {
         policy: Policy::Open,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        relays: Vec::new(),
     };
     let file = alice.create_channel(request).await.unwrap();
     let path = folder.path().join("echoes.chat");

@@ -229,6 +229,7 @@ async fn in_an_invite_only_channel_the_file_alone_gives_no_link() {
         policy: Policy::Invite,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        relays: Vec::new(),
     };
     let file = alice.create_channel(request).await.unwrap();
     let stranger = Raw::start(60).await;

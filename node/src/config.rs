@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bitchat_actors::disguise::Disguise;
+use bitchat_actors::relay::RelayMode;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Failure, telemetry::Format};
@@ -41,8 +42,33 @@ pub struct Config {
     pub disguise: Option<Disguise>,
     /// The proxy that everything must go through.
     pub proxy: Option<String>,
+    /// For whom to carry circuits.
+    pub relay: RelayFor,
     /// Tell members how far one has read.
     pub read_marks: bool,
+}
+
+/// For whom a node carries what they cannot send each other directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayFor {
+    /// For nobody.
+    Off,
+    /// For members of one's own channels.
+    #[default]
+    Members,
+    /// For everybody.
+    Public,
+}
+
+impl From<RelayFor> for RelayMode {
+    fn from(relay: RelayFor) -> Self {
+        match relay {
+            RelayFor::Off => Self::Off,
+            RelayFor::Members => Self::Members,
+            RelayFor::Public => Self::Public,
+        }
+    }
 }
 
 impl Default for Config {
@@ -61,6 +87,7 @@ impl Default for Config {
             dht_bootstrap: Vec::new(),
             disguise: None,
             proxy: None,
+            relay: RelayFor::default(),
             read_marks: false,
         }
     }
@@ -113,6 +140,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "proxy",
         Kind::Text,
         "the proxy that everything must go through",
+    ),
+    (
+        "relay",
+        Kind::Text,
+        "for whom to carry what they cannot send directly: off, members or public",
     ),
     (
         "read_marks",

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bitchat_actors::node::RELAY_KEYS;
 use bitchat_wire::identity::{IdentityId, IdentityKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -11,6 +12,7 @@ use crate::{config::Config, error::Failure, os};
 
 /// An identity file is 64 hexadecimal digits and a line break.
 const IDENTITY_CAP: u64 = 128;
+const RELAY_CAP: u64 = 256;
 /// An API token is 64 hexadecimal digits.
 const TOKEN_CAP: u64 = 128;
 /// The largest `config.toml`.
@@ -177,6 +179,31 @@ impl Home {
         digits[64] = b'\n';
         os::write_private_new(&self.identity_path(), &digits)?;
         Ok(IdentityKey::from_seed(&seed).id())
+    }
+
+    /// What makes a relay's PeerId the same at each start; made when there is none.
+    pub fn relay_keys(&self) -> Result<Zeroizing<[u8; RELAY_KEYS]>, Failure> {
+        let path = self.root.join("relay.key");
+        let mut keys = Zeroizing::new([0; RELAY_KEYS]);
+        match os::read_private(&path, RELAY_CAP)? {
+            Some(text) => {
+                hex::decode_to_slice(text.trim_ascii(), keys.as_mut_slice()).map_err(|_| {
+                    Failure::new(
+                        "bad_identity",
+                        format!(
+                            "{} is damaged: restore it from a backup, or remove it for a new PeerId",
+                            path.display()
+                        ),
+                    )
+                })?;
+            }
+            None => {
+                fill_random(keys.as_mut_slice())?;
+                let digits = Zeroizing::new(hex::encode(keys.as_slice()));
+                os::write_private_new(&path, digits.as_bytes())?;
+            }
+        }
+        Ok(keys)
     }
 
     /// The token of the local API, made when there is none.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod home;
 pub mod os;

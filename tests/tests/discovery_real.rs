@@ -12,6 +12,7 @@ use std::{
 use bitchat_actors::{
     discovery::{Discovery, Outcome, Reached, Source, Sources, Wanted},
     kit::{Metrics, Scope},
+    relay::{RelayConfig, RelayMode, Relays},
     store::{ChannelRecord, Store},
     tracker::Trackers,
     transport::{Transport, TransportConfig, TransportEvent},
@@ -55,6 +56,8 @@ impl Node {
         let transport = Transport::start(config, &scopes[2], events).await.unwrap();
         let (sender, found) = mpsc::channel(8);
         let trackers = Trackers::start(transport.port(), transport.udp(), &scopes[1], sender);
+        let config = RelayConfig::new(RelayMode::Off);
+        let (relays, met) = Relays::start(config, transport.clone(), &scopes[2]);
         let (sender, reached) = mpsc::channel(8);
         let discovery = Discovery::start(
             transport.clone(),
@@ -63,6 +66,8 @@ impl Node {
                 found,
                 dht: None,
                 dht_found: mpsc::channel(1).1,
+                relays,
+                met,
                 lan: None,
                 lan_found: mpsc::channel(1).1,
             },
@@ -87,6 +92,7 @@ impl Node {
                 keys,
                 tiers,
                 nodes: Vec::new(),
+                relays: Vec::new(),
                 not_before: std::time::Instant::now(),
             })
             .await;

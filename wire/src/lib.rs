@@ -13,5 +13,6 @@ pub mod identity;
 pub mod link;
 pub mod message;
 pub mod proto;
+pub mod relay;
 pub mod stream;
 mod text;

@@ -12,7 +12,7 @@ use super::fold::Reaction;
 use crate::{
     discovery::Source,
     store::StoreError,
-    transport::{PathKind, Target},
+    transport::{PathKind, Relay, Target},
 };
 
 /// How much of the mesh is there.
@@ -176,6 +176,8 @@ pub struct PathView {
     pub kind: PathKind,
     /// The member's address.
     pub address: Target,
+    /// The relay that it goes through.
+    pub via: Option<Relay>,
     /// Who found it; `None`: it came to us.
     pub source: Option<Source>,
     /// From the first word of its address, or the loss of the link there, to the connection.

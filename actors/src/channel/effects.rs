@@ -53,6 +53,8 @@ pub(super) enum Input {
     FirstDifference(LinkId, Event),
     /// A fork was proven.
     Proven(Box<(Event, Event)>),
+    /// Others can reach us there, and at what they see for themselves.
+    Reachable(Vec<Target>),
     /// Time passed.
     Tick,
 }

@@ -21,6 +21,7 @@ use crate::{
     discovery::{Discovery, Wanted},
     kit::{Addr, Scope},
     link::{Accept, LinkHandle, Links, LocalDevice},
+    relay::Relays,
     store::{LogEntry, Store},
     transport::Transport,
 };
@@ -49,6 +50,8 @@ pub struct ChannelConfig {
     pub discovery: Discovery,
     /// Knows our PeerId.
     pub transport: Transport,
+    /// Knows through whom others reach us.
+    pub relays: Relays,
     /// Tell members how far we have read.
     pub read_marks: bool,
     /// Hears what happens.
@@ -87,6 +90,13 @@ impl ChannelConfig {
             keys: self.keys(),
             tiers: self.tiers().clone(),
             nodes: self.file.nodes().to_vec(),
+            // Those that cannot be read are hints of a later version.
+            relays: self
+                .file
+                .relays()
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
             not_before: self.announce_from,
         }
     }

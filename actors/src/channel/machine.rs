@@ -44,6 +44,10 @@ pub(super) struct Linked {
     pub(super) peer_id: PeerId,
     pub(super) remote: Target,
     pub(super) dialable: bool,
+    /// Where else it can be reached, as it says.
+    pub(super) reach: Vec<Target>,
+    /// The same of us, as it was told.
+    pub(super) told_reach: Vec<Target>,
     pub(super) connection: ConnectionId,
     pub(super) client_initiated: bool,
     /// Its connection was to end already when it came up.
@@ -73,6 +77,8 @@ pub(super) struct Machine {
     pub(super) local: Arc<LocalDevice>,
     pub(super) me: Device,
     pub(super) our_peer_id: PeerId,
+    /// Through whom others can reach us.
+    pub(super) reach: Vec<Target>,
     pub(super) logs: Logs,
     pub(super) pull: Pull,
     pub(super) ring: Ring,
@@ -121,6 +127,7 @@ impl Machine {
             cid,
             me,
             our_peer_id,
+            reach: Vec::new(),
             sent_to: 0,
             typed: None,
             pull: Pull::default(),
@@ -163,6 +170,11 @@ impl Machine {
             Input::Committed(batch, positions) => self.committed(batch, &positions, now),
             Input::FirstDifference(link, event) => self.show_difference(link, &event),
             Input::Proven(pair) => self.proven(None, *pair, now),
+            Input::Reachable(reach) => {
+                self.reach = reach;
+                self.peers_changed = true;
+                self.flush_soon(now);
+            }
             Input::Tick => {}
         }
         self.ask(now);

@@ -102,10 +102,10 @@ mod tests {
         };
         assert_eq!(found("@Ann, look"), [1]);
         assert_eq!(found("@ann lee and @ANN"), [2, 1]);
-        assert_eq!(found("@Anna @Ann_ me@Ann"), []);
+        assert!(found("@Anna @Ann_ me@Ann").is_empty());
         assert_eq!(found("(@bob) @Bob"), [3, 4]);
         assert_eq!(found("@żÓŁW!"), [6]);
-        assert_eq!(found("@"), []);
+        assert!(found("@").is_empty());
         assert_eq!(found(&format!("hey @{}", members[4].id)), [5]);
         assert_eq!(found(&"@@@".repeat(50_000)), []);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::{
     identity::IdentityId,
-    message::{self, MAX_CLAIMS, MAX_LINKED, MAX_UNLINKED},
+    message::{self, MAX_ADDRESSES, MAX_CLAIMS, MAX_LINKED, MAX_UNLINKED},
     proto::{self, bye::Reason, link_message::Kind},
 };
 use bytes::Bytes;
@@ -20,6 +20,8 @@ use super::{
 };
 use crate::{link::LinkId, transport::Target, transport::network::is_local};
 
+/// Of where a member says that it can be reached, so much is kept and passed on.
+const MAX_REACH: usize = 4;
 /// A typing notice is told at most this often.
 const TYPING_TOLD: Duration = Duration::from_secs(5);
 /// Typing notices of one link are heard at most this often; honest ones are further apart, even if one was
@@ -37,6 +39,8 @@ impl Machine {
             peer_id: up.peer_id,
             remote: up.remote,
             dialable: up.dialable,
+            reach: Vec::new(),
+            told_reach: Vec::new(),
             connection: up.connection,
             client_initiated: up.client_initiated,
             draining: up.draining,
@@ -182,10 +186,11 @@ impl Machine {
             .values()
             .filter(|other| other.device != linked.device && !other.spare)
             .collect();
-        let news: Vec<proto::Peer> = others
+        let mut news: Vec<proto::Peer> = others
             .iter()
             .filter(|other| !linked.told.contains(&other.device))
-            .take(MAX_LINKED)
+            // One place is for ourselves.
+            .take(MAX_LINKED - 1)
             .map(|other| describe(other))
             .collect();
         let present: HashSet<Device> = others.iter().map(|other| other.device).collect();
@@ -195,13 +200,23 @@ impl Machine {
             .take(MAX_UNLINKED)
             .copied()
             .collect();
-        if news.is_empty() && gone.is_empty() {
+        let reach_is_news = linked.told_reach != self.reach;
+        if news.is_empty() && gone.is_empty() && !reach_is_news {
             return;
         }
         let added: Vec<Device> = news
             .iter()
             .filter_map(|peer| peer.device.as_ref().try_into().ok())
             .collect();
+        if reach_is_news {
+            news.truncate(MAX_LINKED - 1);
+            news.push(proto::Peer {
+                device: Bytes::copy_from_slice(&self.me),
+                identity: Bytes::copy_from_slice(self.local.certificate.identity.as_bytes()),
+                peer_id: self.our_peer_id.to_bytes().into(),
+                addresses: multiaddrs(&self.reach),
+            });
+        }
         let unlinked = gone
             .iter()
             .map(|device| Bytes::copy_from_slice(device))
@@ -214,6 +229,9 @@ impl Machine {
             && let Some(linked) = self.links.get_mut(&link)
         {
             linked.told.extend(added);
+            if reach_is_news {
+                linked.told_reach.clone_from(&self.reach);
+            }
             for device in gone {
                 linked.told.remove(&device);
             }
@@ -221,17 +239,32 @@ impl Machine {
     }
 
     /// A member says to whom it is linked.
-    pub(super) fn on_peers(&mut self, link: LinkId, peers: proto::Peers) {
+    pub(super) fn on_peers(&mut self, link: LinkId, peers: proto::Peers, now: Now) {
         let Some(linked) = self.links.get_mut(&link) else {
             return;
         };
         let local = is_local(linked.remote.first().ip());
         let via = linked.peer_id;
         let mut hints = Vec::new();
+        let mut moved = None;
         for peer in peers.linked {
             let Ok(device) = Device::try_from(peer.device.as_ref()) else {
                 continue;
             };
+            if device == linked.device {
+                // What it says of itself: where else it can be reached.
+                let mut reach: Vec<Target> = peer
+                    .addresses
+                    .iter()
+                    .filter_map(|bytes| Target::from_multiaddr(bytes))
+                    .collect();
+                reach.truncate(MAX_REACH);
+                if reach != linked.reach && peer.peer_id == linked.peer_id.to_bytes() {
+                    linked.reach.clone_from(&reach);
+                    moved = Some((device, linked.peer_id, reach));
+                }
+                continue;
+            }
             if linked.linked_to.len() < MAX_DEVICES {
                 linked.linked_to.insert(device);
             }
@@ -250,6 +283,17 @@ impl Machine {
             if let Ok(device) = Device::try_from(device.as_ref()) {
                 linked.linked_to.remove(&device);
             }
+        }
+        if let Some((device, peer_id, reach)) = moved {
+            // For the time when this link breaks; and for others, who are told anew.
+            if !reach.is_empty() {
+                self.effect(Effect::Hint(peer_id, reach, local, peer_id));
+            }
+            for other in self.links.values_mut() {
+                other.told.remove(&device);
+            }
+            self.peers_changed = true;
+            self.flush_soon(now);
         }
         for (device, peer_id, addresses) in hints {
             let known =
@@ -301,14 +345,26 @@ impl Machine {
 }
 
 fn describe(linked: &Linked) -> proto::Peer {
+    let mut addresses: Vec<Target> = linked
+        .dialable
+        .then_some(linked.remote)
+        .into_iter()
+        .collect();
+    addresses.extend(
+        linked
+            .reach
+            .iter()
+            .filter(|target| **target != linked.remote),
+    );
     proto::Peer {
         device: Bytes::copy_from_slice(&linked.device),
         identity: Bytes::copy_from_slice(linked.peer.identity.as_bytes()),
         peer_id: linked.peer_id.to_bytes().into(),
-        addresses: linked
-            .dialable
-            .then(|| linked.remote.to_multiaddr().into())
-            .into_iter()
-            .collect(),
+        addresses: multiaddrs(&addresses),
     }
+}
+
+fn multiaddrs(targets: &[Target]) -> Vec<Bytes> {
+    let multiaddrs = targets.iter().map(|target| target.to_multiaddr().into());
+    multiaddrs.take(MAX_ADDRESSES).collect()
 }

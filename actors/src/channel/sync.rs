@@ -27,7 +27,7 @@ impl Machine {
                     self.on_claim(link, &claim, initial, now);
                 }
             }
-            Inbound::Peers(peers) => self.on_peers(link, peers),
+            Inbound::Peers(peers) => self.on_peers(link, peers, now),
             Inbound::Ids(ids) => self.effect(Effect::Compare(link, ids)),
             Inbound::Fork(pair) => self.proven(Some(link), *pair, now),
             Inbound::Typing => self.on_typing(link, now),

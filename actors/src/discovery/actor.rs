@@ -24,6 +24,7 @@ use crate::{
     dht::{self, Dht, Id},
     kit::{Actor, Inbox, Reply, Scope},
     lan::{self, Lan},
+    relay::{self, Relays},
     store::{KnownPeer, Store},
     tracker::{Found, Trackers, Watch},
     transport::{self, Class, Connection, DialError, Target, Transport, network},
@@ -49,6 +50,8 @@ pub(super) enum Msg {
     Hint(ChannelId, Hint),
     /// What became of a connection.
     Outcome(ChannelId, Outcome),
+    /// The network has changed.
+    Moved,
     /// Ask trackers.
     AnnounceNow(ChannelId),
     /// Ask trackers, or one, for a user.
@@ -63,6 +66,7 @@ pub(super) struct Parts {
     pub(super) transport: Transport,
     pub(super) trackers: Trackers,
     pub(super) dht: Option<Dht>,
+    pub(super) relays: Relays,
     pub(super) lan: Option<Lan>,
     pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
@@ -77,11 +81,12 @@ impl Parts {
     }
 }
 
-/// What trackers find, what the DHT finds, and who is heard in the local network.
+/// What trackers find, what the DHT finds, who is heard in the local network, and who is met at relays.
 pub(super) type Incoming = (
     mpsc::Receiver<Found>,
     mpsc::Receiver<dht::Found>,
     mpsc::Receiver<lan::Found>,
+    mpsc::Receiver<relay::Found>,
 );
 
 type Dialled = (Target, Result<Connection, DialError>);
@@ -108,7 +113,7 @@ impl Actor for DiscoveryActor {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
-        let (found, dht_found, lan_found) = &mut *incoming.lock().await;
+        let (found, dht_found, lan_found, met) = &mut *incoming.lock().await;
         let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
@@ -174,6 +179,11 @@ impl Actor for DiscoveryActor {
                     let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
                     self.apply(event, None, scope).await;
                 }
+                Some(relay::Found { cid, targets }) = met.recv() => {
+                    for target in targets {
+                        self.apply(Event::Hint(cid, met_at(target)), None, scope).await;
+                    }
+                }
                 Some((from, _)) = punches.recv() => {
                     if self.probes.heard(&from, now()) {
                         self.apply(Event::Knocked(from), None, scope).await;
@@ -212,6 +222,7 @@ impl DiscoveryActor {
                 self.apply(Event::Forget(cid), None, scope).await;
                 self.waiting.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
+                self.parts.relays.unwatch(cid).await;
                 if let Some(lan) = &self.parts.lan {
                     lan.unwatch(cid).await;
                 }
@@ -225,7 +236,10 @@ impl DiscoveryActor {
                 });
             }
             Msg::Hint(cid, hint) => {
-                if let (Some(peer), Some(via)) = (hint.peer, hint.via) {
+                // Nobody carries its own words to itself.
+                if let (Some(peer), Some(via)) = (hint.peer, hint.via)
+                    && peer != via
+                {
                     if self.helpers.len() >= MOST_HELPERS {
                         self.helpers.clear();
                     }
@@ -235,6 +249,13 @@ impl DiscoveryActor {
             }
             Msg::Outcome(cid, outcome) => {
                 self.apply(Event::Outcome(cid, outcome), None, scope).await
+            }
+            Msg::Moved => {
+                self.apply(Event::Moved, None, scope).await;
+                let all: Vec<ChannelId> = self.parts.wanted().keys().copied().collect();
+                for cid in all {
+                    self.announce(cid).await;
+                }
             }
             Msg::AnnounceNow(cid) => self.announce(cid).await,
             Msg::AnnounceByHand(cid, url, answer) => {
@@ -292,6 +313,7 @@ impl DiscoveryActor {
             keys,
             tiers,
             nodes,
+            relays,
             not_before,
         } = wanted;
         self.apply(Event::Want(cid), None, scope).await;
@@ -310,6 +332,7 @@ impl DiscoveryActor {
         });
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
+        self.parts.relays.watch(cid, keys.clone(), relays).await;
         if let Some(lan) = &self.parts.lan {
             lan.watch(cid, keys.clone()).await;
         }
@@ -424,16 +447,32 @@ impl DiscoveryActor {
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
-        let transport = self.parts.transport.clone();
+        let (transport, relays) = (self.parts.transport.clone(), self.parts.relays.clone());
         let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
                 Target::Direct(address) => transport.dial_by(address, expected, via).await,
-                Target::Circuit { .. } => Err(DialError::NoSocket),
+                Target::Circuit { relay, peer } => relays.dial(relay, peer).await,
             };
             (address, result)
         });
         self.handles.insert(address, handle);
+    }
+}
+
+/// A member that a relay has brought us together with.
+fn met_at(target: Target) -> Hint {
+    let peer = match target {
+        Target::Circuit { peer, .. } => Some(peer),
+        Target::Direct(_) => None,
+    };
+    Hint {
+        peer,
+        addresses: vec![target],
+        source: Source::Relay,
+        // We are connected to that relay, wherever it is.
+        local: true,
+        via: None,
     }
 }
 

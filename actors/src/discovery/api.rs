@@ -18,9 +18,10 @@ use crate::{
     dht::{self, Dht, DhtState, DhtStatus, WatchStatus},
     kit::{Addr, Scope},
     lan::{self, Lan},
+    relay::{self, Relays},
     store::Store,
     tracker::{Found, TrackerStatus, Trackers},
-    transport::{Connection, Target, Transport},
+    transport::{Connection, Relay, Target, Transport},
 };
 
 /// Commands that wait for the actor, which handles each in well under a millisecond.
@@ -36,6 +37,8 @@ pub enum Source {
     Tracker(String),
     /// The mainline DHT.
     Dht,
+    /// A relay at which the channel's members meet.
+    Relay,
     /// The local network.
     Lan,
     /// A member, inside a link.
@@ -57,6 +60,8 @@ pub struct Wanted {
     pub tiers: Vec<Vec<String>>,
     /// Nodes of the DHT that its file names.
     pub nodes: Vec<(String, u16)>,
+    /// Relays that its file names.
+    pub relays: Vec<Relay>,
     /// Trackers are not asked earlier.
     pub not_before: Instant,
 }
@@ -201,6 +206,10 @@ pub struct Sources {
     pub dht: Option<Dht>,
     /// What it finds.
     pub dht_found: mpsc::Receiver<dht::Found>,
+    /// Relays.
+    pub relays: Relays,
+    /// Whom we meet there.
+    pub met: mpsc::Receiver<relay::Found>,
     /// The local network, unless it is off.
     pub lan: Option<Lan>,
     /// Who is heard there.
@@ -226,11 +235,13 @@ impl Discovery {
             transport,
             trackers: sources.trackers,
             dht: sources.dht,
+            relays: sources.relays,
             lan: sources.lan,
             incoming: Arc::new(Mutex::new((
                 sources.found,
                 sources.dht_found,
                 sources.lan_found,
+                sources.met,
             ))),
             store,
             reached,
@@ -263,6 +274,11 @@ impl Discovery {
     /// [`Outcome::Lost`] once; a [`Reached`] of which nothing is said for 20 s counts as failed.
     pub async fn outcome(&self, cid: ChannelId, outcome: Outcome) {
         let _ = self.addr.send(Msg::Outcome(cid, outcome)).await;
+    }
+
+    /// This machine is on another network, or back on one: who was lost is looked for anew.
+    pub async fn moved(&self) {
+        let _ = self.addr.send(Msg::Moved).await;
     }
 
     /// Has the trackers of a channel asked now, or that one, because a user says so; returns how many are.

@@ -24,7 +24,7 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// The longest pause while a lost member is looked for.
-pub(super) const LOST_PAUSE: Duration = Duration::from_secs(4);
+pub(super) const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a lost member is looked for like that.
 pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
 /// After this many failures in a row an address is dropped, unless somebody names it again.
@@ -63,7 +63,7 @@ pub(super) struct Candidate {
 }
 
 /// Preference: lower is better.
-type Rank = (bool, bool, u32, u8);
+type Rank = (bool, bool, u32, bool, u8);
 
 impl Candidate {
     /// One was, or somebody who should know says that a member is there: the user, or another member. A first
@@ -90,12 +90,15 @@ impl Candidate {
         }
     }
 
-    /// Members that were lost first, then what has worked before, then what failed least, then by source.
-    pub(super) fn rank(&self, now: Instant) -> Rank {
+    /// Members that were lost first, then what has worked before, then what failed least, then
+    /// what goes directly, then by source.
+    pub(super) fn rank(&self, target: &Target, now: Instant) -> Rank {
         let source = match self.source {
             Source::Hand => 0,
             Source::Cache => 1,
             Source::Pex => 2,
+            // Only who has the channel's key registers there.
+            Source::Relay => 3,
             // Near, and only members can tell each other there.
             Source::Lan => 3,
             Source::Tracker(_) => 4,
@@ -107,11 +110,12 @@ impl Candidate {
             !self.is_lost(now),
             self.successes == 0,
             self.failures,
+            target.is_circuit(),
             source,
         )
     }
 
-    fn is_lost(&self, now: Instant) -> bool {
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
         self.lost_until.is_some_and(|until| now < until)
     }
 
@@ -122,6 +126,14 @@ impl Candidate {
             _ => None,
         }
     }
+}
+
+/// A peer's links.
+pub(super) struct Up {
+    identity: IdentityId,
+    links: usize,
+    /// Of them, those that go through no relay.
+    direct: usize,
 }
 
 /// What came of a source in this run.
@@ -159,8 +171,8 @@ pub(super) struct Book {
     tallies: HashMap<Source, Tally>,
     pub(super) candidates: HashMap<Target, Candidate>,
     strangers: HashMap<Target, Instant>,
-    /// Links that are up, by peer: whose, and how many.
-    pub(super) linked: HashMap<PeerId, (IdentityId, usize)>,
+    /// Links that are up, by peer.
+    pub(super) linked: HashMap<PeerId, Up>,
     /// Members that were lost, and until when they are looked for urgently.
     pub(super) lost: HashMap<IdentityId, Instant>,
 }
@@ -207,7 +219,7 @@ impl Book {
             return;
         }
         let new = Candidate::new(source, expected, now, at);
-        if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(&new, now) {
+        if self.candidates.len() >= MAX_CANDIDATES && !self.make_room(address, &new, now) {
             return;
         }
         if let Some(tally) = self.tally(&new.source) {
@@ -249,7 +261,7 @@ impl Book {
             pex: take(&Source::Pex),
             dht: take(&Source::Dht),
             lan: take(&Source::Lan),
-            links: self.linked.values().map(|(_, links)| links).sum(),
+            links: self.linked.values().map(|up| up.links).sum(),
             trackers: tallies
                 .into_iter()
                 .filter_map(|(source, tally)| match source {
@@ -261,16 +273,16 @@ impl Book {
     }
 
     /// Drops the worst address that nothing is under way with, if it is worse than a new one.
-    fn make_room(&mut self, new: &Candidate, now: Instant) -> bool {
+    fn make_room(&mut self, address: Target, new: &Candidate, now: Instant) -> bool {
         let worst = self
             .candidates
             .iter()
             .filter(|(_, candidate)| candidate.due().is_some())
-            .max_by_key(|(address, candidate)| (candidate.rank(now), **address))
-            .map(|(address, candidate)| (*address, candidate.rank(now)));
+            .max_by_key(|(address, candidate)| (candidate.rank(address, now), **address))
+            .map(|(address, candidate)| (*address, candidate.rank(address, now)));
         match worst {
-            Some((address, rank)) if rank > new.rank(now) => {
-                self.candidates.remove(&address);
+            Some((worst, rank)) if rank > new.rank(&address, now) => {
+                self.candidates.remove(&worst);
                 true
             }
             _ => false,
@@ -337,7 +349,13 @@ impl Book {
     ) {
         self.lost.remove(&identity);
         self.strangers.remove(&address);
-        self.linked.entry(peer).or_insert((identity, 0)).1 += 1;
+        let up = self.linked.entry(peer).or_insert(Up {
+            identity,
+            links: 0,
+            direct: 0,
+        });
+        up.links += 1;
+        up.direct += usize::from(!address.is_circuit());
         let source = if dialled {
             Source::Cache
         } else {
@@ -369,16 +387,17 @@ impl Book {
         address: Target,
         now: Instant,
     ) {
-        if let Some((_, links)) = self.linked.get_mut(&peer) {
-            *links -= 1;
-            if *links > 0 {
+        if let Some(up) = self.linked.get_mut(&peer) {
+            up.links -= 1;
+            up.direct = up.direct.saturating_sub(usize::from(!address.is_circuit()));
+            if up.links > 0 {
                 return;
             }
             self.linked.remove(&peer);
         }
         self.name(address, Source::Incoming, None, now, now);
         let until = now + LOST_TIME;
-        let alone = self.linked.values().all(|(other, _)| *other != identity);
+        let alone = self.linked.values().all(|up| up.identity != identity);
         for candidate in self
             .candidates
             .iter_mut()
@@ -406,10 +425,12 @@ impl Book {
         self.linked.is_empty() || !self.lost.is_empty()
     }
 
-    /// The peer that is expected there, if it is linked already: nothing is to be done then.
-    pub(super) fn is_covered(&self, candidate: &Candidate) -> Option<PeerId> {
+    /// The peer that is expected there, if it is linked already: nothing is to be done then, unless it is linked through
+    /// a relay and this may be a way to do without.
+    pub(super) fn is_covered(&self, target: &Target, candidate: &Candidate) -> Option<PeerId> {
+        let covers = |up: &Up| up.direct > 0 || target.is_circuit();
         candidate
             .expected
-            .filter(|peer| self.linked.contains_key(peer))
+            .filter(|peer| self.linked.get(peer).is_some_and(covers))
     }
 }

@@ -21,10 +21,15 @@ use crate::transport::{DialError, Target, network::is_plausible};
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
+/// How long a dial to a lost member may take: what is sent at its beginning comes more often than what follows.
+const LOST_DIAL: Duration = Duration::from_secs(4);
+/// How long a circuit waits for the direct addresses that were named with it.
+const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long an address that led to ourselves is not dialled.
-const OWN_TIME: Duration = Duration::from_secs(3_600);
+/// How long an address that led to ourselves is not dialled. No longer, since addresses change hands: whoever has
+/// taken over a member's for a while must find that member there again.
+const OWN_TIME: Duration = Duration::from_secs(60);
 /// Such addresses that are remembered.
 const MAX_OWN: usize = 64;
 
@@ -52,6 +57,8 @@ pub(super) enum Event {
     Dialled(Target, Result<PeerId, DialError>),
     /// Whoever is there tries to reach us: now is the moment.
     Knocked(SocketAddr),
+    /// The network has changed: what failed may work, and dials under way have left by the old one.
+    Moved,
     /// Time has passed.
     Tick,
 }
@@ -143,9 +150,11 @@ impl State {
                     }
                 }
             }
+            Event::Moved => self.moved(now, &mut effects),
             Event::Tick => {}
         }
         self.overdue(now, rng);
+        self.hurry(now, rng, &mut effects);
         self.launch(now, &mut effects);
         self.ask(now, &mut effects);
         effects
@@ -176,6 +185,9 @@ impl State {
                                 Room::None => None,
                             },
                             Phase::Reached(until) => Some(until),
+                            Phase::Dialling if candidate.is_lost(now) && !address.is_circuit() => {
+                                dials.get(address).map(|dial| dial.since + LOST_DIAL)
+                            }
                             Phase::Dialling | Phase::Linked(_) => None,
                         }
                     });
@@ -205,6 +217,41 @@ impl State {
             of(|phase| !matches!(phase, Phase::Linked(_))),
             of(|phase| phase == Phase::Dialling),
         ))
+    }
+
+    fn moved(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (address, _) in self.budget.dials.drain() {
+            effects.push(Effect::GiveUp(address));
+        }
+        for channel in self.channels.values_mut() {
+            for candidate in channel.book.candidates.values_mut() {
+                if matches!(candidate.phase, Phase::Waiting(_) | Phase::Dialling) {
+                    candidate.phase = Phase::Waiting(now);
+                    candidate.failures = 0;
+                }
+            }
+        }
+    }
+
+    /// Gives up dials to lost members that take long: what is sent anew may get through, and a dial says less and less.
+    fn hurry(&mut self, now: Instant, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
+        let channels = &self.channels;
+        let is_lost = |address: &Target, dial: &super::budget::Dial| {
+            dial.channels.iter().any(|cid| {
+                let candidate = channels
+                    .get(cid)
+                    .and_then(|one| one.book.candidates.get(address));
+                candidate.is_some_and(|candidate| candidate.is_lost(now))
+            })
+        };
+        let slow = self.budget.dials.iter().filter(|(address, dial)| {
+            !address.is_circuit() && dial.since + LOST_DIAL <= now && is_lost(address, dial)
+        });
+        let slow: Vec<Target> = slow.map(|(address, _)| *address).collect();
+        for address in slow {
+            effects.push(Effect::GiveUp(address));
+            self.dialled(address, &Err(DialError::TimedOut), now, rng, effects);
+        }
     }
 
     /// What came of a channel's sources; `None` for a channel not wanted.
@@ -257,7 +304,11 @@ impl State {
         let at = if waits { now + HIGHER_WAITS } else { now };
         // What the user says is not questioned.
         let local = hint.local || matches!(hint.source, Source::Hand);
+        // A relay is for where nothing else works, so what goes directly is tried a little earlier.
+        let only_circuits = hint.addresses.iter().all(Target::is_circuit);
         for &address in &hint.addresses {
+            let later = address.is_circuit() && !only_circuits;
+            let at = if later { at + CIRCUIT_WAITS } else { at };
             if address.is_believable(local) {
                 self.name(cid, address, hint.source.clone(), hint.peer, now, at);
             }
@@ -414,7 +465,14 @@ impl State {
                 candidates.map(move |(address, candidate)| (cid, address, candidate))
             })
             .filter(|(_, _, candidate)| candidate.due().is_some_and(|at| at <= now))
-            .map(|(cid, address, candidate)| (candidate.rank(now), candidate.due(), *cid, *address))
+            .map(|(cid, address, candidate)| {
+                (
+                    candidate.rank(address, now),
+                    candidate.due(),
+                    *cid,
+                    *address,
+                )
+            })
             .collect();
         due.sort_unstable();
         let mut room = match self.room(now) {
@@ -431,7 +489,7 @@ impl State {
             let Some(candidate) = channel.book.candidates.get(&address) else {
                 continue;
             };
-            let phase = if let Some(peer) = channel.book.is_covered(candidate) {
+            let phase = if let Some(peer) = channel.book.is_covered(&address, candidate) {
                 Phase::Linked(peer)
             } else if let Some(begun) = self.budget.join(cid, address, candidate) {
                 if !begun {

@@ -452,6 +452,54 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
 }
 
 #[test]
+fn a_dial_to_a_lost_member_is_begun_anew_when_it_takes_long() {
+    let mut bench = Bench::new(1);
+    bench.link(2, address(1), true);
+    bench.lose(2, address(1));
+    let lost = bench.now;
+    let mut dialled = 0;
+    while bench.now < lost + 60 * SECOND {
+        let (_, effects) = bench.wait(60 * SECOND).unwrap();
+        dialled += effects
+            .iter()
+            .filter(|one| **one == dial(address(1)))
+            .count();
+    }
+    assert!(dialled >= 60 / 5, "{dialled}");
+}
+
+#[test]
+fn on_another_network_all_is_dialled_anew() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.found(&[address(1), address(2)]).len(), 2);
+    bench.fail(address(1));
+    let effects = bench.on(Event::Moved);
+    assert!(
+        effects.contains(&Effect::GiveUp(address(2).into())),
+        "{effects:?}"
+    );
+    for n in [1, 2] {
+        assert!(effects.contains(&dial(address(n))), "{effects:?}");
+    }
+}
+
+#[test]
+fn whoever_knocks_is_dialled_at_once() {
+    let mut bench = Bench::new(1);
+    bench.found(&[address(1)]);
+    assert_eq!(
+        bench.on(Event::Knocked(address(1))),
+        [],
+        "it is dialled already"
+    );
+    bench.fail(address(1));
+    assert!(bench.state.is_sought(address(1)));
+    assert_eq!(bench.on(Event::Knocked(address(1))), [dial(address(1))]);
+    assert_eq!(bench.on(Event::Knocked(address(9))), [], "a stranger");
+    assert!(!bench.state.is_sought(address(9)));
+}
+
+#[test]
 fn a_member_with_another_link_is_not_lost() {
     let mut bench = Bench::new(1);
     bench.link(2, address(1), true);

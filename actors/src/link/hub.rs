@@ -25,6 +25,7 @@ use super::{
 use crate::{
     discovery::{Discovery, Outcome, Reached, Way},
     kit::{Actor, Addr, Guard, Inbox, Scope},
+    relay::Relays,
     store::Store,
     transport::{Connection, ConnectionId, Stream, Target, Transport},
 };
@@ -72,13 +73,20 @@ struct Shared {
     beginning: Arc<Places<ConnectionId>>,
     failures: Failures,
     transport: Transport,
+    relays: Relays,
     discovery: Discovery,
     store: Store,
 }
 
 impl Links {
     /// Starts the hub in `scope`.
-    pub fn start(transport: Transport, discovery: Discovery, store: Store, scope: &Scope) -> Self {
+    pub fn start(
+        transport: Transport,
+        relays: Relays,
+        discovery: Discovery,
+        store: Store,
+        scope: &Scope,
+    ) -> Self {
         let shared = Arc::new(Shared {
             channels: Mutex::default(),
             active: Mutex::default(),
@@ -89,6 +97,7 @@ impl Links {
             beginning: Places::beginning(),
             failures: Failures::default(),
             transport,
+            relays,
             discovery,
             store,
         });
@@ -492,6 +501,8 @@ async fn run(
         scope.metrics().kit.dropped("links");
         return;
     };
+    // It may use us as a relay from now on, and the other way round.
+    let _member = shared.relays.member(connection);
     // The handshake was under way when another connection took over.
     if let Some(to) = connection.moves_to() {
         relocate(shared, cid, connection.id(), &to, scope);

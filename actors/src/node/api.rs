@@ -18,8 +18,9 @@ use crate::{
     dht::DhtStatus,
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
+    relay::RelayMode,
     store::StoreError,
-    transport::{Proxy, ProxyStatus},
+    transport::{NatView, PathKind, Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -104,6 +105,8 @@ pub struct NodeBuilder {
     pub proxy: Option<Proxy>,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
+    /// For whom to carry what they cannot send each other directly.
+    pub relay: RelayMode,
     /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
     /// strangers all over the world.
     pub dht: bool,
@@ -128,6 +131,8 @@ pub struct ChannelRequest {
     pub trackers: Vec<String>,
     /// DHT bootstrap nodes.
     pub nodes: Vec<(String, u16)>,
+    /// Relays at which members meet.
+    pub relays: Vec<Relay>,
 }
 
 /// A channel in a list.
@@ -183,6 +188,10 @@ pub struct NodeStatus {
     pub proxy: Option<ProxyStatus>,
     /// Open connections.
     pub connections: usize,
+    /// The way of each.
+    pub paths: Vec<PathKind>,
+    /// What stands between us and others, of IPv4 and IPv6.
+    pub nat: [NatView; 2],
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.

@@ -73,7 +73,7 @@ impl Node {
             policy: request.policy,
             trackers: request.trackers.into_iter().map(|url| vec![url]).collect(),
             nodes: request.nodes,
-            relays: Vec::new(),
+            relays: request.relays.iter().map(ToString::to_string).collect(),
             created: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default()

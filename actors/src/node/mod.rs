@@ -6,10 +6,12 @@ mod conversation;
 mod disguise;
 mod follow;
 mod outer;
+mod relay;
 mod start;
 mod status;
 mod trackers;
 
 pub use api::*;
 pub use follow::Follow;
+pub use relay::{RELAY_KEYS, RelayBuilder, RelayNode};
 pub use start::Node;

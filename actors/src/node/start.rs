@@ -26,6 +26,7 @@ use crate::{
     kit::{Death, Metrics, Scope},
     lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
+    relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
     transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
@@ -65,6 +66,7 @@ pub struct Node {
 pub(super) struct Layers {
     store: Scope,
     transport: Scope,
+    relay: Scope,
     trackers: Scope,
     dht: Scope,
     lan: Scope,
@@ -77,6 +79,7 @@ pub(super) struct Inner {
     pub(super) metrics: Metrics,
     pub(super) store: Store,
     pub(super) transport: Transport,
+    pub(super) relays: Relays,
     pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
@@ -107,6 +110,7 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
             lan: false,
@@ -122,6 +126,7 @@ impl NodeBuilder {
         let layers = Layers {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -191,6 +196,15 @@ impl NodeBuilder {
                 .transport
                 .transient(tracing::info_span!("proxy"), watch);
         }
+        // Who listens nowhere carries nothing, and is reached through others or not at all.
+        let config = RelayConfig {
+            always: self.proxy.is_some(),
+            ..RelayConfig::new(match self.proxy {
+                Some(_) => RelayMode::Off,
+                None => self.relay,
+            })
+        };
+        let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
@@ -226,6 +240,8 @@ impl NodeBuilder {
             found: findings,
             dht: dht.clone(),
             dht_found,
+            relays: relays.clone(),
+            met,
             lan,
             lan_found,
         };
@@ -239,6 +255,7 @@ impl NodeBuilder {
         );
         let links = Links::start(
             transport.clone(),
+            relays.clone(),
             discovery.clone(),
             store.clone(),
             &layers.links,
@@ -248,6 +265,7 @@ impl NodeBuilder {
             metrics,
             store,
             transport,
+            relays,
             dht,
             discovery,
             links,
@@ -338,7 +356,9 @@ impl Node {
         mut reports: mpsc::Receiver<Death>,
     ) {
         let inner = &self.inner;
-        let (links, observers) = (inner.links.clone(), Arc::clone(&inner.observers));
+        let (links, relays) = (inner.links.clone(), inner.relays.clone());
+        let observers = Arc::clone(&inner.observers);
+        let discovery = inner.discovery.clone();
         inner
             .layers
             .links
@@ -351,9 +371,16 @@ impl Node {
                             stream,
                         } => links.incoming(connection, stream).await,
                         TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Stream {
+                            connection,
+                            kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
+                            stream,
+                        } => relays.incoming(connection, kind, stream).await,
                         TransportEvent::Connected(connection) => {
-                            observers.connected(connection.peer())
+                            observers.connected(connection.peer());
+                            relays.connected(&connection).await;
                         }
+                        TransportEvent::Moved => discovery.moved().await,
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
                         TransportEvent::Draining {
@@ -409,6 +436,7 @@ impl Node {
             links: inner.links.clone(),
             discovery: inner.discovery.clone(),
             transport: inner.transport.clone(),
+            relays: inner.relays.clone(),
             events: inner.events.clone(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
             read_marks: inner.read_marks,
@@ -423,6 +451,8 @@ impl Node {
             .drain()
             .map(|(_, channel)| channel)
             .collect();
+        // Those who are reached through us look for others from now on.
+        self.inner.relays.drain(Duration::ZERO).await;
         let goodbyes = async {
             futures_util::future::join_all(channels.iter().map(Channel::stop)).await;
             self.inner.layers.channels.stop(LAYER_STOP).await;
@@ -454,6 +484,7 @@ impl Layers {
         Self {
             store: base.layer(),
             transport: base.layer(),
+            relay: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -471,6 +502,7 @@ impl Layers {
             &self.discovery,
             &self.trackers,
             &self.dht,
+            &self.relay,
             &self.lan,
             &self.transport,
             &self.store,

@@ -14,6 +14,7 @@ use super::{Node, NodeError, NodeEvent, NodeStatus};
 use crate::{
     dht::{DhtStatus, Id, LookupResult},
     kit::{Death, Metrics},
+    transport::Connection,
 };
 
 /// Reports of dying actors that are kept.
@@ -105,13 +106,16 @@ impl Node {
                 sources.insert(channel.cid, status.sources);
             }
         }
+        let connections = self.inner.transport.connections().await;
         NodeStatus {
             id: self.id(),
             name: self.inner.name.clone(),
             peer_id: self.inner.transport.peer_id(),
             listening: self.inner.transport.local_addresses(),
             proxy: self.inner.transport.proxy(),
-            connections: self.inner.transport.connections().await.len(),
+            connections: connections.len(),
+            paths: connections.iter().map(Connection::path).collect(),
+            nat: self.inner.transport.nat(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
             disguise: self.inner.disguise,

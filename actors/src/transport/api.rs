@@ -164,6 +164,8 @@ pub enum TransportEvent {
         /// Whether we picked it, as the higher PeerId: then it is for us to make the new links. The other side waits.
         chosen_here: bool,
     },
+    /// This machine is on another network than before, or back on one. All paths are probed.
+    Moved,
     /// A connection ended.
     Closed {
         /// Which.

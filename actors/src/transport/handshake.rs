@@ -170,12 +170,10 @@ pub(super) async fn dial(
         limit(&shared),
         race(address, expected, punch, &shared, true),
     );
-    let mut answered = waiting.subscribe();
     let end = tokio::select! {
         biased;
+        // Nor does anybody wait when the peer has come to us instead: the registry has told all.
         () = waiting.closed() => return,
-        // The peer has come to us instead: whoever waits was told.
-        _ = answered.wait_for(Option::is_some) => return,
         end = race => end.unwrap_or(Err(DialError::TimedOut)),
     };
     let (end, late) = match end {

@@ -13,6 +13,7 @@ mod addr;
 mod admission;
 mod adopt;
 mod api;
+mod changes;
 mod connection;
 mod control;
 mod demux;

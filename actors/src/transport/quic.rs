@@ -245,6 +245,11 @@ fn no_such_family(error: &io::Error) -> bool {
     )
 }
 
+/// Whether no more files can be opened, by this process or the whole system.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     // The kernel makes no socket of a family that it does not have; out of descriptors is another matter.

@@ -16,6 +16,7 @@ use super::{
     Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
     addr::{from_multiaddr, to_multiaddr},
     adopt,
+    changes::Changes,
     connection::live,
     doubles::{Candidate, survivor},
     handshake::{self, DialState},
@@ -137,6 +138,7 @@ impl Actor for Registry {
         }
         let shared = Arc::clone(&self.shared);
         let mut clocks = Clocks::new();
+        let mut changes = Changes::new();
         let mut look = tokio::time::interval(LOOK_AT_CLOCK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
@@ -147,7 +149,14 @@ impl Actor for Registry {
                     self.ended(ended);
                     continue;
                 }
+                () = changes.next() => {
+                    self.moved();
+                    continue;
+                }
                 _ = look.tick() => {
+                    if changes.look() {
+                        self.moved();
+                    }
                     if let Some(jump) = clocks.jumped() {
                         tracing::info!(?jump, "the clock has jumped: all paths are probed");
                         self.open.values().for_each(check);
@@ -273,6 +282,14 @@ impl Registry {
             // The loop ends the life instead.
             Msg::SocketLost => {}
         }
+    }
+
+    fn moved(&self) {
+        tracing::info!("the network has changed: all paths are probed");
+        self.shared.nat(|nat| nat.moved());
+        self.open.values().for_each(check);
+        // An owner that has no room hears of it by what becomes of the connections.
+        let _ = self.shared.events.try_send(TransportEvent::Moved);
     }
 
     fn admits(&self, connection: &Connection) -> bool {

@@ -24,6 +24,7 @@ use super::{
     connection::Way,
     handshake::{HANDSHAKE_TIMEOUT, welcome},
     mux::{Duplex, Metered},
+    quic,
     registry::Msg,
     shared::Shared,
     tls::{Mismatch, MismatchCell},
@@ -44,22 +45,35 @@ const BITTORRENT_REST: u64 = 16 * 1024;
 const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// After a failed accept, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// An error that lasts until it is longer than this is no passing one.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// It doubles up to this.
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Listens on one socket.
 pub(super) async fn listen(
-    listener: Arc<TcpListener>,
+    mut listener: Arc<TcpListener>,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
     scope: Scope,
 ) {
     let mut pause = ACCEPT_PAUSE;
     loop {
-        let Ok((tcp, from)) = listener.accept().await else {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
-            continue;
+        let (tcp, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
+                // Out of descriptors it works again by itself; whom somebody has shut does not.
+                if pause > REOPEN_AFTER
+                    && !quic::is_out_of_descriptors(&error)
+                    && let Some(new) = reopen(&listener)
+                {
+                    tracing::warn!(%error, "the TCP port was shut, and is open again");
+                    listener = new;
+                }
+                continue;
+            }
         };
         pause = ACCEPT_PAUSE;
         let from = canonical(from);
@@ -77,6 +91,12 @@ pub(super) async fn listen(
             Box::pin(answer(tcp, from, ticket, gives_way, shared, registry)),
         );
     }
+}
+
+/// A new listener at the same address. A listener that was shut holds its port no longer.
+fn reopen(listener: &TcpListener) -> Option<Arc<TcpListener>> {
+    let new = quic::listen(listener.local_addr().ok()?).ok()?;
+    TcpListener::from_std(new).ok().map(Arc::new)
 }
 
 async fn answer(

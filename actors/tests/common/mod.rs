@@ -36,5 +36,6 @@ pub(crate) fn open_channel(name: &str) -> ChannelRequest {
         policy: Policy::Open,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        relays: Vec::new(),
     }
 }

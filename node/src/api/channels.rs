@@ -39,6 +39,15 @@ pub async fn create(
             host_port(node).ok_or_else(|| Error::bad_request(format!("{node:?} is not HOST:PORT")))
         })
         .collect::<Result<_, _>>()?;
+    let relays = new
+        .relays
+        .iter()
+        .map(|relay| {
+            relay
+                .parse()
+                .map_err(|error| Error::bad_request(format!("{relay:?}: {error}")))
+        })
+        .collect::<Result<_, _>>()?;
     let mut trackers = new.trackers.unwrap_or(api.trackers);
     if new.default_trackers {
         let more = public_trackers().into_iter();
@@ -52,6 +61,7 @@ pub async fn create(
             policy: new.policy.into(),
             trackers,
             nodes,
+            relays,
         })
         .await?;
     Ok((

@@ -56,6 +56,7 @@ pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>
     vec![
         ("/v1/status", &["get"], get(status::status)),
         ("/v1/openapi.json", &["get"], get(openapi::document)),
+        ("/v1/doctor", &["get"], get(status::doctor)),
         ("/metrics", &["get"], get(status::metrics)),
         ("/v1/dht", &["get"], get(dht::show)),
         ("/v1/dht/{hash}", &["get"], get(dht::get)),

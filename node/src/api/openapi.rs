@@ -16,6 +16,7 @@ use super::{channels, conversation, dht, dto, messages, profile, status, stream,
     ),
     paths(
         status::status,
+        status::doctor,
         status::metrics,
         dht::show,
         dht::get,

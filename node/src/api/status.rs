@@ -8,6 +8,7 @@ use axum::{
 };
 
 use super::{Api, dto};
+use crate::doctor::{Diagnosis, examine};
 
 /// The node in a few figures.
 #[utoipa::path(get, path = "/v1/status", tag = "node",
@@ -15,6 +16,13 @@ use super::{Api, dto};
 pub async fn status(State(api): State<Api>) -> Json<dto::Status> {
     let status = api.node.status().await;
     Json(dto::Status::new(status, api.node.port()))
+}
+
+/// What works, what does not, and what to do.
+#[utoipa::path(get, path = "/v1/doctor", tag = "node",
+    responses((status = 200, body = Diagnosis), (status = 401, body = dto::Problem)))]
+pub async fn doctor(State(api): State<Api>) -> Json<Diagnosis> {
+    Json(examine(&api.node.status().await))
 }
 
 /// The metrics, in the OpenMetrics text format that Prometheus reads.

@@ -9,7 +9,7 @@ use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
 use super::tracker::TrackerCommand;
-use crate::{api::dto::Rule, telemetry::Format};
+use crate::{api::dto::Rule, config::RelayFor, telemetry::Format};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -48,9 +48,15 @@ pub enum Command {
     /// Run the node in the foreground, until Ctrl-C
     #[command(after_help = UP)]
     Up(Up),
+    /// Run a relay: a node without profile and channels that carries what others cannot send each other directly
+    #[command(after_help = RELAY)]
+    Relay(RelayArgs),
     /// Show how the running node does
     #[command(after_help = "Example:\n  bitchat status\n  bitchat status --json")]
     Status,
+    /// Say what works, what does not, and what to do about it
+    #[command(after_help = "Example:\n  bitchat doctor\n  bitchat doctor --json")]
+    Doctor,
     /// Show how this node's part of the DHT does, or look something up there
     #[command(after_help = DHT)]
     Dht {
@@ -138,6 +144,17 @@ Examples:
   bitchat up --port 40000 --bind 192.0.2.7
   bitchat --home /tmp/bob up --api 127.0.0.1:8080";
 
+const RELAY: &str = "\
+When it listens it prints one line on standard output:
+  {\"event\":\"ready\",\"peer_id\":\"12D3Koo...\",\"port\":N,\"relays\":[\"/ip4/...\"],\"metrics\":null}
+What is under `relays` goes into channel files: `bitchat channel create friends --relay MULTIADDR`. Its PeerId is
+kept in relay.key of the home. It cannot read what it carries, and logs nobody's addresses.
+SIGTERM lets circuits end, for 10 s at most; a second one stops it at once.
+
+Examples:
+  bitchat relay --port 4001 --port 443 --public-ip 203.0.113.7
+  bitchat relay --port 4001 --metrics 127.0.0.1:9100 --circuits 100 --rate 1000000";
+
 const DHT: &str = "\
 The DHT is a table that the BitTorrent clients of the world keep together. Members of a channel find each other
 there with no tracker; `bitchat up --no-dht` does without.
@@ -217,11 +234,58 @@ pub struct Up {
     /// qbittorrent-5.2 [default: that of the last run, at first transmission-4.1]
     #[arg(long, value_name = "CLIENT")]
     pub disguise: Option<Disguise>,
+    /// For whom to carry what they cannot send each other directly [default: members]
+    #[arg(long, value_enum)]
+    pub relay: Option<RelayFor>,
     /// Let everything go through this proxy and nothing around it: http://HOST:PORT or socks5h://HOST:PORT, with
     /// USER:PASSWORD@ before the host if it wants that
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// What to log, as in RUST_LOG, which it goes over: error, warn, info, debug, or target=level pairs
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log
+    #[arg(long, value_enum)]
+    pub log_format: Option<Format>,
+}
+
+/// How a relay runs.
+#[derive(Debug, Default, Args)]
+pub struct RelayArgs {
+    /// The UDP and TCP port [default: any]; may be repeated, for TCP ports besides: some proxies allow 443 alone
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// An address to listen on, instead of all; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Vec<IpAddr>,
+    /// The address at which others reach it, only to be printed; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub public_ip: Vec<IpAddr>,
+    /// Where to serve metrics for Prometheus, at /metrics; anybody who gets there may read them
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Reservations in all [default: 512]
+    #[arg(long, value_name = "N")]
+    pub reservations: Option<usize>,
+    /// Circuits in all [default: 512]
+    #[arg(long, value_name = "N")]
+    pub circuits: Option<usize>,
+    /// Reservations, and circuits, of one address [default: 32]
+    #[arg(long, value_name = "N")]
+    pub per_address: Option<usize>,
+    /// Circuits of one peer [default: 32]
+    #[arg(long, value_name = "N")]
+    pub per_peer: Option<usize>,
+    /// Bytes a second of one circuit, both directions together; 0: as many as get through [default: 2 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub rate: Option<u64>,
+    /// Bytes that one circuit may carry; 0: as many as it likes [default: 1 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub circuit_bytes: Option<u64>,
+    /// Seconds that a circuit may last; 0: as long as it likes [default: 6 hours]
+    #[arg(long, value_name = "SECONDS")]
+    pub circuit_seconds: Option<u64>,
+    /// What to log, as in RUST_LOG, which it goes over
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
     /// How to log
@@ -340,6 +404,9 @@ pub enum ChannelCommand {
 pub struct Create {
     /// Its name; 1 to 128 bytes
     pub name: String,
+    /// A relay at which members that cannot reach each other meet; may be repeated. `bitchat relay` prints its own
+    #[arg(long, value_name = "MULTIADDR")]
+    pub relay: Vec<String>,
     /// A tracker that members find each other by; may be repeated [default: the setting `trackers`]
     #[arg(long, value_name = "URL")]
     pub tracker: Vec<String>,

@@ -86,7 +86,8 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
     } else {
         create.tracker
     };
-    let alone = trackers.is_empty() && !create.default_trackers && create.node.is_empty();
+    let hinted = create.default_trackers || !create.node.is_empty() || !create.relay.is_empty();
+    let alone = trackers.is_empty() && !hinted;
     let request = client.post(
         &["v1", "channels"],
         &json!({
@@ -95,6 +96,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
             "trackers": trackers,
             "default_trackers": create.default_trackers,
             "nodes": create.node,
+            "relays": create.relay,
         }),
     )?;
     let mut made = client.json(request).await?;
@@ -120,7 +122,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
         );
         if alone {
             lines.push_str(
-                "\nIt names neither tracker nor DHT node: members find each other in the DHT, or by `bitchat channel connect`. `--default-trackers` names public trackers; `bitchat channel tracker add` adds one later.",
+                "\nIt names neither tracker nor DHT node nor relay: members find each other in the DHT, or by `bitchat channel connect`. `--default-trackers` names public trackers; `bitchat channel tracker add` adds one later.",
             );
         }
         lines

@@ -7,6 +7,7 @@ mod conversation;
 mod log;
 pub mod out;
 mod profile;
+mod relay;
 mod render;
 mod send;
 mod sse;
@@ -83,8 +84,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         _ => {}
     }
     let home = Home::find(cli.home.as_deref())?;
-    if let Command::Up(flags) = command {
-        return up::run(&home, &flags);
+    match command {
+        Command::Up(flags) => return up::run(&home, &flags),
+        Command::Relay(flags) => return relay::run(&home, &flags),
+        _ => {}
     }
     // A tool says what it has to say by its result; a warning (a folder that was open, say) is worth a line.
     telemetry::start(
@@ -110,6 +113,11 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
             let client = Client::of(home)?;
             let request = client.request(reqwest::Method::GET, &["v1", "status"])?;
             out.show(&client.json(request).await?, render::status)
+        }
+        Command::Doctor => {
+            let client = Client::of(home)?;
+            let request = client.request(reqwest::Method::GET, &["v1", "doctor"])?;
+            out.show(&client.json(request).await?, render::doctor)
         }
         Command::Dht { command } => dht(home, command, out).await,
         Command::Channel(command) => channel::run(home, command, out).await,

@@ -239,6 +239,21 @@ fn sources(c: &Value, indent: &str) -> Vec<String> {
     lines
 }
 
+/// One paragraph a finding: `ipv4     works    UDP works, ...`, and what to do under it.
+pub(super) fn doctor(d: &Value) -> String {
+    let mut out = String::new();
+    for found in d["findings"].as_array().into_iter().flatten() {
+        let (about, health) = (text(found, "about"), text(found, "health"));
+        let what = inert(text(found, "what"));
+        let _ = writeln!(out, "{about:<8} {health:<8} {what}");
+        if let Some(advice) = found["advice"].as_str().filter(|advice| !advice.is_empty()) {
+            let _ = writeln!(out, "{:18}-> {}", "", inert(advice));
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
 /// `proxy http://p:3128: works`
 fn proxy_line(p: &Value) -> String {
     let does = match p["trouble"].as_str() {

@@ -55,6 +55,9 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
     }
     config.disguise = flags.disguise.or(config.disguise);
+    if let Some(relay) = flags.relay {
+        config.relay = relay;
+    }
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
     }
@@ -114,6 +117,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.proxy = proxy(config.proxy.as_deref())?;
+    builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.lan = config.lan;
     builder.dht = config.dht;

@@ -4,6 +4,7 @@
 //! A test calls [`enter`] first, which runs it again inside namespaces of its own: whatever becomes of the test, its
 //! networks and processes end with it.
 
+mod capture;
 mod kind;
 mod namespace;
 mod network;
@@ -11,6 +12,7 @@ mod node;
 
 use std::process::Command;
 
+pub use capture::Capture;
 pub use kind::{Kind, OWN_PORT_OFFSET};
 pub use namespace::Namespace;
 pub use network::{Lab, PORT, Side};

@@ -16,7 +16,7 @@ use crate::opentracker::OpenTracker;
 const DELAY_MS: &str = "20";
 const SWITCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lab/switch.py");
 /// Debian's, which has nothing to do with a user's own.
-const PYTHON: &str = "/usr/bin/python3";
+pub(super) const PYTHON: &str = "/usr/bin/python3";
 /// Where proxies listen on the inner side.
 const PROXY_PORT: u16 = 3_128;
 /// The UDP and TCP port of a side's first node; of the next ones those after it.
@@ -219,6 +219,12 @@ impl Side {
     fn plug_of(&self) -> String {
         let router = self.router.as_ref().map_or("open", |router| router.name());
         format!("{router}-{}", std::process::id())
+    }
+
+    /// Its router's inner address, where its proxy listens.
+    pub fn lan(&self) -> Ipv4Addr {
+        let n = self.external.octets()[3].saturating_sub(11);
+        Self::inner(n, 1)
     }
 
     /// Forgets all mappings of its NAT, as a router does that starts again.

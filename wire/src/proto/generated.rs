@@ -449,6 +449,144 @@ pub struct Stalled {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unanswered {
 }
+// ---- streams to and from a relay -----------------------------------------------------------------
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Relay {
+    #[prost(oneof = "relay::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    pub kind: ::core::option::Option<relay::Kind>,
+}
+/// Nested message and enum types in `Relay`.
+pub mod relay {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Reserve(super::Reserve),
+        #[prost(message, tag = "2")]
+        Reserved(super::Reserved),
+        #[prost(message, tag = "3")]
+        Register(super::Register),
+        #[prost(message, tag = "4")]
+        Met(super::Met),
+        #[prost(message, tag = "5")]
+        Connect(super::Connect),
+        #[prost(message, tag = "6")]
+        Incoming(super::Incoming),
+        #[prost(message, tag = "7")]
+        Accepted(super::Accepted),
+        #[prost(message, tag = "8")]
+        Refused(super::Refused),
+        #[prost(message, tag = "9")]
+        Leaving(super::Leaving),
+    }
+}
+/// The first message of a stream that holds a reservation: others can reach the sender through the receiver as long
+/// as the stream is open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reserve {
+}
+/// What every circuit is good for; 0: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reserved {
+    /// both directions together
+    #[prost(uint64, tag = "1")]
+    pub circuit_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub circuit_seconds: u64,
+    /// both directions together
+    #[prost(uint64, tag = "3")]
+    pub bytes_a_second: u64,
+}
+/// All that the sender is registered under from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Register {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Others that are registered under a key of the receiver's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Met {
+    /// 32
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    /// libp2p PeerIds
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// The first message of a stream that is to become a circuit to that peer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Connect {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+}
+/// The relay's first message to the target: who wants a circuit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Incoming {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub peer: ::prost::bytes::Bytes,
+}
+/// From here on the stream carries the circuit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Accepted {
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refused {
+    #[prost(enumeration = "refused::Reason", tag = "1")]
+    pub reason: i32,
+    /// not before; 0: nothing is said about that
+    #[prost(uint64, tag = "2")]
+    pub retry_seconds: u64,
+}
+/// Nested message and enum types in `Refused`.
+pub mod refused {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Reason {
+        Unspecified = 0,
+        /// the relay serves others only
+        NotForYou = 1,
+        /// a limit of the relay's is reached
+        Full = 2,
+        /// the peer holds none here
+        NoReservation = 3,
+        /// the peer did not answer, or did not want it
+        NoAnswer = 4,
+        /// the relay ends
+        Stopping = 5,
+    }
+    impl Reason {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "UNSPECIFIED",
+                Self::NotForYou => "NOT_FOR_YOU",
+                Self::Full => "FULL",
+                Self::NoReservation => "NO_RESERVATION",
+                Self::NoAnswer => "NO_ANSWER",
+                Self::Stopping => "STOPPING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNSPECIFIED" => Some(Self::Unspecified),
+                "NOT_FOR_YOU" => Some(Self::NotForYou),
+                "FULL" => Some(Self::Full),
+                "NO_RESERVATION" => Some(Self::NoReservation),
+                "NO_ANSWER" => Some(Self::NoAnswer),
+                "STOPPING" => Some(Self::Stopping),
+                _ => None,
+            }
+        }
+    }
+}
+/// The relay ends soon: other reservations are to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Leaving {
+}
 /// What two peers tell each other to open the way through their NATs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Punch {

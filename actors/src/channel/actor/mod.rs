@@ -41,6 +41,7 @@ use crate::{
     kit::{Actor, Inbox, Reply, Scope},
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkId, LinkUp, Registration},
     store::{NewEvent, Profile, StoreError},
+    transport::{Relay, Target},
 };
 
 /// What the user wants, waiting: a person and a few programs.
@@ -268,6 +269,16 @@ impl Shell {
         }
     }
 
+    /// Where others can reach us through those relays.
+    fn reach(&self, relays: &[Relay]) -> Vec<Target> {
+        let peer = self.config.transport.peer_id();
+        let circuit = |relay: &Relay| Target::Circuit {
+            relay: *relay,
+            peer,
+        };
+        relays.iter().map(circuit).collect()
+    }
+
     fn room(&mut self, machine: &mut Machine) {
         let taken: Vec<_> = self
             .links
@@ -407,6 +418,8 @@ impl Actor for Shell {
         let (sender, mut events) = mpsc::channel(LINK_EVENTS);
         let room = Arc::new(Notify::new());
         self.introduce(&mut machine);
+        let mut reachable = self.config.relays.reachable();
+        reachable.mark_changed();
         Self::open(Arc::clone(&self.config), sender, Arc::clone(&room)).await;
         loop {
             let recovering = self
@@ -438,6 +451,10 @@ impl Actor for Shell {
                     if let Ok(Some(done)) = done {
                         self.done(&mut machine, done);
                     }
+                }
+                Ok(()) = reachable.changed() => {
+                    let reach = self.reach(&reachable.borrow_and_update());
+                    self.step(&mut machine, Input::Reachable(reach));
                 }
                 () = room.notified() => self.room(&mut machine),
                 Some(event) = events.recv(), if open => {

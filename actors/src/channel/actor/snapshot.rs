@@ -78,6 +78,7 @@ impl Shell {
         Some(PathView {
             kind: connection.path(),
             address: connection.target(),
+            via: connection.relay(),
             source: best.source.as_ref().map(|way| way.source.clone()),
             took: best.source.as_ref().map(|way| way.took),
             rtt_ms: connection.rtt().as_secs_f64() * 1_000.0,

@@ -195,8 +195,9 @@ fn judge(head: &[u8]) -> Result<(), ProxyError> {
     };
     match status {
         [b'2', b'0'..=b'9', b'0'..=b'9', b' ', ..] | [b'2', b'0'..=b'9', b'0'..=b'9'] => Ok(()),
-        [b'4', b'0', b'7', ..] => Err(ProxyError::Unauthorised),
-        [b'4', b'0', b'1' | b'3' | b'5', ..] => Err(ProxyError::Forbidden),
+        // Some say 401, as a web server would, to a wrong password.
+        [b'4', b'0', b'1' | b'7', ..] => Err(ProxyError::Unauthorised),
+        [b'4', b'0', b'3' | b'5', ..] => Err(ProxyError::Forbidden),
         [b'3'..=b'5', b'0'..=b'9', b'0'..=b'9', ..] => Err(ProxyError::NoWay),
         _ => Err(ProxyError::Garbled),
     }

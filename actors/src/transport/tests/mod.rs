@@ -7,6 +7,7 @@ mod hostile;
 mod life;
 mod paths;
 mod port;
+mod punch;
 mod restart;
 mod together;
 mod wire;

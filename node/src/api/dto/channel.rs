@@ -169,6 +169,9 @@ pub struct NewChannel {
     /// DHT bootstrap nodes, `HOST:PORT`.
     #[serde(default)]
     pub nodes: Vec<String>,
+    /// Relays at which members meet, as multiaddrs: `/ip4/192.0.2.1/tcp/443/p2p/PEERID`.
+    #[serde(default)]
+    pub relays: Vec<String>,
 }
 
 /// Who may link.

@@ -87,7 +87,7 @@ impl Path {
                 _ => "unknown",
             },
             addr: p.address.to_string(),
-            via: None,
+            via: p.via.map(|relay| relay.address.to_string()),
             source: p.source.as_ref().map(name_of),
             took_ms: p.took.map(|took| took.as_secs_f64() * 1_000.0).map(round),
             rtt_ms: round(p.rtt_ms),

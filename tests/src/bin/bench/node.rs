@@ -37,6 +37,7 @@ pub(crate) async fn channel(node: &Node) -> Result<ChannelFile> {
         policy: Policy::Open,
         trackers: Vec::new(),
         nodes: Vec::new(),
+        relays: Vec::new(),
     };
     Ok(node.create_channel(request).await?)
 }

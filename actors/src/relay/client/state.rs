@@ -1,0 +1,430 @@
+//! At which relays to hold reservations, and under which keys to be found there. Pure: the clock is passed in.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::{
+    channel::{ChannelId, EpochKeys},
+    proto::refused::Reason,
+    relay::MAX_KEYS,
+};
+use libp2p_identity::PeerId;
+use rand::{Rng, RngExt};
+
+use crate::transport::{Relay, Target};
+
+/// Reservations at members, where we need any.
+pub(super) const RESERVATIONS: usize = 3;
+/// Relays at which one channel's members look for each other.
+pub(super) const MEETINGS: usize = 2;
+/// Reservations in all.
+pub(super) const MAX_HELD: usize = 8;
+/// After so many failures in a row a relay is gone, for the time of its pause.
+const GONE: u32 = 2;
+/// Relays that are known in all; those of members and files before strangers' ones.
+const MAX_KNOWN: usize = 256;
+/// The pause after the first failure; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How a relay is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::relay) enum Origin {
+    /// A member that we have reached.
+    Member,
+    /// A channel's file, or the user.
+    Named,
+    /// It says so itself in public.
+    Public,
+}
+
+/// What happened.
+pub(in crate::relay) enum Event {
+    /// Whether others cannot reach us otherwise.
+    Needed(bool),
+    /// A relay is known.
+    Known(Relay, Origin),
+    /// It is no longer, by that origin.
+    Unknown(PeerId, Origin),
+    /// A channel wants to be found at relays, those of its file among them.
+    Watch(ChannelId, Box<EpochKeys>, Vec<Relay>),
+    /// It does not any more.
+    Unwatch(ChannelId),
+    /// We have a reservation.
+    Reserved(PeerId),
+    /// It was refused, or ended, or nobody answered; not to be tried before.
+    Ended(PeerId, Option<Reason>, Duration),
+    /// The relay will end.
+    Leaving(PeerId),
+    /// Others are found under a key of ours.
+    Met(PeerId, [u8; 32], Vec<PeerId>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Reserve there; [`Event::Reserved`] and [`Event::Ended`] tell.
+    Reserve(Relay),
+    /// Give it back, or up; nothing is told.
+    Release(PeerId),
+    /// We are to be found there under these keys.
+    Register(PeerId, BTreeSet<[u8; 32]>),
+    /// Somebody of that channel is there.
+    Found(ChannelId, Vec<Target>),
+    /// We can be reached at these from now on.
+    Reachable(Vec<Relay>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not before then.
+    Idle(Instant),
+    Asked,
+    Held,
+}
+
+struct Known {
+    relay: Relay,
+    origins: BTreeSet<Origin>,
+    phase: Phase,
+    failures: u32,
+    leaving: bool,
+    registered: BTreeSet<[u8; 32]>,
+}
+
+struct Watched {
+    keys: Box<EpochKeys>,
+    named: HashSet<PeerId>,
+}
+
+/// All of it.
+pub(super) struct State {
+    own: PeerId,
+    needed: bool,
+    known: HashMap<PeerId, Known>,
+    watched: HashMap<ChannelId, Watched>,
+    /// As it was told last.
+    reachable: Vec<Relay>,
+}
+
+impl State {
+    pub(super) fn new(own: PeerId) -> Self {
+        Self {
+            own,
+            needed: false,
+            known: HashMap::new(),
+            watched: HashMap::new(),
+            reachable: Vec::new(),
+        }
+    }
+
+    /// Whether a circuit from there is one that we wait for, and through which relay.
+    pub(super) fn held(&self, peer: &PeerId) -> Option<Relay> {
+        let known = self.known.get(peer)?;
+        (known.phase == Phase::Held).then_some(known.relay)
+    }
+
+    /// How many reservations there are.
+    pub(super) fn count(&self) -> usize {
+        self.reachable.len()
+    }
+
+    /// Takes in what happened and says what to do. `unix` is in seconds.
+    pub(super) fn handle(
+        &mut self,
+        event: Event,
+        now: Instant,
+        unix: u64,
+        rng: &mut impl Rng,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Needed(needed) => self.needed = needed,
+            Event::Known(relay, origin) => self.know(relay, origin, now),
+            Event::Unknown(peer, origin) => {
+                if let Some(known) = self.known.get_mut(&peer) {
+                    known.origins.remove(&origin);
+                }
+            }
+            Event::Watch(cid, keys, relays) => {
+                self.unwatch(cid);
+                let named = relays.iter().map(|relay| relay.peer).collect();
+                self.watched.insert(cid, Watched { keys, named });
+                for relay in relays {
+                    self.know(relay, Origin::Named, now);
+                }
+            }
+            Event::Unwatch(cid) => self.unwatch(cid),
+            Event::Reserved(peer) => {
+                if let Some(known) = self.known.get_mut(&peer) {
+                    known.phase = Phase::Held;
+                    known.failures = 0;
+                    known.leaving = false;
+                    known.registered.clear();
+                }
+            }
+            Event::Ended(peer, reason, pause) => {
+                if let Some(known) = self.known.get_mut(&peer) {
+                    // One that was held is tried again at once: it may just have been restarted.
+                    if known.phase == Phase::Held && reason.is_none() {
+                        known.failures = 0;
+                    }
+                    let doubled = FIRST_PAUSE.saturating_mul(1 << known.failures.min(10));
+                    let pause = doubled.min(LONGEST_PAUSE).max(pause);
+                    let jitter = pause.mul_f64(0.5 + rng.random::<f64>() / 2.0);
+                    known.failures = known.failures.saturating_add(1);
+                    known.phase = Phase::Idle(now + jitter);
+                    known.registered.clear();
+                }
+            }
+            Event::Leaving(peer) => {
+                if let Some(known) = self.known.get_mut(&peer) {
+                    known.leaving = true;
+                }
+            }
+            Event::Met(relay, key, peers) => self.met(relay, key, peers, (now, unix), &mut effects),
+            Event::Tick => {}
+        }
+        self.settle(now, unix, &mut effects);
+        effects
+    }
+
+    /// When to call with [`Event::Tick`], if nothing happens before.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        let pauses = self.known.values().filter_map(|known| match known.phase {
+            // Of the others nothing is wanted, or it would have been asked for.
+            Phase::Idle(at) if at > now => Some(at),
+            _ => None,
+        });
+        pauses.min()
+    }
+
+    fn know(&mut self, relay: Relay, origin: Origin, now: Instant) {
+        if relay.peer == self.own {
+            return;
+        }
+        if let Some(known) = self.known.get_mut(&relay.peer) {
+            known.origins.insert(origin);
+            // A member says where it is more truly than a file.
+            if matches!(known.phase, Phase::Idle(_)) {
+                known.relay = relay;
+            }
+            if origin == Origin::Member && known.failures > 0 {
+                known.failures = 0;
+                if let Phase::Idle(at) = &mut known.phase {
+                    *at = (*at).min(now);
+                }
+            }
+            return;
+        }
+        if self.known.len() >= MAX_KNOWN {
+            let idle = |known: &Known| matches!(known.phase, Phase::Idle(_));
+            let worst = self
+                .known
+                .iter()
+                .filter(|(_, known)| idle(known) && known.origins.first() > Some(&origin))
+                .map(|(peer, _)| *peer)
+                .next();
+            match worst {
+                Some(worst) => drop(self.known.remove(&worst)),
+                None => return,
+            }
+        }
+        let known = Known {
+            relay,
+            origins: BTreeSet::from([origin]),
+            phase: Phase::Idle(now),
+            failures: 0,
+            leaving: false,
+            registered: BTreeSet::new(),
+        };
+        self.known.insert(relay.peer, known);
+    }
+
+    fn unwatch(&mut self, cid: ChannelId) {
+        let Some(gone) = self.watched.remove(&cid) else {
+            return;
+        };
+        for peer in gone.named {
+            let elsewhere = self.watched.values().any(|one| one.named.contains(&peer));
+            if let Some(known) = self.known.get_mut(&peer).filter(|_| !elsewhere) {
+                known.origins.remove(&Origin::Named);
+            }
+        }
+    }
+
+    /// The relays at which a channel's members meet: the first ones by its own order (`docs/PROTOCOL.md`, rendezvous).
+    /// Who is not in need of relays is found at those of the file alone.
+    fn meetings(&self, watched: &Watched, now: Instant, unix: u64) -> Vec<PeerId> {
+        let period = watched.keys.period(unix);
+        let strangers = |known: &Known| {
+            known.origins.contains(&Origin::Named) || known.origins.contains(&Origin::Public)
+        };
+        let mut ranked: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(peer, known)| {
+                let named = watched.named.contains(peer);
+                // One that failed now and then keeps its place; one that is gone leaves it to the next.
+                let paused = matches!(known.phase, Phase::Idle(at) if at > now);
+                let works = !known.leaving && (known.failures < GONE || !paused);
+                works && (named || (self.needed && strangers(known)))
+            })
+            .map(|(peer, _)| {
+                let key = watched.keys.relay_registration(&peer.to_bytes(), period);
+                (key, *peer)
+            })
+            .collect();
+        ranked.sort_unstable();
+        ranked
+            .into_iter()
+            .take(MEETINGS)
+            .map(|(_, peer)| peer)
+            .collect()
+    }
+
+    fn wanted(&self, now: Instant, unix: u64) -> Vec<PeerId> {
+        let mut wanted: Vec<PeerId> = Vec::new();
+        for watched in self.watched.values() {
+            for peer in self.meetings(watched, now, unix) {
+                if !wanted.contains(&peer) {
+                    wanted.push(peer);
+                }
+            }
+        }
+        wanted.sort_unstable();
+        wanted.truncate(MAX_HELD - 1);
+        if self.needed {
+            let mut more: Vec<_> = self
+                .known
+                .iter()
+                .filter(|(peer, known)| !known.leaving && !wanted.contains(peer))
+                .filter_map(|(peer, known)| {
+                    let origin = known.origins.first()?;
+                    let later = match known.phase {
+                        Phase::Held => 0,
+                        Phase::Asked => 1,
+                        Phase::Idle(at) if at <= now => 2,
+                        // Its pause is not over: another one may do.
+                        Phase::Idle(_) => return None,
+                    };
+                    Some((later, *origin, known.failures, *peer))
+                })
+                .collect();
+            more.sort_unstable();
+            let paused = |peer: &&PeerId| {
+                let phase = self.known.get(peer).map(|known| known.phase);
+                matches!(phase, Some(Phase::Idle(at)) if at > now)
+            };
+            let working = wanted.iter().filter(|peer| !paused(peer)).count();
+            let room = RESERVATIONS.saturating_sub(working);
+            wanted.extend(more.into_iter().take(room).map(|one| one.3));
+        }
+        wanted.truncate(MAX_HELD);
+        wanted
+    }
+
+    fn settle(&mut self, now: Instant, unix: u64, effects: &mut Vec<Effect>) {
+        let wanted = self.wanted(now, unix);
+        for (peer, known) in &mut self.known {
+            match known.phase {
+                Phase::Idle(at) if at <= now && wanted.contains(peer) => {
+                    known.phase = Phase::Asked;
+                    effects.push(Effect::Reserve(known.relay));
+                }
+                // One that leaves is kept as long as it lasts.
+                Phase::Asked | Phase::Held if !wanted.contains(peer) && !known.leaving => {
+                    known.phase = Phase::Idle(now);
+                    known.registered.clear();
+                    effects.push(Effect::Release(*peer));
+                }
+                _ => {}
+            }
+        }
+        self.known
+            .retain(|_, known| !known.origins.is_empty() || !matches!(known.phase, Phase::Idle(_)));
+        self.register(now, unix, effects);
+        let held = |known: &&Known| known.phase == Phase::Held && !known.leaving;
+        let mut reachable: Vec<Relay> = self
+            .known
+            .values()
+            .filter(held)
+            .map(|known| known.relay)
+            .collect();
+        reachable.sort_unstable();
+        if reachable != self.reachable {
+            self.reachable.clone_from(&reachable);
+            effects.push(Effect::Reachable(reachable));
+        }
+    }
+
+    fn keys_at(&self, peer: &PeerId, now: Instant, unix: u64) -> HashMap<[u8; 32], ChannelId> {
+        let mut keys = HashMap::new();
+        let id = peer.to_bytes();
+        for (cid, watched) in &self.watched {
+            if self.meetings(watched, now, unix).contains(peer) {
+                for period in watched.keys.announced_periods(unix) {
+                    keys.insert(watched.keys.relay_registration(&id, period), *cid);
+                }
+            }
+        }
+        keys
+    }
+
+    fn register(&mut self, now: Instant, unix: u64, effects: &mut Vec<Effect>) {
+        let held: Vec<PeerId> = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.phase == Phase::Held)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in held {
+            let keys: BTreeSet<[u8; 32]> = self
+                .keys_at(&peer, now, unix)
+                .into_keys()
+                .take(MAX_KEYS)
+                .collect();
+            if let Some(known) = self.known.get_mut(&peer)
+                && known.registered != keys
+            {
+                known.registered.clone_from(&keys);
+                effects.push(Effect::Register(peer, keys));
+            }
+        }
+    }
+
+    fn met(
+        &self,
+        relay: PeerId,
+        key: [u8; 32],
+        peers: Vec<PeerId>,
+        (now, unix): (Instant, u64),
+        effects: &mut Vec<Effect>,
+    ) {
+        let (Some(known), Some(cid)) = (
+            self.known.get(&relay),
+            self.keys_at(&relay, now, unix).get(&key).copied(),
+        ) else {
+            return;
+        };
+        let targets: Vec<Target> = peers
+            .into_iter()
+            .filter(|peer| *peer != self.own && *peer != relay)
+            .map(|peer| Target::Circuit {
+                relay: known.relay,
+                peer,
+            })
+            .collect();
+        if !targets.is_empty() {
+            effects.push(Effect::Found(cid, targets));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

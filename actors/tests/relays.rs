@@ -1,0 +1,204 @@
+#![allow(clippy::unwrap_used, missing_docs)]
+//! Nodes that cannot reach each other, and relays that carry what they cannot read.
+
+mod common;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bitchat_actors::{
+    node::{Node, RELAY_KEYS, RelayBuilder, RelayNode},
+    relay::RelayLimits,
+    store::PageQuery,
+    transport::{PathKind, Proxy},
+};
+use bitchat_wire::channel::{ChannelFile, ChannelId};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use zeroize::Zeroizing;
+
+use common::{address, builder, open_channel};
+
+/// Long for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An HTTP proxy of the simplest kind, which goes wherever it is told.
+async fn proxy() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = async move {
+        let mut talks = tokio::task::JoinSet::new();
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            talks.spawn(tunnel(client));
+        }
+    };
+    (address, tokio::spawn(serve))
+}
+
+async fn tunnel(mut client: TcpStream) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let mut server = TcpStream::connect(head.split(' ').nth(1)?).await.ok()?;
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
+    copy_bidirectional(&mut client, &mut server).await.ok()?;
+    None
+}
+
+async fn behind(proxy: SocketAddr, folder: &Path, name: &str, seed: u8) -> Node {
+    let mut builder = builder(folder, name, seed);
+    builder.proxy = Some(Proxy::parse(&format!("http://{proxy}")).unwrap());
+    builder.start().await.unwrap()
+}
+
+async fn relay(seed: u8) -> RelayNode {
+    let mut builder = RelayBuilder::new(0, Zeroizing::new([seed; RELAY_KEYS]));
+    builder.bind = vec!["127.0.0.1".parse().unwrap()];
+    builder.limits = RelayLimits::PUBLIC;
+    builder.start().await.unwrap()
+}
+
+/// How two nodes are linked.
+async fn path(node: &Node, cid: ChannelId, other: &Node) -> Option<PathKind> {
+    let members = node.members(cid).await.unwrap();
+    let member = members.into_iter().find(|member| member.id == other.id())?;
+    Some(member.path?.kind)
+}
+
+async fn lines(node: &Node, cid: ChannelId) -> usize {
+    let query = PageQuery {
+        before: None,
+        limit: 1_000,
+        conversation_only: true,
+    };
+    node.log(cid, query).await.unwrap().len()
+}
+
+#[track_caller]
+fn until<F: Future<Output = bool>>(
+    what: &'static str,
+    done: impl Fn() -> F,
+) -> impl Future<Output = Duration> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let begin = Instant::now();
+        while !done().await {
+            assert!(begin.elapsed() < PATIENCE, "{what}: {caller}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        begin.elapsed()
+    }
+}
+
+async fn stop(nodes: &[&Node]) {
+    futures_util::future::join_all(nodes.iter().map(|node| node.stop())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_behind_proxies_talk_through_a_member() {
+    let folder = tempfile::tempdir().unwrap();
+    let (through, _serving) = proxy().await;
+    let alice = behind(through, folder.path(), "alice", 1).await;
+    let bob = behind(through, folder.path(), "bob", 2).await;
+    let carol = builder(folder.path(), "carol", 3).start().await.unwrap();
+    let file = carol.create_channel(open_channel("friends")).await.unwrap();
+    let cid = file.id();
+    for node in [&alice, &bob] {
+        node.join(file.clone()).await.unwrap();
+        node.connect(cid, address(&carol)).await.unwrap();
+    }
+    let took = until("they are linked", || async {
+        path(&alice, cid, &bob).await == Some(PathKind::Relayed)
+            && path(&bob, cid, &alice).await == Some(PathKind::Relayed)
+    })
+    .await;
+    println!("linked through a member after {took:?}");
+    assert_eq!(path(&alice, cid, &carol).await, Some(PathKind::Proxied));
+    assert_eq!(path(&carol, cid, &alice).await, Some(PathKind::Tcp));
+    alice.send(cid, "hello bob".into(), None).await.unwrap();
+    bob.send(cid, "hello alice".into(), None).await.unwrap();
+    for node in [&alice, &bob, &carol] {
+        until("all hear", || async { lines(node, cid).await == 2 }).await;
+    }
+    stop(&[&alice, &bob, &carol]).await;
+}
+
+async fn meeting(relays: &[&RelayNode], folder: &Path) -> (Node, Node, ChannelFile) {
+    let (through, serving) = proxy().await;
+    // It ends with the test's runtime.
+    drop(serving);
+    let alice = behind(through, folder, "alice", 1).await;
+    let bob = behind(through, folder, "bob", 2).await;
+    let mut request = open_channel("friends");
+    let here = "127.0.0.1".parse().unwrap();
+    request.relays = relays.iter().map(|relay| relay.at(here)).collect();
+    let file = alice.create_channel(request).await.unwrap();
+    bob.join(file.clone()).await.unwrap();
+    (alice, bob, file)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_behind_proxies_meet_at_a_relay_that_their_file_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = relay(9).await;
+    let (alice, bob, file) = meeting(&[&relay], folder.path()).await;
+    let cid = file.id();
+    let took = until("they are linked", || async {
+        path(&alice, cid, &bob).await == Some(PathKind::Relayed)
+    })
+    .await;
+    println!("linked through a relay after {took:?}");
+    alice.send(cid, "hello bob".into(), None).await.unwrap();
+    until("bob hears", || async { lines(&bob, cid).await == 1 }).await;
+    assert_eq!(relay.serves(), (2, 1));
+    let metrics = relay.metrics().encode();
+    assert!(metrics.contains("bitchat_relay_circuits 1"), "{metrics}");
+    stop(&[&alice, &bob]).await;
+    until("all is given back", || async { relay.serves() == (0, 0) }).await;
+    relay.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_relay_dies_talk_goes_on_through_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let relays = [relay(9).await, relay(10).await];
+    let (alice, bob, file) = meeting(&[&relays[0], &relays[1]], folder.path()).await;
+    let cid = file.id();
+    until("they are linked, and known at both relays", || async {
+        path(&alice, cid, &bob).await == Some(PathKind::Relayed)
+            && relays.iter().all(|relay| relay.serves().0 == 2)
+    })
+    .await;
+    // What each can be reached at has been told.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let carries = relays
+        .iter()
+        .position(|relay| relay.serves().1 > 0)
+        .unwrap();
+    let said = |n: usize| format!("line {n}");
+    for n in 0..10 {
+        alice.send(cid, said(n), None).await.unwrap();
+    }
+    relays[carries].stop(Duration::ZERO).await;
+    let begin = Instant::now();
+    for n in 10..20 {
+        bob.send(cid, said(n), None).await.unwrap();
+    }
+    for node in [&alice, &bob] {
+        until("all is heard", || async { lines(node, cid).await == 20 }).await;
+    }
+    println!("talk went on {:?} after the relay's death", begin.elapsed());
+    let left = &relays[1 - carries];
+    until("one circuit stays", || async { left.serves() == (2, 1) }).await;
+    stop(&[&alice, &bob]).await;
+    relays[1 - carries].stop(Duration::ZERO).await;
+}

@@ -1,0 +1,319 @@
+//! `bitchat doctor`: what works, what does not, and what to do, for each way to reach others. Pure.
+
+use bitchat_actors::{
+    dht::DhtState,
+    node::NodeStatus,
+    transport::{NatKind, NatView, PathKind},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How something does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It works.
+    Works,
+    /// It works, and could do better.
+    Limited,
+    /// It does not work.
+    Fails,
+    /// Nobody can tell yet.
+    Unknown,
+    /// It is switched off.
+    Off,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Finding {
+    /// What it is about: `proxy`, `ipv4`, `ipv6`, `tcp`, `router`, `dht`, `members` or `node`.
+    pub about: &'static str,
+    /// How it does.
+    pub health: Health,
+    /// What was found, in plain words.
+    pub what: String,
+    /// What to do about it; empty: nothing.
+    pub advice: String,
+}
+
+/// All that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Diagnosis {
+    /// One a thing.
+    pub findings: Vec<Finding>,
+}
+
+fn finding(about: &'static str, health: Health, what: impl Into<String>, advice: &str) -> Finding {
+    Finding {
+        about,
+        health,
+        what: what.into(),
+        advice: advice.to_owned(),
+    }
+}
+
+const FORWARD: &str = "If you can, forward the node's port, UDP and TCP, in your router to this machine \
+                       (`bitchat status` shows the port, `--port` fixes it), or let the router do it by UPnP.";
+const WAIT: &str = "Wait until members, or nodes of the DHT, have answered; then ask again.";
+
+/// Looks at a node.
+pub fn examine(status: &NodeStatus) -> Diagnosis {
+    let mut findings = Vec::new();
+    if let Some(proxy) = &status.proxy {
+        findings.push(match &proxy.trouble {
+            None => finding(
+                "proxy",
+                Health::Works,
+                format!("All goes through {}: nothing leaves any other way, and nobody can dial this node. \
+                         UDP, the DHT, the local network and port mapping are off.", proxy.url),
+                "",
+            ),
+            Some(trouble) => finding(
+                "proxy",
+                Health::Fails,
+                format!("{}: {trouble}. Until it works, nothing leaves.", proxy.url),
+                "Check the proxy's address, user and password (`bitchat config get proxy`), and that it runs and lets this machine in.",
+            ),
+        });
+    } else {
+        for (n, about) in ["ipv4", "ipv6"].into_iter().enumerate() {
+            let bound = status.listening.iter().any(|at| at.is_ipv6() == (n == 1));
+            findings.push(family(about, bound, &status.nat[n], n == 1));
+        }
+        findings.push(tcp(status));
+        findings.push(router(status));
+        findings.push(dht(status));
+    }
+    findings.push(members(status));
+    for death in &status.deaths {
+        let advice = "Start the node again. If it comes back, please report it, with the log.";
+        findings.push(finding("node", Health::Fails, death.clone(), advice));
+    }
+    Diagnosis { findings }
+}
+
+fn family(about: &'static str, bound: bool, nat: &NatView, ipv6: bool) -> Finding {
+    let name = if ipv6 { "IPv6" } else { "IPv4" };
+    if !bound {
+        let what = format!("There is no {name} here, or the node was told not to use it.");
+        return finding(about, Health::Off, what, "");
+    }
+    let at = match nat.external {
+        Some(at) if at.port() != 0 => format!(" Others see it at {at}."),
+        Some(at) => format!(" Others see it at {}.", at.ip()),
+        None => String::new(),
+    };
+    let (health, what, advice) = match nat.kind {
+        NatKind::Unknown if ipv6 && nat.external.is_none() => {
+            let what = "Nobody has been reached by IPv6, or nobody has said so.";
+            (Health::Unknown, what, "")
+        }
+        NatKind::Unknown => (
+            Health::Unknown,
+            "Too few have said where they see this node to tell what stands between.",
+            WAIT,
+        ),
+        NatKind::Open if nat.reached => (
+            Health::Works,
+            "UDP works, and others can dial this node.",
+            "",
+        ),
+        NatKind::Open => (
+            Health::Works,
+            "UDP works, and there is no NAT. A firewall may still keep out those whom this node has not dialled.",
+            "If a firewall runs here, let the node's port in, UDP and TCP.",
+        ),
+        NatKind::FullCone => (
+            Health::Works,
+            "UDP works, and others can dial this node through its NAT.",
+            "",
+        ),
+        NatKind::PortRestricted => (
+            Health::Limited,
+            "UDP works behind a NAT with one outer port for all. Others get in when both sides try at once, which a member or a relay arranges.",
+            if nat.mapped.is_some() { "" } else { FORWARD },
+        ),
+        NatKind::Symmetric => (
+            Health::Limited,
+            "UDP works behind a NAT with another port for each target. Members who can be dialled are reached directly, the others through a relay.",
+            FORWARD,
+        ),
+        NatKind::UdpBlocked => (
+            Health::Fails,
+            "UDP does not get through; members who can be dialled are reached by TCP, the others through a relay.",
+            "If you run the firewall, let UDP out. Else a relay in the channel, or a member that relays, is needed.",
+        ),
+        _ => (Health::Unknown, "What stands between is not known.", WAIT),
+    };
+    finding(about, health, format!("{what}{at}"), advice)
+}
+
+fn tcp(status: &NodeStatus) -> Finding {
+    let by_tcp = status.paths.iter().filter(|path| **path == PathKind::Tcp);
+    match by_tcp.count() {
+        _ if status.listening.is_empty() => {
+            finding("tcp", Health::Off, "The node listens nowhere.", "")
+        }
+        0 => finding(
+            "tcp",
+            Health::Unknown,
+            "Not needed so far: it is used where UDP does not get through.",
+            "",
+        ),
+        n => finding(
+            "tcp",
+            Health::Works,
+            format!("{n} of the connections go by TCP."),
+            "",
+        ),
+    }
+}
+
+fn router(status: &NodeStatus) -> Finding {
+    let mapped = status.nat.iter().find_map(|nat| nat.mapped);
+    if let Some(at) = mapped {
+        let what = format!("The router lets others in at {at}, at the node's wish.");
+        return finding("router", Health::Works, what, "");
+    }
+    let open = |nat: &NatView| matches!(nat.kind, NatKind::Open | NatKind::FullCone);
+    if status.nat.iter().any(open) {
+        return finding(
+            "router",
+            Health::Off,
+            "No mapping in a router is needed.",
+            "",
+        );
+    }
+    let what = "No router has mapped the node's port.";
+    finding("router", Health::Limited, what, FORWARD)
+}
+
+fn dht(status: &NodeStatus) -> Finding {
+    let Some(dht) = &status.dht else {
+        let what = "Switched off: members are found by trackers, other members, or addresses that you name.";
+        return finding("dht", Health::Off, what, "");
+    };
+    match dht.state() {
+        DhtState::Working => finding("dht", Health::Works, "Nodes of the DHT answer.", ""),
+        DhtState::Failing => finding(
+            "dht",
+            Health::Fails,
+            "No node of the DHT answers.",
+            "Check that UDP gets out. `--dht-bootstrap HOST:PORT` names other nodes to begin at; without the DHT, channels need a tracker.",
+        ),
+        _ => finding("dht", Health::Unknown, "It only begins.", WAIT),
+    }
+}
+
+fn members(status: &NodeStatus) -> Finding {
+    if status.channels.is_empty() {
+        let advice =
+            "`bitchat channel create` makes one, `bitchat channel join` takes a friend's file.";
+        return finding("members", Health::Off, "There is no channel.", advice);
+    }
+    let missing: usize = status
+        .channels
+        .iter()
+        .map(|one| one.members - one.online.min(one.members))
+        .sum();
+    let relayed = status
+        .paths
+        .iter()
+        .filter(|path| **path == PathKind::Relayed)
+        .count();
+    let direct = status.paths.len() - relayed;
+    let ways = format!("{direct} direct connections, {relayed} through relays.");
+    if status.channels.iter().all(|one| one.online <= 1) {
+        let advice = "They may be away. If they are not: compare the channel's trackers (`bitchat channel info`), or tell your node an \
+                      address (`bitchat channel connect`).";
+        return finding(
+            "members",
+            Health::Unknown,
+            "Nobody else is linked in any channel.",
+            advice,
+        );
+    }
+    let what = if missing == 0 {
+        format!("All known members are linked: {ways}")
+    } else {
+        format!(
+            "{missing} known members are not linked, since they are away or cannot be reached: {ways}"
+        )
+    };
+    finding("members", Health::Works, what, "")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bitchat_actors::transport::ProxyStatus;
+    use bitchat_wire::identity::IdentityKey;
+
+    use super::*;
+
+    fn status() -> NodeStatus {
+        NodeStatus {
+            id: IdentityKey::from_seed(&[1; 32]).id(),
+            name: "ann".to_owned(),
+            peer_id: "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+                .parse()
+                .unwrap(),
+            listening: vec!["0.0.0.0:7001".parse().unwrap()],
+            proxy: None,
+            connections: 0,
+            paths: Vec::new(),
+            nat: [NatView::default(); 2],
+            observed: Vec::new(),
+            uptime_s: 1,
+            dht: None,
+            channels: Vec::new(),
+            deaths: Vec::new(),
+        }
+    }
+
+    fn of<'a>(diagnosis: &'a Diagnosis, about: &str) -> &'a Finding {
+        diagnosis
+            .findings
+            .iter()
+            .find(|one| one.about == about)
+            .unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_nat_is_explained() {
+        for (kind, health) in [
+            (NatKind::Unknown, Health::Unknown),
+            (NatKind::Open, Health::Works),
+            (NatKind::FullCone, Health::Works),
+            (NatKind::PortRestricted, Health::Limited),
+            (NatKind::Symmetric, Health::Limited),
+            (NatKind::UdpBlocked, Health::Fails),
+        ] {
+            let mut status = status();
+            status.nat[0].kind = kind;
+            status.nat[0].external = Some("192.0.2.1:0".parse().unwrap());
+            let diagnosis = examine(&status);
+            let found = of(&diagnosis, "ipv4");
+            assert_eq!(found.health, health, "{kind:?}");
+            assert!(found.what.contains("192.0.2.1."), "{}", found.what);
+            let needs_help = !matches!(health, Health::Works);
+            assert!(!needs_help || !found.advice.is_empty(), "{kind:?}");
+            assert_eq!(of(&diagnosis, "ipv6").health, Health::Off);
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_only_the_proxy_matters() {
+        let mut status = status();
+        status.proxy = Some(ProxyStatus {
+            url: "http://p:1".to_owned(),
+            trouble: Some("nobody listens there".to_owned()),
+        });
+        let diagnosis = examine(&status);
+        assert_eq!(of(&diagnosis, "proxy").health, Health::Fails);
+        assert!(diagnosis.findings.iter().all(|one| one.about != "ipv4"));
+        status.deaths = vec!["dht failed".to_owned()];
+        assert_eq!(of(&examine(&status), "node").what, "dht failed");
+    }
+}
