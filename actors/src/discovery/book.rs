@@ -23,7 +23,7 @@ pub(super) const STRANGER_TIME: Duration = Duration::from_secs(30 * 60);
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// The longest pause while a lost member is looked for.
+/// The longest pause while a lost member is looked for: with those within a dial, nothing is sent for 4 s at most.
 pub(super) const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a lost member is looked for like that.
 pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
@@ -115,7 +115,7 @@ impl Candidate {
         )
     }
 
-    pub(super) fn is_lost(&self, now: Instant) -> bool {
+    fn is_lost(&self, now: Instant) -> bool {
         self.lost_until.is_some_and(|until| now < until)
     }
 

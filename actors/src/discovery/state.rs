@@ -21,8 +21,6 @@ use crate::transport::{DialError, Target, network::is_plausible};
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
-/// How long a dial to a lost member may take: what is sent at its beginning comes more often than what follows.
-const LOST_DIAL: Duration = Duration::from_secs(4);
 /// How long a circuit waits for the direct addresses that were named with it.
 const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
@@ -154,7 +152,6 @@ impl State {
             Event::Tick => {}
         }
         self.overdue(now, rng);
-        self.hurry(now, rng, &mut effects);
         self.launch(now, &mut effects);
         self.ask(now, &mut effects);
         effects
@@ -185,9 +182,6 @@ impl State {
                                 Room::None => None,
                             },
                             Phase::Reached(until) => Some(until),
-                            Phase::Dialling if candidate.is_lost(now) && !address.is_circuit() => {
-                                dials.get(address).map(|dial| dial.since + LOST_DIAL)
-                            }
                             Phase::Dialling | Phase::Linked(_) => None,
                         }
                     });
@@ -230,27 +224,6 @@ impl State {
                     candidate.failures = 0;
                 }
             }
-        }
-    }
-
-    /// Gives up dials to lost members that take long: what is sent anew may get through, and a dial says less and less.
-    fn hurry(&mut self, now: Instant, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
-        let channels = &self.channels;
-        let is_lost = |address: &Target, dial: &super::budget::Dial| {
-            dial.channels.iter().any(|cid| {
-                let candidate = channels
-                    .get(cid)
-                    .and_then(|one| one.book.candidates.get(address));
-                candidate.is_some_and(|candidate| candidate.is_lost(now))
-            })
-        };
-        let slow = self.budget.dials.iter().filter(|(address, dial)| {
-            !address.is_circuit() && dial.since + LOST_DIAL <= now && is_lost(address, dial)
-        });
-        let slow: Vec<Target> = slow.map(|(address, _)| *address).collect();
-        for address in slow {
-            effects.push(Effect::GiveUp(address));
-            self.dialled(address, &Err(DialError::TimedOut), now, rng, effects);
         }
     }
 

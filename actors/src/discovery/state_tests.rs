@@ -452,23 +452,6 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
 }
 
 #[test]
-fn a_dial_to_a_lost_member_is_begun_anew_when_it_takes_long() {
-    let mut bench = Bench::new(1);
-    bench.link(2, address(1), true);
-    bench.lose(2, address(1));
-    let lost = bench.now;
-    let mut dialled = 0;
-    while bench.now < lost + 60 * SECOND {
-        let (_, effects) = bench.wait(60 * SECOND).unwrap();
-        dialled += effects
-            .iter()
-            .filter(|one| **one == dial(address(1)))
-            .count();
-    }
-    assert!(dialled >= 60 / 5, "{dialled}");
-}
-
-#[test]
 fn on_another_network_all_is_dialled_anew() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1), address(2)]).len(), 2);
