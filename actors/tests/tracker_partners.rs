@@ -1,5 +1,6 @@
-//! Trackers that others wrote: opentracker, and npm's bittorrent-tracker. Over HTTP and UDP, IPv4 and IPv6, members
-//! that announce one after the other are named to each other, and forgotten after their farewell.
+//! Trackers that others wrote: opentracker, npm's bittorrent-tracker, and qBittorrent's own. Over HTTP and UDP, IPv4
+//! and IPv6, members in every disguise that announce one after the other are named to each other, and forgotten after
+//! their farewell.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -12,8 +13,9 @@ use std::{
 };
 
 use bitchat_actors::{
+    disguise::{Disguise, Torrents},
     kit::{Metrics, Scope},
-    tracker::{Found, TrackerState, TrackerStatus, Trackers, Watch},
+    tracker::{Found, TrackerConfig, TrackerState, TrackerStatus, Trackers, Watch},
     transport::{EVENTS, Transport, TransportConfig, TransportEvent},
 };
 use bitchat_wire::channel::{ChannelId, EpochKeys};
@@ -40,14 +42,19 @@ struct Member {
 }
 
 impl Member {
-    async fn start(ip: IpAddr) -> Self {
+    async fn start(ip: IpAddr, disguise: Disguise) -> Self {
         let (below, _) = Scope::new(Metrics::default());
         let above = below.layer();
         let config = TransportConfig::new(vec![ip], 0, Zeroizing::new([1; 64]));
         let (sender, events) = mpsc::channel(EVENTS);
         let transport = Transport::start(config, &below, sender).await.unwrap();
         let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start(transport.port(), transport.udp(), &above, sender);
+        let config = TrackerConfig {
+            udp: Some(transport.udp()),
+            torrents: Torrents::new(disguise, &mut rand::rng()),
+            ..TrackerConfig::new(transport.port())
+        };
+        let trackers = Trackers::start_with(config, &above, sender);
         Self {
             transport,
             trackers,
@@ -103,13 +110,21 @@ impl Member {
     }
 }
 
-/// Two members meet by that tracker; one that came and left is not named to the second.
+/// Two members meet by that tracker, whatever their disguise.
 async fn meet(url: &str, ip: IpAddr) {
-    let gone = Member::start(ip).await;
+    for disguise in Disguise::ALL {
+        meet_as(disguise, url, ip).await;
+    }
+}
+
+/// Two members meet by that tracker; one that came and left is not named to the second.
+async fn meet_as(disguise: Disguise, url: &str, ip: IpAddr) {
+    let gone = Member::start(ip, disguise).await;
     gone.watch(url).await;
     let left = SocketAddr::new(ip, gone.transport.port());
     gone.stop().await;
-    let (a, mut b) = (Member::start(ip).await, Member::start(ip).await);
+    let a = Member::start(ip, disguise).await;
+    let mut b = Member::start(ip, disguise).await;
     a.watch(url).await;
     b.watch(url).await;
     let found = b.found().await;
@@ -230,9 +245,11 @@ async fn npm_bittorrent_tracker_over_http_and_udp_by_both_families() {
     let port = free_port();
     let _six = npm_tracker(&modules, port, "-");
     // This tracker's UDP answers name peers of IPv4 only: by IPv6 there is nobody to be found, but an answer.
-    let alone = Member::start(V6).await;
-    alone.watch(&format!("udp://[::1]:{port}/announce")).await;
-    alone.stop().await;
+    for disguise in Disguise::ALL {
+        let alone = Member::start(V6, disguise).await;
+        alone.watch(&format!("udp://[::1]:{port}/announce")).await;
+        alone.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -268,10 +285,43 @@ async fn opentracker_over_http_and_udp() {
     // It reads the list of hashes a little later.
     let first = format!("http://127.0.0.1:{port}/announce");
     let begin = Instant::now();
-    while !Member::start(V4).await.serves(&first).await {
+    while !Member::start(V4, Disguise::default())
+        .await
+        .serves(&first)
+        .await
+    {
         assert!(begin.elapsed() < PATIENCE, "opentracker refuses");
     }
     for (scheme, path) in [("http", "/announce"), ("udp", ""), ("udp", "/announce")] {
         meet(&format!("{scheme}://127.0.0.1:{port}{path}"), V4).await;
     }
+}
+
+/// qBittorrent serves a tracker of its own, by HTTP.
+#[tokio::test]
+async fn qbittorrents_own_tracker() {
+    let Some(qbittorrent) = program("qbittorrent-nox") else {
+        println!("skipped: qbittorrent-nox is not installed");
+        return;
+    };
+    let profile = tempfile::tempdir().unwrap();
+    let folder = profile.path().join("qBittorrent/config");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (port, peers, web) = (free_port(), free_port(), free_port());
+    let settings = format!(
+        "[LegalNotice]\nAccepted=true\n\n[Preferences]\nAdvanced\\trackerPort={port}\nWebUI\\Address=127.0.0.1\n\
+         WebUI\\Port={web}\n\n[BitTorrent]\nTrackerEnabled=true\nSession\\DHTEnabled=false\nSession\\LSDEnabled=false\n\
+         Session\\Port={peers}\nSession\\InterfaceAddress=127.0.0.1\n\n[Network]\nPortForwardingEnabled=false\n"
+    );
+    std::fs::write(folder.join("qBittorrent.conf"), settings).unwrap();
+    let child = Command::new(qbittorrent)
+        .arg(format!("--profile={}", profile.path().display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _partner = Partner(child);
+    until_listening(port, V4);
+    meet(&format!("http://127.0.0.1:{port}/announce"), V4).await;
 }

@@ -60,6 +60,10 @@ class Node:
         """Whom it knows, by name."""
         return {m["name"]: m for m in self.call("members", CHANNEL, check=False) or []}
 
+    def online(self):
+        """How many members it has links with, itself among them."""
+        return (self.one("channel", "info", CHANNEL, check=False) or {"online": 0})["online"]
+
     def follow(self):
         """A process that prints its log as it grows."""
         return subprocess.Popen(["docker", "exec", self.container, "bitchat", "--json", "log", CHANNEL, "--follow"],
@@ -169,10 +173,10 @@ class Bed:
 
     def tell_trackers(self):
         """Has them serve the channel's hashes: Debian's opentracker serves only what it was told of."""
-        hashes = "".join(h + "\n" for h in self.nodes[0].one("channel", "info", CHANNEL)["rendezvous"])
+        hashes = self.nodes[0].one("channel", "info", CHANNEL)["rendezvous"]
         for info in self.project.containers():
             if info["Config"]["Labels"].get("bitchat.role") == "tracker" and info["State"]["Running"]:
-                run(["docker", "exec", "-i", info["Id"], "sh", "-c", "cat >/tmp/whitelist.txt && kill -HUP 1"], stdin=hashes)
+                run(["docker", "exec", "-i", info["Id"], "/lab/serve"], stdin="".join(h + "\n" for h in hashes))
 
     def down(self):
         """Ends all of it, and forgets it."""

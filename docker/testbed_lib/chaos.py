@@ -41,10 +41,14 @@ class Storm:
                 self.again.append((node, text))
             time.sleep(0.3)
 
-    def end(self):
-        """No more; what was not acknowledged is said again, under the same key."""
+    def quiet(self):
+        """No more."""
         self.over.set()
         self.thread.join()
+
+    def end(self):
+        """No more; what was not acknowledged is said again, under the same key."""
+        self.quiet()
         for node, text in self.again:
             self.bed.say(node, text)
 
@@ -73,6 +77,8 @@ def step(bed, rng, name):
         for node in rng.sample(here, min(2, len(here))):
             bed.say(node, bed.new_line(node))
         if not away:
+            # Logs are read one after the other: nobody may say anything meanwhile.
+            storm.quiet()
             bed.wait_equal(SETTLE, here)
     finally:
         try:
@@ -99,11 +105,10 @@ def step(bed, rng, name):
             "linked_s": round(time.monotonic() - mended, 1), "lines": len(bed.state["acknowledged"])}
 
 
-def seed_run(bed, seed, steps, only, out):
+def seed_run(bed, seed, steps, names, out):
     """All steps of one seed. Gives the fault, if there was one."""
     rng = random.Random(seed)
-    names = [only or rng.choice(sorted(ACTIONS)) for _ in range(steps)]
-    for n, name in enumerate(names, 1):
+    for n, name in enumerate([rng.choice(names) for _ in range(steps)], 1):
         try:
             done = step(bed, rng, name)
         except Failure as failure:
@@ -131,8 +136,11 @@ def keep_logs(bed, seed):
 
 def main(options, bed, out):
     """`chaos`."""
-    if options.only and options.only not in ACTIONS:
-        raise Failure(f"there is no {options.only}; there are {', '.join(ACTIONS)}")
+    asked = [a for a in (options.only, *options.without.split(",")) if a]
+    if set(asked) - set(ACTIONS):
+        raise Failure(f"there is no {' and no '.join(set(asked) - set(ACTIONS))}; there are {', '.join(ACTIONS)}")
+    names = [options.only] if options.only else sorted(set(ACTIONS) - set(asked))
+    chosen = "".join(f" --{k} {v}" for k, v in (("only", options.only), ("without", options.without)) if v)
     if options.new:
         bed.next_image = "bitchat:next"
         docker.run([os.path.join(docker.HERE, "image"), "--clock", "--tag", bed.next_image, "--program", options.new])
@@ -140,8 +148,8 @@ def main(options, bed, out):
     end = time.monotonic() + options.minutes * 60 if options.minutes else None
     faults, seed = [], first
     while (time.monotonic() < end) if end else (seed < first + options.seeds):
-        note(f"seed {seed}: repeat with `docker/testbed chaos {seed} --steps {options.steps}`")
-        if seed_run(bed, seed, options.steps, options.only, out):
+        note(f"seed {seed}: repeat with `docker/testbed chaos {seed} --steps {options.steps}{chosen}`")
+        if seed_run(bed, seed, options.steps, names, out):
             faults.append(seed)
             if faults[-3:] == [seed - 2, seed - 1, seed]:
                 break

@@ -19,9 +19,9 @@ HELP = """Many nodes behind real NATs and proxies, on one machine, with Docker.
 One command for all of it: `docker/testbed all` brings it up, lets all pairs talk, shows how
 they reach each other, and takes it down; its exit status says whether all pairs can talk.
 
-It needs python3. Docker and docker-compose (old or new) are installed by apt where they are
-missing, and a dockerd is started where none answers, which needs root. The program is taken
-from target/release, or built. No registry is asked for anything.
+What is missing of python3, Docker and docker-compose (old or new) is installed by apt, and a
+dockerd is started where none answers, both of which needs root. The program is taken from
+target/release, or built. No registry is asked for anything.
 
 Exit status: 0 all is well, 1 something is not (and it says what), 2 wrong arguments, 3 there
 is no Docker and none can be started."""
@@ -38,6 +38,7 @@ def parser():
         one = sub.add_parser(name, help=text, description=text)
         one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="results as JSON")
         return one
+    add("prepare", "install what is missing, start Docker where none runs, build the images: what the others begin with")
     up = add("up", "build the images, start all, and have all nodes join one channel")
     up.add_argument("service", nargs="*", help="only these and what they need (default: all)")
     talk = add("chat", "all say a line; wait until all logs are equal; fail when any pair cannot talk")
@@ -54,6 +55,7 @@ def parser():
     storm.add_argument("--steps", type=int, default=3, help="how many things a seed breaks (default 3)")
     storm.add_argument("--minutes", type=float, help="a soak: go on with the next seed for so long")
     storm.add_argument("--only", metavar="ACTION", help="break only this: " + ", ".join(actions.ACTIONS))
+    storm.add_argument("--without", metavar="ACTION", default="", help="do not break this; several with commas")
     storm.add_argument("--new", metavar="FILE", help="another build of the program, which rolling upgrades lead to")
     logs = add("logs", "what the nodes log")
     logs.add_argument("service", nargs="*")
@@ -73,7 +75,12 @@ def image(options):
     if options.program:
         args += ["--program", options.program]
     note("building the images (and the program, if it is not there yet)")
-    docker.run(args, timeout=1800)
+    try:
+        docker.run(args, timeout=1800)
+    except Failure as failure:
+        if "OCI runtime" in str(failure) or "failed to mount" in str(failure):
+            raise NoDocker(f"Docker cannot run containers here: {failure}") from None
+        raise
 
 
 def out(options, value, text):
@@ -108,7 +115,7 @@ def settle(bed, seconds=45):
     last = [-1, time.monotonic()]
 
     def quiet():
-        links = sum(m["online"] for known in each(bed.nodes, lambda n: n.members()).values() for m in known.values())
+        links = sum(each(bed.nodes, lambda n: n.online()).values())
         if links != last[0]:
             last[:] = [links, time.monotonic()]
         return time.monotonic() - last[1] > 10
@@ -149,8 +156,7 @@ def mesh_of(options):
         bed.up(scale=options.n)
 
         def full():
-            return all(m and sum(x["online"] for x in m.values()) == options.n
-                       for m in each(bed.nodes, lambda n: n.members()).values())
+            return all(online == options.n for online in each(bed.nodes, lambda n: n.online()).values())
         joined = max(bed.state["joined"].values())
         until("a full mesh", full, 240, 2)
         mesh_s = time.time() - joined
@@ -179,8 +185,12 @@ def mesh_of(options):
 
 def dispatch(options):
     """One command."""
+    if options.command not in ("logs", "table", "mesh"):
+        docker.alone()
     docker.prepare()
-    if options.command == "mesh-of":
+    if options.command == "prepare":
+        image(options)
+    elif options.command == "mesh-of":
         mesh_of(options)
     elif options.command in ("all", "smoke"):
         whole(options, SMOKE if options.command == "smoke" else ())

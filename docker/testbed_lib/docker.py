@@ -1,5 +1,6 @@
 """Docker and docker-compose, old and new: found, installed, started where none runs, and called."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -38,6 +39,16 @@ def run(args, stdin=None, timeout=120, check=True, env=None):
     if check and done.returncode:
         raise Failure(f"{' '.join(args[:6])}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done
+
+
+def alone():
+    """Sees that no other command of the testbed's runs, nor begins before this one ends."""
+    # Kept open, and so locked, for as long as this process lives.
+    alone.lock = open(os.path.join(target(), "lock"), "w", encoding="utf-8")
+    try:
+        fcntl.flock(alone.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Failure("another command of the testbed's is running") from None
 
 
 def target():

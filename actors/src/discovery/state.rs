@@ -25,8 +25,9 @@ const HIGHER_WAITS: Duration = Duration::from_secs(1);
 const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long an address that led to ourselves is not dialled.
-const OWN_TIME: Duration = Duration::from_secs(3_600);
+/// How long an address that led to ourselves is not dialled. No longer, since addresses change hands: whoever has
+/// taken over a member's for a while must find that member there again.
+const OWN_TIME: Duration = Duration::from_secs(60);
 /// Such addresses that are remembered.
 const MAX_OWN: usize = 64;
 

@@ -1,0 +1,7 @@
+"""What `docker/testbed` starts."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
