@@ -28,6 +28,11 @@ const BARS: &[(&str, Bar)] = &[
     ("sync100k_live_p99_ms", AtMost(100.0)),
     ("idle_cpu_pct", AtMost(0.05)),
     ("idle_rss_mib", AtMost(20.0)),
+    ("discovery_cache_ms", AtMost(300.0)),
+    ("discovery_http_ms", AtMost(500.0)),
+    ("discovery_udp_ms", AtMost(500.0)),
+    ("discovery_dht_ms", AtMost(2_000.0)),
+    ("discovery_lan_ms", AtMost(1_500.0)),
 ];
 
 /// Prints a figure for programs, and for people how it stands to its bar.

@@ -1,11 +1,12 @@
 //! Benchmarks: each prints its figures as JSON objects, one a line, beside the floor of the machine where
 //! there is one. Run them on a quiet machine, in release:
 //!
-//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood`
+//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood|discovery`
 #![allow(clippy::print_stdout)]
 
 mod burst;
 mod child;
+mod discovery;
 mod figure;
 mod flood;
 mod floor;
@@ -21,7 +22,15 @@ mod watch;
 use anyhow::{Result, bail};
 
 /// What can be asked for.
-const NAMES: [&str; 6] = ["latency", "mesh", "burst", "idle", "sync", "flood"];
+const NAMES: [&str; 7] = [
+    "latency",
+    "mesh",
+    "burst",
+    "idle",
+    "sync",
+    "flood",
+    "discovery",
+];
 
 const HELP: &str = "\
 Usage: bench NAME...
@@ -33,6 +42,7 @@ Usage: bench NAME...
   sync      a newcomer gets 100,000 events from three members that go on talking
   idle      the real program with one channel and two links, left alone for two minutes
   flood     strangers send junk to a node or begin handshakes, while it talks with a member: time, CPU, memory
+  discovery from a start to the first link, by peer cache, HTTP tracker, UDP tracker (both opentracker), DHT and LAN
 
 Each prints one JSON object a figure on standard output, {\"figure\":NAME,\"value\":X,\"unit\":U}, and how it stands to
 its bar on standard error. Run them in release, on a quiet machine, with the temporary folder (TMPDIR) on a real disk.";
@@ -60,6 +70,7 @@ fn main() -> Result<()> {
     for name in &args {
         match name.as_str() {
             mesh::CHILD => runtime.block_on(mesh::child())?,
+            "discovery" => runtime.block_on(discovery::run())?,
             "flood" => runtime.block_on(flood::run())?,
             "latency" => runtime.block_on(latency::run())?,
             "mesh" => runtime.block_on(mesh::run())?,
