@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     DhtConfig, DhtStatus, Found, Id, Keeper, LookupResult, Outgoing,
+    metrics::Gauges,
     state::{Command, Effect, Input, Setup, State},
 };
 use crate::kit::{Actor, Inbox, Reply, Scope};
@@ -53,6 +54,7 @@ pub(super) struct Parts {
     pub(super) wanted: Arc<Guarded<BTreeMap<Id, u16>>>,
     /// And the nodes that files named.
     pub(super) named: Arc<Guarded<Vec<String>>>,
+    pub(super) gauges: Gauges,
 }
 
 fn locked<T>(guarded: &Guarded<T>) -> std::sync::MutexGuard<'_, T> {
@@ -94,6 +96,7 @@ impl Actor for DhtActor {
         let mut state = State::new(setup, now(), &mut rand::rng());
         self.remember(&mut state, scope);
         let mut batch = Vec::with_capacity(BATCH);
+        let mut shown = None;
         loop {
             let next = state.next(now());
             tokio::select! {
@@ -116,7 +119,13 @@ impl Actor for DhtActor {
                     None => break,
                 },
                 // What is due goes before what comes, or a flood could stop the clock.
-                () = tokio::time::sleep_until(next.into()) => self.apply(&mut state, Input::Tick, scope),
+                () = tokio::time::sleep_until(next.into()) => {
+                    self.apply(&mut state, Input::Tick, scope);
+                    if Gauges::are_due(shown, now()) {
+                        self.parts.gauges.show(&state.status(now()));
+                        shown = Some(now());
+                    }
+                }
                 _ = incoming.recv_many(&mut batch, BATCH), if !incoming.is_closed() || !incoming.is_empty() => {
                     for (from, bytes) in batch.drain(..) {
                         self.apply(&mut state, Input::Packet(from, &bytes), scope);

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::{
     Family, Id, Keeper, LookupCost, Profile, TableCounts,
     actor::{DhtActor, Msg, Parts},
+    metrics::Gauges,
 };
 use crate::kit::{Addr, Scope};
 
@@ -225,6 +226,7 @@ impl Dht {
             found,
             wanted: Arc::new(Guarded::new(BTreeMap::new())),
             named: Arc::new(Guarded::new(Vec::new())),
+            gauges: Gauges::register(scope.metrics()),
         };
         let factory = move || DhtActor::new(parts.clone());
         let addr = scope.permanent("dht", MAILBOX, tracing::info_span!("dht"), factory);

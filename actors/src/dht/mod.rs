@@ -21,6 +21,7 @@ mod inbound;
 pub mod krpc;
 mod limits;
 mod lookup;
+mod metrics;
 mod network;
 mod peers;
 mod pending;

@@ -36,8 +36,8 @@ const WAITING: usize = 64;
 const ERRANDS: usize = 64;
 /// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
 const MOST_HELPERS: usize = 1_024;
-/// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The monotonic
-/// clock stands still while a machine sleeps, so a timer alone would come late.
+/// How often at least the wall clock is looked at for a change of the hashes, beside the moments at which they change: the
+/// monotonic clock stands still while a machine sleeps, and the other one may be set, so that a timer alone would come late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
 
 /// A command.
@@ -101,6 +101,8 @@ pub(super) struct DiscoveryActor {
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
     waiting: VecDeque<Reached>,
+    /// When the wall clock is looked at next.
+    look: Instant,
     /// Who told us of a peer, and may be linked to it.
     helpers: HashMap<PeerId, PeerId>,
     probes: Probes,
@@ -119,8 +121,6 @@ impl Actor for DiscoveryActor {
         for wanted in known {
             self.want(wanted, scope).await;
         }
-        let mut clock = tokio::time::interval(LOOK_AT_CLOCK);
-        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let udp = self.parts.transport.udp();
         let mut punches = udp.subscribe(Class::Punch);
         loop {
@@ -189,7 +189,11 @@ impl Actor for DiscoveryActor {
                         self.apply(Event::Knocked(from), None, scope).await;
                     }
                 }
-                _ = clock.tick() => self.hashes.rotate(unix_ms() / 1_000).await,
+                () = tokio::time::sleep_until(self.look.into()) => {
+                    let unix = unix_ms() / 1_000;
+                    self.hashes.rotate(unix).await;
+                    self.look = now() + self.hashes.next_change(unix).min(LOOK_AT_CLOCK);
+                }
                 () = sleep => self.apply(Event::Tick, None, scope).await,
             }
         }
@@ -206,6 +210,7 @@ impl DiscoveryActor {
             handles: HashMap::new(),
             errands: JoinSet::new(),
             waiting: VecDeque::new(),
+            look: now(),
             helpers: HashMap::new(),
             probes: Probes::default(),
         }
@@ -333,6 +338,8 @@ impl DiscoveryActor {
         let unix = unix_ms() / 1_000;
         self.hashes.want(cid, keys.clone(), &nodes, unix).await;
         self.parts.relays.watch(cid, keys.clone(), relays).await;
+        // Its hash may be the next to change.
+        self.look = now();
         if let Some(lan) = &self.parts.lan {
             lan.watch(cid, keys.clone()).await;
         }

@@ -1,8 +1,8 @@
 //! Under which infohashes channels are looked for in the DHT: their rendezvous hashes, which change daily.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use bitchat_wire::channel::{ChannelId, EpochKeys};
+use bitchat_wire::channel::{ChannelId, EpochKeys, PERIOD};
 
 use crate::dht::{Dht, Id};
 
@@ -65,6 +65,18 @@ impl Hashes {
         for cid in all {
             self.rotate_channel(cid, unix).await;
         }
+    }
+
+    /// How long after `unix` a hash changes; a day at most.
+    pub(super) fn next_change(&self, unix: u64) -> Duration {
+        let changes = self
+            .channels
+            .values()
+            .map(|known| known.keys.next_change(unix));
+        let next = changes
+            .min()
+            .map_or(PERIOD, |next| next.saturating_sub(unix));
+        Duration::from_secs(next)
     }
 
     async fn rotate_channel(&mut self, cid: ChannelId, unix: u64) {
@@ -169,10 +181,63 @@ mod tests {
             assert!(due(&keys).all(|hash| hashes.channel_of(&hash) == Some(a)));
             assert_eq!(hashes.present(b), due(&other).next());
         }
+        // At the moments that are foretold, and no others.
+        let mut unix = begin;
+        for _ in 0..12 {
+            hashes.rotate(unix).await;
+            let before = hashes.channels[&a].hashes.clone();
+            let other_before = hashes.channels[&b].hashes.clone();
+            let pause = hashes.next_change(unix).as_secs();
+            hashes.rotate(unix + pause - 1).await;
+            assert_eq!(hashes.channels[&a].hashes, before);
+            unix += pause;
+            hashes.rotate(unix).await;
+            let changed = |old: &Vec<Id>, cid| hashes.channels[cid].hashes != *old;
+            assert!(changed(&before, &a) || changed(&other_before, &b), "{unix}");
+        }
         hashes.forget(a).await;
         hashes.forget(b).await;
         assert_eq!(dht.status().await.unwrap().watches, []);
-        assert!(scope.stop(std::time::Duration::from_secs(5)).await);
+        assert!(scope.stop(Duration::from_secs(5)).await);
+    }
+
+    /// Ten days of two members, each waking when its own clock says that something changes.
+    #[test]
+    fn members_with_clocks_an_hour_apart_never_miss_each_other() {
+        let keys = EpochKeys::derive(ChannelId([1; 32]), 0, &[3; 32]);
+        let watched_by = |clock: i64| {
+            let (mut unix, mut days) = (1_900_000_000_u64, Vec::new());
+            let end = unix + 10 * PERIOD;
+            while unix < end {
+                let own = unix.checked_add_signed(clock).unwrap();
+                let next = keys.next_change(own) - own;
+                days.push((unix, unix + next, keys.announced(own)));
+                unix += next;
+            }
+            days
+        };
+        for apart in [-3_600, -1_799, -1, 0, 1, 1_800, 3_600] {
+            // One is late and the other early, or one of them right.
+            for late in [0, apart / 2, apart] {
+                let (ours, theirs) = (watched_by(late - apart), watched_by(late));
+                for (begin, end, hashes) in &ours {
+                    let meanwhile = theirs.iter().filter(|(b, e, _)| b < end && begin < e);
+                    for (_, _, others) in meanwhile {
+                        let shared = hashes.iter().any(|hash| others.contains(hash));
+                        assert!(shared, "{apart} s apart at {begin}");
+                    }
+                }
+                let all = ours
+                    .iter()
+                    .flat_map(|(_, _, hashes)| hashes.iter().map(|h| h.0));
+                let different: BTreeSet<[u8; 20]> = all.collect();
+                assert!(
+                    (10..=12).contains(&different.len()),
+                    "one a day: {}",
+                    different.len()
+                );
+            }
+        }
     }
 
     #[test]

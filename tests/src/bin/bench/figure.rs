@@ -30,6 +30,11 @@ const BARS: &[(&str, Bar)] = &[
     ("idle_rss_mib", AtMost(20.0)),
     ("relay_throughput_ratio", AtLeast(0.4)),
     ("relay_rtt_added_ms", AtMost(0.5)),
+    ("discovery_cache_ms", AtMost(300.0)),
+    ("discovery_http_ms", AtMost(500.0)),
+    ("discovery_udp_ms", AtMost(500.0)),
+    ("discovery_dht_ms", AtMost(2_000.0)),
+    ("discovery_lan_ms", AtMost(1_500.0)),
 ];
 
 /// Prints a figure for programs, and for people how it stands to its bar.

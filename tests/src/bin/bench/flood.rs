@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What a stranger does until told to stop; counts what it did.
 type Flood = fn(SocketAddr, &AtomicBool, &AtomicU64) -> Result<()>;
 
-const FLOODS: [(&str, Flood); 5] = [
+const FLOODS: [(&str, Flood); 7] = [
     ("quiet", |_, stop, _| {
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(PAUSE);
@@ -50,11 +50,15 @@ const FLOODS: [(&str, Flood); 5] = [
         datagrams(to, stop, count, &[0x40])
     }),
     ("half_open", half_open),
+    ("dht_forged", forged),
+    ("dht_liar", liar),
 ];
 
 pub(crate) async fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let nodes = program::linked(folder.path(), &["a", "b"])?;
+    // Alone but for the DHT, which has nowhere to begin: on loopback no public router is asked.
+    let args = ["--bind", "127.0.0.1", "--no-portmap", "--no-lan"];
+    let nodes = program::linked_with(folder.path(), &["a", "b"], &args)?;
     let (from, to) = (Api::of(&nodes[0])?, Api::of(&nodes[1])?);
     for (name, flood) in FLOODS {
         one(name, flood, &nodes[1], &from, &to).await?;
@@ -124,6 +128,87 @@ fn datagrams(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64, head: &[u8]) 
         thread::sleep(due.saturating_sub(begin.elapsed()));
     }
     Ok(())
+}
+
+/// Well-formed questions of the DHT, each from another node that does not exist.
+fn forged(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let mut rng = StdRng::seed_from_u64(2);
+    let begin = Instant::now();
+    for burst in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        for _ in 0..BURST {
+            // A full socket buffer loses some, as a line would.
+            let _ = socket.send_to(&question(&mut rng), to);
+        }
+        count.fetch_add(BURST, Ordering::Relaxed);
+        let due = Duration::from_micros(burst * BURST * 1_000_000 / DATAGRAMS);
+        thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    Ok(())
+}
+
+/// `get_peers` for a random infohash, of a node with a random id (BEP 5).
+fn question(rng: &mut StdRng) -> Vec<u8> {
+    let mut random = [0; 42];
+    rng.fill_bytes(&mut random);
+    let mut out = b"d1:ad2:id20:".to_vec();
+    out.extend(&random[..20]);
+    out.extend(b"9:info_hash20:");
+    out.extend(&random[20..40]);
+    out.extend(b"e1:q9:get_peers1:t2:");
+    out.extend(&random[40..]);
+    out.extend(b"1:y1:qe");
+    out
+}
+
+/// A node of the DHT that answers whatever it is asked with eight contacts that it invents; what it says is counted.
+fn liar(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut buffer = [0; 2_048];
+    let mut asked = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        // So that it is known.
+        if asked.elapsed() > Duration::from_millis(100) {
+            socket.send_to(&question(&mut rng), to)?;
+            asked = Instant::now();
+        }
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        let Some(id) = transaction(&buffer[..length]) else {
+            continue;
+        };
+        let mut contacts = [0; 8 * 26];
+        rng.fill_bytes(&mut contacts);
+        for contact in contacts.chunks_exact_mut(26) {
+            // Somewhere on this machine, so that nobody else is asked.
+            contact[20] = 127;
+        }
+        let mut out = b"d1:rd2:id20:".to_vec();
+        out.extend([7; 20]);
+        out.extend(b"5:nodes208:");
+        out.extend(contacts);
+        out.extend(format!("e1:t{}:", id.len()).as_bytes());
+        out.extend(id);
+        out.extend(b"1:y1:re");
+        socket.send_to(&out, from)?;
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// The transaction id of a question.
+fn transaction(message: &[u8]) -> Option<&[u8]> {
+    let is_question = message.ends_with(b"1:y1:qe");
+    let at = message.windows(3).rposition(|part| part == b"1:t")? + 3;
+    let length = usize::from(message.get(at)?.checked_sub(b'0')?);
+    let id = message.get(at + 2..at + 2 + length)?;
+    is_question.then_some(id)
 }
 
 /// TCP connections with half of a TLS record, and then nothing.

@@ -1,11 +1,12 @@
 //! Benchmarks: each prints its figures as JSON objects, one a line, beside the floor of the machine where
 //! there is one. Run them on a quiet machine, in release:
 //!
-//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood|relay`
+//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood|relay|discovery`
 #![allow(clippy::print_stdout)]
 
 mod burst;
 mod child;
+mod discovery;
 mod figure;
 mod flood;
 mod floor;
@@ -22,7 +23,16 @@ mod watch;
 use anyhow::{Result, bail};
 
 /// What can be asked for.
-const NAMES: [&str; 7] = ["latency", "mesh", "burst", "idle", "sync", "flood", "relay"];
+const NAMES: [&str; 8] = [
+    "latency",
+    "mesh",
+    "burst",
+    "idle",
+    "sync",
+    "flood",
+    "relay",
+    "discovery",
+];
 
 const HELP: &str = "\
 Usage: bench NAME...
@@ -35,6 +45,7 @@ Usage: bench NAME...
   idle      the real program with one channel and two links, left alone for two minutes
   flood     strangers send junk to a node or begin handshakes, while it talks with a member: time, CPU, memory
   relay     256 MiB on one stream through a relay, and round trips, beside direct TCP
+  discovery from a start to the first link, by peer cache, HTTP tracker, UDP tracker (both opentracker), DHT and LAN
 
 Each prints one JSON object a figure on standard output, {\"figure\":NAME,\"value\":X,\"unit\":U}, and how it stands to
 its bar on standard error. Run them in release, on a quiet machine, with the temporary folder (TMPDIR) on a real disk.";
@@ -62,6 +73,7 @@ fn main() -> Result<()> {
     for name in &args {
         match name.as_str() {
             mesh::CHILD => runtime.block_on(mesh::child())?,
+            "discovery" => runtime.block_on(discovery::run())?,
             "flood" => runtime.block_on(flood::run())?,
             "relay" => runtime.block_on(relay::run())?,
             "latency" => runtime.block_on(latency::run())?,

@@ -12,9 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nodes of one channel without trackers, each linked with each.
 pub(crate) fn linked(folder: &Path, names: &[&str]) -> Result<Vec<NodeProcess>> {
+    linked_with(folder, names, ALONE)
+}
+
+/// The same, with these settings.
+pub(crate) fn linked_with(
+    folder: &Path,
+    names: &[&str],
+    args: &[&str],
+) -> Result<Vec<NodeProcess>> {
     let nodes: Vec<NodeProcess> = names
         .iter()
-        .map(|name| NodeProcess::up(&folder.join(name), ALONE))
+        .map(|name| NodeProcess::up(&folder.join(name), args))
         .collect::<Result<_>>()?;
     let file = folder.join("bench.chat");
     let file = file.to_str().context("a path that is no text")?;
