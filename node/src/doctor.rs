@@ -268,6 +268,8 @@ mod tests {
             uptime_s: 1,
             dht: None,
             channels: Vec::new(),
+            sources: Default::default(),
+            disguise: Default::default(),
             deaths: Vec::new(),
         }
     }
