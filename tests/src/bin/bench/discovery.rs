@@ -121,6 +121,7 @@ async fn one(by: By) -> Result<Duration> {
             policy: Policy::Open,
             trackers: trackers.collect(),
             nodes: Vec::new(),
+            relays: Vec::new(),
         })
         .await?;
     let cid = file.id();
