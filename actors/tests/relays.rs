@@ -10,15 +10,25 @@ use std::{
 };
 
 use bitchat_actors::{
+    kit::{Metrics, Scope},
     node::{Node, RELAY_KEYS, RelayBuilder, RelayNode},
     relay::RelayLimits,
     store::PageQuery,
-    transport::{PathKind, Proxy},
+    transport::{
+        Connection, EVENTS, PathKind, Proxy, Relay, Stream, Transport, TransportConfig,
+        TransportEvent,
+    },
 };
-use bitchat_wire::channel::{ChannelFile, ChannelId};
+use bitchat_wire::{
+    channel::{ChannelFile, ChannelId},
+    proto::{self, relay::Kind},
+    relay::{decode, encode},
+    stream::StreamKind,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 use zeroize::Zeroizing;
@@ -201,4 +211,135 @@ async fn when_a_relay_dies_talk_goes_on_through_the_other() {
     until("one circuit stays", || async { left.serves() == (2, 1) }).await;
     stop(&[&alice, &bob]).await;
     relays[1 - carries].stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_under_abuse_serves_within_its_quotas() {
+    const MANY: usize = 10_000;
+    let relay = {
+        let mut builder = RelayBuilder::new(0, Zeroizing::new([11; RELAY_KEYS]));
+        builder.bind = vec!["127.0.0.1".parse().unwrap()];
+        builder.limits = RelayLimits {
+            circuits: 6,
+            circuits_a_peer: 4,
+            ..RelayLimits::PUBLIC
+        };
+        builder.start().await.unwrap()
+    };
+    let at = relay.at("127.0.0.1".parse().unwrap());
+    let (target, mut abuser) = (Raw::start().await, Raw::start().await);
+    let (there, here) = (target.dial(at).await, abuser.dial(at).await);
+    let _reservation = reserve(&there).await.unwrap();
+
+    // Reservations: each replaces the one before, and most are refused.
+    let (mut kept, mut granted) = (None, 0);
+    for _ in 0..MANY {
+        if let Ok(stream) = tokio::time::timeout(PATIENCE, reserve(&here))
+            .await
+            .unwrap()
+        {
+            // Of those that it holds on to, it has 64 streams at most.
+            kept = Some(stream);
+            granted += 1;
+        }
+        assert!(relay.serves().0 <= 2);
+    }
+    println!("of {MANY} requests {granted} were granted");
+    assert!(granted < MANY / 2);
+    drop(kept);
+
+    // Circuits to somebody who takes them and never reads.
+    let peer = target.transport.peer_id();
+    let silent = tokio::spawn(async move {
+        let mut streams = Vec::new();
+        let mut events = target.events;
+        while let Some(event) = events.recv().await {
+            if let TransportEvent::Stream { mut stream, .. } = event {
+                let mut length = [0; 4];
+                stream.recv.read_exact(&mut length).await.unwrap();
+                let accepted = Kind::Accepted(proto::Accepted {});
+                stream.send.write_all(&encode(accepted)).await.unwrap();
+                streams.push(stream);
+            }
+        }
+    });
+    let mut circuits = Vec::new();
+    for _ in 0..40 {
+        let mut stream = here.open(StreamKind::RelayHop).await.unwrap();
+        let connect = Kind::Connect(proto::Connect {
+            peer: peer.to_bytes().into(),
+        });
+        let _ = stream.send.write_all(&encode(connect)).await;
+        circuits.push(stream);
+        // So that it is a question of circuits and not of requests.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(relay.serves().1 <= 4);
+    }
+    until("the quota is used up", || async { relay.serves().1 > 0 }).await;
+    // They are written to until nothing goes on: what the relay holds of each is two buffers.
+    let junk = vec![7; 1 << 16];
+    for stream in &mut circuits {
+        let writing = async { while stream.send.write_all(&junk).await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_millis(100), writing).await;
+    }
+    // Somebody else is served as ever.
+    let honest = Raw::start().await;
+    let line = honest.dial(at).await;
+    let begin = Instant::now();
+    let reserved = loop {
+        match reserve(&line).await {
+            Ok(stream) => break stream,
+            // One address has used up its requests, and it is this one's as well.
+            Err(()) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        assert!(begin.elapsed() < PATIENCE);
+    };
+    println!("another was served after {:?}", begin.elapsed());
+    drop((reserved, circuits));
+    abuser.events.close();
+    until("circuits end", || async { relay.serves().1 == 0 }).await;
+    silent.abort();
+    relay.stop(Duration::ZERO).await;
+}
+
+/// A client of a relay that keeps to no rules.
+struct Raw {
+    transport: Transport,
+    events: mpsc::Receiver<TransportEvent>,
+    _scope: Scope,
+}
+
+impl Raw {
+    async fn start() -> Self {
+        let (scope, _) = Scope::new(Metrics::default());
+        let (sender, events) = mpsc::channel(EVENTS);
+        let bind = vec!["127.0.0.1".parse().unwrap()];
+        let config = TransportConfig::new(bind, 0, Zeroizing::new([5; 64]));
+        let transport = Transport::start(config, &scope, sender).await.unwrap();
+        Self {
+            transport,
+            events,
+            _scope: scope,
+        }
+    }
+
+    async fn dial(&self, relay: Relay) -> Connection {
+        let dial = self.transport.dial(relay.address, Some(relay.peer));
+        dial.await.unwrap()
+    }
+}
+
+/// A reservation, or a refusal.
+async fn reserve(connection: &Connection) -> Result<Stream, ()> {
+    let mut stream = connection.open(StreamKind::RelayHop).await.map_err(drop)?;
+    let request = encode(Kind::Reserve(proto::Reserve {}));
+    stream.send.write_all(&request).await.map_err(drop)?;
+    let mut length = [0; 4];
+    stream.recv.read_exact(&mut length).await.map_err(drop)?;
+    let mut body = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+    stream.recv.read_exact(&mut body).await.map_err(drop)?;
+    match decode(&body) {
+        Ok(Some(Kind::Reserved(_))) => Ok(stream),
+        _ => Err(()),
+    }
 }

@@ -5,8 +5,6 @@ import time
 
 from .docker import Failure, run
 
-NETWORK = "internet"
-
 
 def kill_9(bed, rng):
     """The node's process is killed, and started again."""
@@ -176,7 +174,7 @@ def relay_loss(bed, rng):
     try:
         # Who is reached by it alone is away until it is back; with one relay there is no other way.
         yield "the relay is gone", {n.name for n in bed.ready() if n.router and "proxy" in n.router}
-        time.sleep(rng.randint(1, 10))
+        time.sleep(rng.randint(1, 60))
     finally:
         run(["docker", "start", relay])
 

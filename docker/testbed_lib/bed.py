@@ -102,6 +102,8 @@ class Bed:
                 self.state.update(json.load(file))
         # What a rolling upgrade leads to.
         self.next_image = None
+        # What chaos found linked in the beginning.
+        self.links = set()
         self.find()
 
     def find(self):
@@ -162,7 +164,8 @@ class Bed:
                 trackers += ["--tracker", f"{scheme}://{address[0]}:6969{path}"]
             elif role == "dht":
                 dht += ["--node", f"{address[0]}:6881"]
-        made = first.one("channel", "create", CHANNEL, "--out", "/tmp/testbed.chat", *trackers, *dht)
+        relays = [word for address in self.relays() for word in ("--relay", address)]
+        made = first.one("channel", "create", CHANNEL, "--out", "/tmp/testbed.chat", *trackers, *dht, *relays)
         self.state["joined"][first.name] = time.time()
         self.tell_trackers()
 
@@ -170,6 +173,21 @@ class Bed:
             node.call("channel", "join", made["link"])
             self.state["joined"][node.name] = time.time()
         each(self.nodes[1:], join)
+
+    def relays(self):
+        """Where the relays are, as they say when they are ready."""
+        found = []
+
+        def ready(container):
+            for line in run(["docker", "logs", container]).stdout.splitlines():
+                if line.startswith('{"event":"ready"'):
+                    found.extend(json.loads(line)["relays"])
+                    return True
+            return False
+        for info in self.project.containers():
+            if info["Config"]["Labels"].get("bitchat.role") == "relay":
+                until("the relay is ready", lambda container=info["Id"]: ready(container), 30)
+        return found
 
     def tell_trackers(self):
         """Has them serve the channel's hashes: Debian's opentracker serves only what it was told of."""

@@ -53,16 +53,15 @@ class Storm:
             self.bed.say(node, text)
 
 
-def must_link(bed):
-    """Pairs of which one side can be reached from everywhere, and which are linked whatever else fails."""
-    nodes = bed.ready()
-    return {(a.name, b.name) for a in nodes for b in nodes if a.kind == "public" and a.name != b.name}
+def linked_pairs(bed):
+    """Who has a link with whom now."""
+    members = each(bed.ready(), Node.members)
+    return {(a, b) for a, known in members.items() for b, m in known.items() if m["online"] and not m["me"]}
 
 
 def unlinked(bed, pairs):
     """Those of them that have no link now."""
-    members = each(bed.ready(), Node.members)
-    return sorted(f"{a} - {b}" for a, b in pairs if not members[a].get(b, {}).get("online"))
+    return sorted(f"{a} - {b}" for a, b in pairs - linked_pairs(bed))
 
 
 def step(bed, rng, name):
@@ -94,7 +93,7 @@ def step(bed, rng, name):
     left = []
 
     def linked():
-        left[:] = unlinked(bed, must_link(bed))
+        left[:] = unlinked(bed, bed.links)
         return not left
     try:
         until("", linked, SETTLE)
@@ -144,6 +143,8 @@ def main(options, bed, out):
     if options.new:
         bed.next_image = "bitchat:next"
         docker.run([os.path.join(docker.HERE, "image"), "--clock", "--tag", bed.next_image, "--program", options.new])
+    # What is linked now must be linked again after each step.
+    bed.links = linked_pairs(bed)
     first = options.seed if options.seed is not None else int(time.time())
     end = time.monotonic() + options.minutes * 60 if options.minutes else None
     faults, seed = [], first

@@ -10,7 +10,7 @@ from . import actions, chaos, chat, cost, docker, picture, table
 from .bed import Bed, each, until
 from .docker import Failure, NoDocker, note
 
-SMOKE = ["tracker-http", "tracker-udp", "dht1", "dht2", "dht3", "relay", "public1", "public2",
+SMOKE = ["tracker-http", "tracker-udp", "dht1", "dht2", "dht3", "dht4", "relay", "public1", "public2",
          "cone1-router", "cone1", "port1-router", "port1", "sym1-router", "sym1",
          "http-proxy", "http1", "socks-proxy", "socks1"]
 
@@ -61,7 +61,7 @@ def parser():
     logs.add_argument("service", nargs="*")
     add("down", "end all, with all that was kept")
     add("smoke", "a part of it in less than four minutes: up, chat, table, down")
-    whole = add("all", "the whole of it: up, chat, table, down")
+    whole = add("all", "the whole of it: up, chat, table, down; every pair must have a link of its own")
     whole.add_argument("--keep", action="store_true", help="leave it up")
     many = add("mesh-of", "N nodes in one network: full mesh, a line of each reaches all; memory and CPU a node")
     many.add_argument("n", type=int, metavar="N")
@@ -133,8 +133,10 @@ def whole(options, services=()):
         start = time.monotonic()
         bed.up(services)
         do_chat(options, bed)
-        settle(bed, 30 if services else 60)
+        settle(bed, 30 if services else 90)
         do_chat(options, bed)
+        # All of it: there is a relay for those whom nothing else brings together.
+        options.strict = not services
         do_table(options, bed)
         note(f"{time.monotonic() - start:.0f} s after the images were built")
     except Failure:
@@ -235,6 +237,9 @@ def main():
             print(json.dumps({"error": str(failure)}), flush=True)
         print(f"docker/testbed: {failure}", file=sys.stderr)
         return 3 if isinstance(failure, NoDocker) else 1
+    except BrokenPipeError:
+        # Whoever read it has enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except KeyboardInterrupt:
         return 130
     return 0

@@ -7,7 +7,7 @@ use bitchat_wire::{
     control as wire_control,
     event::{Body, Event, EventId, HEADER_LEN},
     identity::{DeviceId, DeviceKey, IdentityId, IdentityKey},
-    message as wire_message, proto,
+    message as wire_message, proto, relay as wire_relay,
     stream::StreamKind,
 };
 use bytes::Bytes;
@@ -241,5 +241,18 @@ pub fn identity(data: &[u8]) {
         && let Ok(id) = text.parse::<IdentityId>()
     {
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}
+
+/// A message of a relay's stream, its length before it and not.
+pub fn relay(data: &[u8]) {
+    if let Some(prefix) = data.first_chunk()
+        && let Ok(len) = wire_relay::check_len(*prefix)
+    {
+        assert!(len <= wire_relay::MAX_RELAY);
+    }
+    if let Ok(Some(kind)) = wire_relay::decode(data) {
+        let bytes = wire_relay::encode(kind.clone());
+        assert_eq!(wire_relay::decode(&bytes[4..]), Ok(Some(kind)));
     }
 }

@@ -9,16 +9,16 @@ mod dht;
 mod formats;
 mod link;
 
-pub use bitchat_actors::fuzz::{lan, sync, tracker_reply, tracker_udp};
+pub use bitchat_actors::fuzz::{lan, proxy, sync, tracker_reply, tracker_udp};
 pub use dht::krpc;
-pub use formats::{bencode, channel_file, channel_link, control, event, identity, message};
+pub use formats::{bencode, channel_file, channel_link, control, event, identity, message, relay};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 
 /// What a target does with its bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("bencode", bencode),
     ("channel_file", channel_file),
     ("channel_link", channel_link),
@@ -36,4 +36,6 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("tracker_udp", tracker_udp),
     ("lan", lan),
     ("sync", sync),
+    ("relay", relay),
+    ("proxy", proxy),
 ];

@@ -95,6 +95,8 @@ pub(crate) struct Client {
     pub(crate) scrapes: Option<Duration>,
     /// The port of a new home; `None`: a random one.
     pub(crate) port: Option<u16>,
+    /// Whether it shows peers the peer id that it announces, or each another one.
+    pub(crate) shows_peer_id: bool,
     /// Whether its BitTorrent handshake claims a DHT node also where the user has turned that off.
     pub(crate) always_says_dht: bool,
 }
@@ -163,6 +165,7 @@ pub(super) const TRANSMISSION_4_1: Client = Client {
     },
     scrapes: Some(Duration::from_secs(1_800)),
     port: Some(51_413),
+    shows_peer_id: true,
     always_says_dht: false,
 };
 
@@ -211,6 +214,7 @@ pub(super) const QBITTORRENT_4_5_2: Client = Client {
     },
     scrapes: None,
     port: None,
+    shows_peer_id: false,
     always_says_dht: true,
 };
 

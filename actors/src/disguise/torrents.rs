@@ -138,26 +138,31 @@ impl Torrents {
 
     /// What to say to a stranger who opens a TCP connection with these bytes: the handshake of the client under
     /// that hash. Nothing if it is not announced here, or those bytes are no such opening.
-    pub fn answer(&self, opening: &[u8; OPENING_LEN]) -> Option<[u8; ANSWER_LEN]> {
+    pub fn answer(
+        &self,
+        opening: &[u8; OPENING_LEN],
+        rng: &mut impl Rng,
+    ) -> Option<[u8; ANSWER_LEN]> {
         let (protocol, rest) = opening.split_first_chunk::<20>()?;
         let hash = rest.last_chunk::<20>()?;
         if protocol != PROTOCOL {
             return None;
         }
-        let peer_id = self
-            .known()
-            .get(hash)
-            .filter(|torrent| torrent.announced)?
-            .persona
-            .peer_id;
+        let torrent = *self.known().get(hash).filter(|one| one.announced)?;
+        let client = self.disguise.client();
+        let persona = if client.shows_peer_id {
+            torrent.persona
+        } else {
+            Persona::new(self.disguise, None, rng)
+        };
         let mut answer = [0; ANSWER_LEN];
         answer[..20].copy_from_slice(PROTOCOL);
         answer[20..HASH_AT].copy_from_slice(&EXTENSIONS);
-        if self.dht || self.disguise.client().always_says_dht {
+        if self.dht || client.always_says_dht {
             answer[HASH_AT - 1] |= DHT;
         }
         answer[HASH_AT..OPENING_LEN].copy_from_slice(hash);
-        answer[OPENING_LEN..].copy_from_slice(&peer_id);
+        answer[OPENING_LEN..].copy_from_slice(&persona.peer_id);
         Some(answer)
     }
 
@@ -234,21 +239,22 @@ mod tests {
         for disguise in Disguise::ALL {
             let torrents = Torrents::new(disguise, &mut rng);
             let hash = [5; 20];
-            assert_eq!(torrents.answer(&opening(&hash)), None);
+            assert_eq!(torrents.answer(&opening(&hash), &mut rng), None);
             let persona = torrents.begin(&hash, &mut rng);
-            let answer = torrents.answer(&opening(&hash)).unwrap();
+            let answer = torrents.answer(&opening(&hash), &mut rng).unwrap();
             assert_eq!(
                 answer[..28],
                 *b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05"
             );
             assert_eq!(answer[28..48], hash);
-            assert_eq!(answer[48..], persona.peer_id);
+            let libtorrent = disguise.name().starts_with("qbittorrent");
+            assert_eq!(answer[48..] == persona.peer_id, !libtorrent);
+            assert!(answer[48..].starts_with(disguise.client().peer_id));
             torrents.end(&hash);
-            assert_eq!(torrents.answer(&opening(&hash)), None);
+            assert_eq!(torrents.answer(&opening(&hash), &mut rng), None);
             let without = Torrents::new(disguise, &mut rng).without_dht();
             without.begin(&hash, &mut rng);
-            let libtorrent = disguise.name().starts_with("qbittorrent");
-            let last = without.answer(&opening(&hash)).unwrap()[27];
+            let last = without.answer(&opening(&hash), &mut rng).unwrap()[27];
             assert_eq!(last, if libtorrent { 5 } else { 4 });
         }
     }
@@ -272,12 +278,12 @@ mod tests {
             let torrents = Torrents::new(Disguise::default(), &mut rng());
             let hash = *hash.first_chunk::<20>().unwrap();
             torrents.begin(&hash, &mut rng());
-            prop_assert_eq!(torrents.answer(&bytes.try_into().unwrap()), None);
+            prop_assert_eq!(torrents.answer(&bytes.try_into().unwrap(), &mut rng()), None);
             let mut opening = opening(&hash);
-            prop_assert!(torrents.answer(&opening).is_some());
+            prop_assert!(torrents.answer(&opening, &mut rng()).is_some());
             opening[flip] ^= 1 << bit;
             // Its own reserved bytes say nothing to us.
-            prop_assert_eq!(torrents.answer(&opening).is_some(), (20..28).contains(&flip));
+            prop_assert_eq!(torrents.answer(&opening, &mut rng()).is_some(), (20..28).contains(&flip));
         }
     }
 }

@@ -165,7 +165,7 @@ async fn bittorrent(tcp: &mut TcpStream, shared: &Shared) {
     if tcp.read_exact(&mut opening).await.is_err() {
         return;
     }
-    let Some(answer) = torrents.answer(&opening) else {
+    let Some(answer) = torrents.answer(&opening, &mut rand::rng()) else {
         return;
     };
     if tcp.write_all(&answer).await.is_ok() {

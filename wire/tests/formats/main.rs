@@ -1,4 +1,4 @@
-//! `tests/vectors/{channel_file,events,messages}.json` are what the code makes of fixed keys, and the code takes and refuses
+//! `tests/vectors/{channel_file,events,messages,relays}.json` are what the code makes of fixed keys, and the code takes and refuses
 //! what they say. `UPDATE=1 cargo test -p bitchat-wire --test formats` writes them anew.
 #![allow(clippy::unwrap_used)]
 
@@ -9,6 +9,7 @@ use serde_json::Value;
 mod channel_file;
 mod events;
 mod messages;
+mod relays;
 
 /// Compares fresh vectors with the committed ones.
 fn check(name: &str, fresh: &Value) {

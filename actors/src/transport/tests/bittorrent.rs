@@ -53,7 +53,9 @@ async fn a_client_gets_the_handshake_of_what_is_announced_and_no_more() {
         within(tcp.read_exact(&mut answer)).await.unwrap();
         assert_eq!(answer[..28], opening(HASH)[..28]);
         assert_eq!(answer[28..48], HASH);
-        assert_eq!(answer[48..], persona.peer_id);
+        assert_eq!(answer[48..56], persona.peer_id[..8]);
+        let transmission = disguise.name().starts_with("transmission");
+        assert_eq!(answer[48..] == persona.peer_id, transmission);
         // Its peer id, an extension handshake, interest: nothing comes of it.
         tcp.write_all(&[b'-'; 20]).await.unwrap();
         tcp.write_all(b"\0\0\0\x1a\x14\0d1:md11:ut_metadatai1eee\0\0\0\x01\x02")

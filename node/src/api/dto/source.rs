@@ -70,6 +70,7 @@ pub(super) fn name_of(source: &discovery::Source) -> String {
         discovery::Source::Tracker(url) => url,
         discovery::Source::Dht => "dht",
         discovery::Source::Lan => "lan",
+        discovery::Source::Relay => "relay",
         discovery::Source::Pex => "pex",
         discovery::Source::Hand => "hand",
         discovery::Source::Incoming => "incoming",

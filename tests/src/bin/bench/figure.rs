@@ -28,6 +28,8 @@ const BARS: &[(&str, Bar)] = &[
     ("sync100k_live_p99_ms", AtMost(100.0)),
     ("idle_cpu_pct", AtMost(0.05)),
     ("idle_rss_mib", AtMost(20.0)),
+    ("relay_throughput_ratio", AtLeast(0.4)),
+    ("relay_rtt_added_ms", AtMost(0.5)),
 ];
 
 /// Prints a figure for programs, and for people how it stands to its bar.

@@ -1,7 +1,7 @@
 //! Benchmarks: each prints its figures as JSON objects, one a line, beside the floor of the machine where
 //! there is one. Run them on a quiet machine, in release:
 //!
-//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood`
+//! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood|relay`
 #![allow(clippy::print_stdout)]
 
 mod burst;
@@ -15,13 +15,14 @@ mod live;
 mod mesh;
 mod node;
 mod program;
+mod relay;
 mod sync;
 mod watch;
 
 use anyhow::{Result, bail};
 
 /// What can be asked for.
-const NAMES: [&str; 6] = ["latency", "mesh", "burst", "idle", "sync", "flood"];
+const NAMES: [&str; 7] = ["latency", "mesh", "burst", "idle", "sync", "flood", "relay"];
 
 const HELP: &str = "\
 Usage: bench NAME...
@@ -33,6 +34,7 @@ Usage: bench NAME...
   sync      a newcomer gets 100,000 events from three members that go on talking
   idle      the real program with one channel and two links, left alone for two minutes
   flood     strangers send junk to a node or begin handshakes, while it talks with a member: time, CPU, memory
+  relay     256 MiB on one stream through a relay, and round trips, beside direct TCP
 
 Each prints one JSON object a figure on standard output, {\"figure\":NAME,\"value\":X,\"unit\":U}, and how it stands to
 its bar on standard error. Run them in release, on a quiet machine, with the temporary folder (TMPDIR) on a real disk.";
@@ -61,6 +63,7 @@ fn main() -> Result<()> {
         match name.as_str() {
             mesh::CHILD => runtime.block_on(mesh::child())?,
             "flood" => runtime.block_on(flood::run())?,
+            "relay" => runtime.block_on(relay::run())?,
             "latency" => runtime.block_on(latency::run())?,
             "mesh" => runtime.block_on(mesh::run())?,
             "burst" => burst::run()?,

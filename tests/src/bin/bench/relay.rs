@@ -1,0 +1,162 @@
+//! A circuit beside a direct TCP connection: throughput of one stream, and what a round trip takes longer.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use bitchat_actors::{
+    kit::{Metrics, Scope},
+    node::{RELAY_KEYS, RelayBuilder},
+    relay::{RelayConfig, RelayLimits, RelayMode, Relays},
+    transport::{Connection, EVENTS, PathKind, Stream, Transport, TransportConfig, TransportEvent},
+};
+use bitchat_wire::stream::StreamKind;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use crate::figure::{percentile, print};
+
+/// What goes over one stream.
+const BYTES: usize = 256 << 20;
+const PIECE: usize = 64 << 10;
+const ROUNDS: usize = 2_000;
+/// The first byte of a stream: what to do with the rest.
+const SINK: u8 = 0;
+const ECHO: u8 = 1;
+
+struct Peer {
+    transport: Transport,
+    relays: Relays,
+    _scope: Scope,
+}
+
+impl Peer {
+    async fn start(extra: Vec<SocketAddr>) -> Result<Self> {
+        let (scope, _) = Scope::new(Metrics::default());
+        let (sender, mut events) = mpsc::channel(EVENTS);
+        let config = TransportConfig {
+            extra,
+            ..TransportConfig::new(vec![Ipv4Addr::LOCALHOST.into()], 0, [3; 64].into())
+        };
+        let transport = Transport::start(config, &scope, sender).await?;
+        let config = RelayConfig {
+            always: true,
+            ..RelayConfig::new(RelayMode::Off)
+        };
+        let (relays, _) = Relays::start(config, transport.clone(), &scope);
+        let own = relays.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                match event {
+                    TransportEvent::Stream {
+                        connection,
+                        kind: kind @ StreamKind::RelayStop,
+                        stream,
+                    } => own.incoming(connection, kind, stream).await,
+                    TransportEvent::Stream { stream, .. } => {
+                        tokio::spawn(serve(stream));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        Ok(Self {
+            transport,
+            relays,
+            _scope: scope,
+        })
+    }
+}
+
+async fn serve(mut stream: Stream) -> Result<()> {
+    match stream.recv.read_u8().await? {
+        ECHO => {
+            let mut message = [0; 100];
+            loop {
+                stream.recv.read_exact(&mut message).await?;
+                stream.send.write_all(&message).await?;
+                stream.send.flush().await?;
+            }
+        }
+        _ => {
+            let mut buffer = vec![0; PIECE];
+            while stream.recv.read(&mut buffer).await? > 0 {}
+            stream.send.write_u8(1).await?;
+            stream.send.flush().await?;
+            Ok(stream.send.shutdown().await?)
+        }
+    }
+}
+
+/// MiB a second of one stream.
+async fn throughput(connection: &Connection) -> Result<f64> {
+    let mut stream = connection.open(StreamKind::Sub).await?;
+    let piece = vec![7; PIECE];
+    let begin = Instant::now();
+    stream.send.write_u8(SINK).await?;
+    for _ in 0..BYTES / PIECE {
+        stream.send.write_all(&piece).await?;
+    }
+    stream.send.shutdown().await?;
+    ensure!(stream.recv.read_u8().await? == 1, "all has arrived");
+    Ok((BYTES >> 20) as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// The median of round trips of 100 bytes, in milliseconds.
+async fn round_trip(connection: &Connection) -> Result<f64> {
+    let mut stream = connection.open(StreamKind::Sub).await?;
+    stream.send.write_u8(ECHO).await?;
+    let mut message = [7; 100];
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        stream.send.write_all(&message).await?;
+        stream.send.flush().await?;
+        stream.recv.read_exact(&mut message).await?;
+        times.push(begin.elapsed().as_secs_f64() * 1_000.0);
+    }
+    Ok(percentile(&mut times, 0.5))
+}
+
+pub(crate) async fn run() -> Result<()> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let (target, other) = (Peer::start(vec![free]).await?, Peer::start(vec![]).await?);
+    let direct = other.transport.dial(free, None).await?;
+    ensure!(direct.path() == PathKind::Tcp, "nobody speaks QUIC there");
+    let direct_rtt = round_trip(&direct).await?;
+    let direct_rate = throughput(&direct).await?;
+    direct.close();
+
+    let mut builder = RelayBuilder::new(0, [9; RELAY_KEYS].into());
+    builder.bind = vec![Ipv4Addr::LOCALHOST.into()];
+    builder.limits = RelayLimits {
+        circuit_bytes: 0,
+        bytes_a_second: 0,
+        ..RelayLimits::PUBLIC
+    };
+    let node = builder.start().await?;
+    let relay = node.at(Ipv4Addr::LOCALHOST.into());
+    let mut reachable = target.relays.reachable();
+    target.relays.offered(relay);
+    tokio::time::timeout(
+        Duration::from_secs(20),
+        reachable.wait_for(|relays| !relays.is_empty()),
+    )
+    .await
+    .context("there is no reservation")??;
+    let circuit = other.relays.dial(relay, target.transport.peer_id()).await?;
+    ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
+    let rtt = round_trip(&circuit).await?;
+    let rate = throughput(&circuit).await?;
+    print("direct_tcp_mib_per_s", direct_rate, "MiB/s");
+    print("relay_mib_per_s", rate, "MiB/s");
+    print("relay_throughput_ratio", rate / direct_rate, "x direct TCP");
+    print("direct_tcp_rtt_p50_ms", direct_rtt, "ms");
+    print("relay_rtt_added_ms", rtt - direct_rtt, "ms");
+    node.stop(Duration::ZERO).await;
+    Ok(())
+}
