@@ -22,7 +22,7 @@ use crate::{relay::RelayLimits, transport::Stream};
 /// What is read at a time.
 const BUFFER: usize = 32 << 10;
 /// An end that takes nothing for so long is not there. Keep-alives of the connection inside come every 25 s.
-const WRITE_STALL: Duration = Duration::from_secs(60);
+const WRITE_STALL: Duration = Duration::from_secs(20);
 /// So is one that says nothing.
 const SILENCE: Duration = Duration::from_secs(90);
 /// An allowance that was not used is kept for so long.
