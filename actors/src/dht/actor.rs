@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{
     metrics::Gauges,
     state::{Command, Effect, Input, Setup, State},
 };
-use crate::kit::{Actor, Inbox, Reply, Scope};
+use crate::kit::{Actor, Inbox, Reply, Scope, clock::now};
 
 /// Datagrams that are handled before anything else gets its turn.
 const BATCH: usize = 64;
@@ -259,8 +259,4 @@ async fn resolve(names: Vec<String>) -> Vec<SocketAddr> {
         }
     });
     futures_util::future::join_all(lookups).await.concat()
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     dht::{self, Dht, Id},
-    kit::{Actor, Inbox, Reply, Scope},
+    kit::{Actor, Inbox, Reply, Scope, clock::now},
     lan::{self, Lan},
     relay::{self, Relays},
     store::{KnownPeer, Store},
@@ -489,10 +489,6 @@ async fn dht_source(dht: Option<Dht>, hash: Option<Id>) -> Option<DhtSource> {
     let status = dht.status().await?;
     let watch = status.watches.iter().find(|watch| watch.hash == hash)?;
     Some(DhtSource::new(&status, watch))
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn unix_ms() -> u64 {

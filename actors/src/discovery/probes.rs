@@ -4,9 +4,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
+
+use crate::transport::network::subscriber;
 
 /// Addresses at a time.
 pub(super) const MOST: usize = 64;
@@ -46,13 +48,6 @@ pub(super) struct Probes {
     all: HashMap<SocketAddr, Probe>,
 }
 
-fn host(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-    }
-}
-
 impl Probes {
     /// A member may be there, and does not answer. What is beyond the budget is left out.
     pub(super) fn want(&mut self, address: SocketAddr, now: Instant) {
@@ -62,7 +57,7 @@ impl Probes {
         let neighbours = self
             .all
             .keys()
-            .filter(|at| host(at.ip()) == host(address.ip()));
+            .filter(|at| subscriber(at.ip()) == subscriber(address.ip()));
         if self.all.len() >= MOST || neighbours.count() >= MOST_A_HOST {
             return;
         }
@@ -229,7 +224,7 @@ mod tests {
                 }
                 prop_assert!(probes.all.len() <= MOST);
                 for host in 0..12 {
-                    let of_host = |at: &&SocketAddr| at.ip() == IpAddr::from([9, 9, 9, host]);
+                    let of_host = |at: &&SocketAddr| at.ip() == std::net::IpAddr::from([9, 9, 9, host]);
                     prop_assert!(probes.all.keys().filter(of_host).count() <= MOST_A_HOST);
                 }
                 let hours = (now - start).as_secs() / 3_600 + 2;

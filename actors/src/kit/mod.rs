@@ -6,6 +6,7 @@
 //! panics, its mailbox kept. A **transient** one runs in [`Scope::transient`] and is never restarted:
 //! whatever its end, its owner hears of it once, by a [`Guard`].
 
+pub(crate) mod clock;
 mod guard;
 mod mailbox;
 mod metrics;

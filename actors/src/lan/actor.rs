@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::{SocketAddr, SocketAddrV4, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bitchat_wire::channel::{ChannelId, EpochKeys};
@@ -20,7 +20,10 @@ use super::{
     sockets::{GROUP, Network, networks, open},
     state::{Effect, Input, PORT, State},
 };
-use crate::kit::{Actor, Inbox, Reply, Scope};
+use crate::kit::{
+    Actor, Inbox, Reply, Scope,
+    clock::{now, unix},
+};
 
 /// Datagrams that wait to be read: a burst of all who answer a question.
 const DATAGRAMS: usize = 64;
@@ -275,14 +278,4 @@ impl LanActor {
         self.sockets.insert(network, Open { socket, reader });
         Ok(())
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-fn unix() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

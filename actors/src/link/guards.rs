@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Place<K: Copy + Eq + Hash> {
 }
 
 impl Places<IpAddr> {
-    /// For handshakes that we answer, by [`network`]. Taken only by who has shown the channel's key.
+    /// For handshakes that we answer, by [`subscriber`](crate::transport::network::subscriber). Taken only by who has shown the channel's key.
     pub(super) fn answering() -> Arc<Self> {
         Self::new(ANSWERING, |address| {
             if address.is_loopback() {
@@ -141,22 +141,11 @@ impl Failures {
     }
 }
 
-/// What one subscriber controls: an IPv4 address, or a /64 of IPv6.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None if v6.is_loopback() => address,
-            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::transport::network::subscriber;
 
     #[test]
     fn places_are_bounded_by_address_and_in_all_and_given_back() {
@@ -202,7 +191,7 @@ mod tests {
     fn many_nodes_of_one_machine_link_at_once() {
         let places = Places::answering();
         for here in ["127.0.0.1", "::ffff:127.0.0.1", "::1"] {
-            let here = network(here.parse().unwrap());
+            let here = subscriber(here.parse().unwrap());
             let held: Vec<_> = (0..32).map(|_| places.enter(here).unwrap()).collect();
             assert!(places.enter(here).is_none());
             assert_eq!(held.len(), 32);
@@ -212,16 +201,16 @@ mod tests {
     #[test]
     fn a_64_of_ipv6_is_one_address() {
         assert_eq!(
-            network("2001:db8::1".parse().unwrap()),
-            network("2001:db8::ffff:1".parse().unwrap())
+            subscriber("2001:db8::1".parse().unwrap()),
+            subscriber("2001:db8::ffff:1".parse().unwrap())
         );
         assert_ne!(
-            network("2001:db8::1".parse().unwrap()),
-            network("2001:db8:0:1::1".parse().unwrap())
+            subscriber("2001:db8::1".parse().unwrap()),
+            subscriber("2001:db8:0:1::1".parse().unwrap())
         );
         assert_eq!(
-            network("::ffff:10.0.0.1".parse().unwrap()),
-            network("10.0.0.1".parse().unwrap())
+            subscriber("::ffff:10.0.0.1".parse().unwrap()),
+            subscriber("10.0.0.1".parse().unwrap())
         );
     }
 

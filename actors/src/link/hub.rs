@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LinkId, Registration,
-    guards::{Failures, Place, Places, network},
+    guards::{Failures, Place, Places},
     handshake::{self, DEADLINE, Failure},
     session::{self, Start},
 };
@@ -27,7 +27,7 @@ use crate::{
     kit::{Actor, Addr, Guard, Inbox, Scope},
     relay::Relays,
     store::Store,
-    transport::{Connection, ConnectionId, Stream, Target, Transport},
+    transport::{Connection, ConnectionId, Stream, Target, Transport, network::subscriber},
 };
 
 /// Handshakes that wait to be started. Beyond, senders wait: the peer that floods us with streams first of all.
@@ -422,7 +422,7 @@ async fn respond(
     let admit = async {
         let place = shared
             .answering
-            .enter_soon(network(connection.remote().ip()))
+            .enter_soon(subscriber(connection.remote().ip()))
             .await;
         drop(reading);
         place

@@ -29,5 +29,9 @@ pub use writer::LINK_MAILBOX;
 /// field `events`, and whether they answer a question of ours in `backfill`. For those who measure.
 pub const VERIFIED: &str = "bitchat::verified";
 
+/// Bytes of a buffer that a link keeps while nothing is read or written; what a larger frame needed is given back, since
+/// most links are idle most of the time, and there are many of them.
+const KEPT: usize = 1024;
+
 /// The protocol version that we speak.
 const VERSION: u32 = 1;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Inbound, LinkEvent, LinkId, LocalDevice, VERSION,
+    CloseReason, Inbound, KEPT, LinkEvent, LinkId, LocalDevice, VERSION,
     pings::Pings,
     writer::{Control, Usage},
 };
@@ -37,10 +37,6 @@ const RENEWALS_TIME: Duration = Duration::from_secs(60);
 const PREFIX: usize = 4;
 /// Signatures verified in one go, at some 50 microseconds each.
 const VERIFY_AT_ONCE: usize = 32;
-
-/// Memory that a link keeps between two frames; what a larger one needed is given back, since most links are idle most
-/// of the time, and there are many of them.
-const KEPT: usize = 1024;
 
 /// Cuts a stream into frames and opens them. What is read of a frame goes to where it is opened, so that an idle link
 /// keeps next to nothing.

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Acks, CloseReason};
+use super::{Acks, CloseReason, KEPT};
 use crate::transport::SendHalf;
 
 /// Live messages that wait for the writer: a burst's worth, and at most 16 MiB were all of the largest kind.
@@ -32,8 +32,6 @@ pub(super) const CONTROL_QUEUE: usize = 8;
 pub(super) const BACKFILL_QUEUE: usize = 1;
 /// What is written at once at most: enough for a full frame and many small ones.
 const WRITE_BATCH: usize = 128 * 1024;
-/// Memory that a link keeps between two writes.
-const KEPT: usize = 1024;
 /// Live messages go first, but a batch of history has a turn after so many writes of them.
 const HISTORY_TURN: u64 = 4;
 /// A peer that takes nothing for so long is gone, or holds us up on purpose.

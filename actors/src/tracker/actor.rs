@@ -21,7 +21,7 @@ use super::{
     swarm::{Announced, FAREWELL_TIME, Swarm, ask, goodbyes, send_farewells},
     tiers::{Failure, Request, Tiers},
 };
-use crate::kit::{Actor, Inbox, Reply, Scope};
+use crate::kit::{Actor, Inbox, Reply, Scope, clock::now};
 
 /// Requests under way. As many dead hosts as this hold up the others for one time-out, so there is room
 /// for more than a file usually names; each may hold 1 MiB.
@@ -421,10 +421,6 @@ impl TrackerActor {
         // What is not said by then stays unsaid: trackers forget us by themselves.
         let _ = timeout(FAREWELL_TIME, all).await;
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn unix_now() -> u64 {

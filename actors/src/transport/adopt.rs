@@ -1,10 +1,10 @@
 //! Connections over a byte stream that somebody else has opened: a circuit through a relay. TLS 1.3 and yamux from end
 //! to end, as over TCP (`docs/PROTOCOL.md`, relays).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bitchat_wire::link::TlsSide;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     Adoption, Connection, DialError,
@@ -57,8 +57,8 @@ async fn shake(adoption: Adoption, shared: &Arc<Shared>) -> Result<Connection, D
     } = adoption;
     let way = Way::Circuit(relay);
     if side == TlsSide::Client {
-        let begin = Instant::now();
-        return tcp::upgrade(io, way, begin.elapsed(), expected, shared).await;
+        // The first probe measures the way.
+        return tcp::upgrade(io, way, Duration::ZERO, expected, shared).await;
     }
     let refused = || DialError::Refused("no TLS came of it".to_owned());
     let connection = tcp::upgrade_as_server(io, way, shared)

@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::proto::punch::Nat as Word;
 
-use super::network::is_local;
+use super::network::{is_local, subscriber};
 
 /// The latest words of peers that count, one a host. More would keep what a router that has started again made of us.
 const MOST_VOTES: usize = 8;
@@ -88,14 +88,6 @@ struct Side {
     udp: bool,
 }
 
-/// A host, which has one vote: of IPv6, a whole network.
-fn host(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-    }
-}
-
 impl Nat {
     /// With a proxy, nothing else is of interest.
     pub(super) fn set_proxy(&mut self, proxy: bool) {
@@ -114,7 +106,7 @@ impl Nat {
         if is_local(address.ip()) || by.is_ipv4() != address.is_ipv4() {
             return;
         }
-        let by = host(by.ip());
+        let by = subscriber(by.ip());
         side.votes.retain(|(other, _)| *other != by);
         if side.votes.len() >= MOST_VOTES {
             side.votes.pop_front();

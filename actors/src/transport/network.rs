@@ -31,6 +31,18 @@ pub fn is_believable(address: SocketAddr, local: bool) -> bool {
     is_plausible(address) && (local || !is_local(address.ip()))
 }
 
+/// What one subscriber controls: an IPv4 address, or a /64 of IPv6.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None if v6.is_loopback() => address,
+            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        },
+    }
+}
+
 fn is_local_v4(ip: Ipv4Addr) -> bool {
     let [a, b, ..] = ip.octets();
     a == 0

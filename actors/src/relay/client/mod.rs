@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bitchat_wire::{
@@ -24,7 +24,10 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use self::state::{Effect, Event, Origin, State};
 use super::{Found, framing, metrics::Metrics, server::Server};
 use crate::{
-    kit::{Actor, Addr, Guard, Inbox, Scope},
+    kit::{
+        Actor, Addr, Guard, Inbox, Scope,
+        clock::{now, unix},
+    },
     transport::{Adoption, Connection, DialError, PathKind, Relay, Stream, Transport},
 };
 
@@ -376,16 +379,6 @@ async fn accept(transport: &Transport, relay: Relay, mut stream: Stream) -> io::
         .await
         .map(drop)
         .map_err(io::Error::other)
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-fn unix() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// A handle to both halves. Cheap to clone.
