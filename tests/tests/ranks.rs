@@ -12,6 +12,7 @@ const RANKS: &[(&str, u8)] = &[
     ("store", 1),
     ("transport", 2),
     ("relay", 3),
+    ("portmap", 3),
     ("tracker", 4),
     ("dht", 4),
     ("lan", 4),

@@ -6,6 +6,7 @@ mod conversation;
 mod disguise;
 mod follow;
 mod outer;
+mod portmap;
 mod relay;
 mod start;
 mod status;

@@ -17,7 +17,7 @@ use rand::RngExt;
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use super::{NodeBuilder, NodeEvent, StartError, disguise, status::Observers};
+use super::{NodeBuilder, NodeEvent, StartError, disguise, portmap::Router, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
     dht::{self, Dht, DhtConfig, Family},
@@ -46,6 +46,8 @@ const REACHED: usize = 64;
 const LAYER_STOP: Duration = Duration::from_millis(800);
 /// Trackers may take longer: they are told `stopped`.
 const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
+/// The router is asked to take its mapping back.
+const PORTMAP_STOP: Duration = Duration::from_millis(1_900);
 
 /// In a channel made a moment ago there is nobody to be found, while its maker hands the file on (and tells a
 /// tracker that serves only what it knows). Asking too early would mean a refusal, and a long wait after it.
@@ -67,6 +69,7 @@ pub(super) struct Layers {
     store: Scope,
     transport: Scope,
     relay: Scope,
+    portmap: Scope,
     trackers: Scope,
     dht: Scope,
     lan: Scope,
@@ -80,6 +83,7 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) transport: Transport,
     pub(super) relays: Relays,
+    pub(super) router: Router,
     pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
@@ -114,6 +118,7 @@ impl NodeBuilder {
             dht: false,
             dht_bootstrap: Vec::new(),
             lan: false,
+            portmap: false,
             disguise: None,
             read_marks: false,
         }
@@ -127,6 +132,7 @@ impl NodeBuilder {
             store: base.layer(),
             transport: base.layer(),
             relay: base.layer(),
+            portmap: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -174,7 +180,7 @@ impl NodeBuilder {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
             proxy: self.proxy.clone(),
-            ..TransportConfig::new(self.bind.clone(), port, reset_key)
+            ..TransportConfig::new(self.bind.clone(), port, reset_key.clone())
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
         let transport = match Transport::start(config, &layers.transport, transport_events).await {
@@ -205,6 +211,13 @@ impl NodeBuilder {
             })
         };
         let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
+        let router = Router::start(
+            self.portmap,
+            &transport,
+            disguise,
+            reset_key,
+            &layers.portmap,
+        );
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
@@ -266,6 +279,7 @@ impl NodeBuilder {
             store,
             transport,
             relays,
+            router,
             dht,
             discovery,
             links,
@@ -359,6 +373,7 @@ impl Node {
         let (links, relays) = (inner.links.clone(), inner.relays.clone());
         let observers = Arc::clone(&inner.observers);
         let discovery = inner.discovery.clone();
+        let portmap = inner.router.portmap();
         inner
             .layers
             .links
@@ -380,7 +395,12 @@ impl Node {
                             observers.connected(connection.peer());
                             relays.connected(&connection).await;
                         }
-                        TransportEvent::Moved => discovery.moved().await,
+                        TransportEvent::Moved => {
+                            if let Some(portmap) = &portmap {
+                                portmap.moved().await;
+                            }
+                            discovery.moved().await;
+                        }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
                         TransportEvent::Draining {
@@ -464,7 +484,8 @@ impl Node {
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
                 layers.dht.stop(LAYER_STOP),
-                layers.lan.stop(LAYER_STOP)
+                layers.lan.stop(LAYER_STOP),
+                layers.portmap.stop(PORTMAP_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -485,6 +506,7 @@ impl Layers {
             store: base.layer(),
             transport: base.layer(),
             relay: base.layer(),
+            portmap: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -504,6 +526,7 @@ impl Layers {
             &self.dht,
             &self.relay,
             &self.lan,
+            &self.portmap,
             &self.transport,
             &self.store,
         ] {

@@ -120,6 +120,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.lan = config.lan;
+    builder.portmap = config.portmap;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     builder.disguise = config.disguise;
