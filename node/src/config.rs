@@ -44,6 +44,8 @@ pub struct Config {
     pub proxy: Option<String>,
     /// For whom to carry circuits.
     pub relay: RelayFor,
+    /// Look for relays that strangers offer to everybody, when there are no others.
+    pub public_relays: bool,
     /// Tell members how far one has read.
     pub read_marks: bool,
 }
@@ -88,6 +90,7 @@ impl Default for Config {
             disguise: None,
             proxy: None,
             relay: RelayFor::default(),
+            public_relays: true,
             read_marks: false,
         }
     }
@@ -145,6 +148,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "relay",
         Kind::Text,
         "for whom to carry what they cannot send directly: off, members or public",
+    ),
+    (
+        "public_relays",
+        Kind::Flag,
+        "look for relays that strangers offer to everybody, when there are no others",
     ),
     (
         "read_marks",

@@ -17,6 +17,7 @@ const RANKS: &[(&str, u8)] = &[
     ("dht", 4),
     ("lan", 4),
     ("discovery", 5),
+    ("offers", 5),
     ("link", 6),
     ("channel", 7),
     ("node", 8),

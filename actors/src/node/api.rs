@@ -118,6 +118,9 @@ pub struct NodeBuilder {
     pub lan: bool,
     /// Ask the router to let others in on the port. Off by default: it speaks to the router.
     pub portmap: bool,
+    /// Look for relays that strangers offer to everybody, where members and channel files have none and others cannot reach
+    /// us. Off by default, and on loopback alone.
+    pub public_relays: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,

@@ -3,8 +3,10 @@
 mod api;
 mod channels;
 mod conversation;
+mod dht;
 mod disguise;
 mod follow;
+mod offers;
 mod outer;
 mod portmap;
 mod relay;
@@ -14,5 +16,5 @@ mod trackers;
 
 pub use api::*;
 pub use follow::Follow;
-pub use relay::{RELAY_KEYS, RelayBuilder, RelayNode};
+pub use relay::{Announce, RELAY_KEYS, RelayBuilder, RelayNode};
 pub use start::Node;

@@ -20,16 +20,17 @@ use zeroize::Zeroizing;
 use super::{NodeBuilder, NodeEvent, StartError, disguise, portmap::Router, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
-    dht::{self, Dht, DhtConfig, Family},
+    dht::Dht,
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
     lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
+    offers,
     relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
-    transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
+    transport::{EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
@@ -55,6 +56,10 @@ const MAKERS_PAUSE: Duration = Duration::from_secs(2);
 
 /// Ports below it are for services, and would stand out in an announce.
 const FIRST_PORT: u16 = 20_000;
+/// How long to be in need of relays before strangers' are looked for: nothing else helps behind a proxy, but elsewhere
+/// members mostly turn up first.
+const LOOK_SOON: Duration = Duration::from_secs(2);
+const LOOK_LATER: Duration = Duration::from_secs(30);
 /// How often a proxy that did not work is looked at again, if nothing else tries it.
 const PROXY_LOOK: Duration = Duration::from_secs(10);
 
@@ -119,6 +124,7 @@ impl NodeBuilder {
             dht_bootstrap: Vec::new(),
             lan: false,
             portmap: false,
+            public_relays: false,
             disguise: None,
             read_marks: false,
         }
@@ -218,7 +224,13 @@ impl NodeBuilder {
             reset_key,
             &layers.portmap,
         );
-        let (found, findings) = mpsc::channel(FOUND);
+        let (found, all) = mpsc::channel(FOUND);
+        let (ours, findings) = mpsc::channel(FOUND);
+        let (public, offered) = mpsc::channel(offers::FOUND);
+        layers.discovery.transient(
+            tracing::info_span!("found"),
+            super::offers::sort(all, ours, public),
+        );
         let config = TrackerConfig {
             udp: self.proxy.is_none().then(|| transport.udp()),
             torrents: torrents.clone(),
@@ -228,10 +240,17 @@ impl NodeBuilder {
         let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
         let dht = if self.dht && self.proxy.is_none() {
-            Some(
-                self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
-                    .await,
-            )
+            let keeper = Arc::new(store.clone());
+            let bootstrap = self.dht_bootstrap.clone();
+            let start = super::dht::start(
+                bootstrap,
+                &transport,
+                disguise,
+                keeper,
+                &layers.dht,
+                dht_sender,
+            );
+            Some(start.await)
         } else {
             None
         };
@@ -258,6 +277,14 @@ impl NodeBuilder {
             lan,
             lan_found,
         };
+        let uses = offers::Uses {
+            transport: transport.clone(),
+            relays: relays.clone(),
+            trackers: sources.trackers.clone(),
+            found: offered,
+            dht: dht.clone(),
+        };
+        let (offer, look) = (self.offer(), self.look_for_relays());
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
             transport.clone(),
@@ -301,6 +328,13 @@ impl NodeBuilder {
             inner: Arc::new(inner),
         };
         node.pump(happenings, connections, reports);
+        let config = offers::OffersConfig {
+            offer,
+            look,
+            channels: super::offers::channels(&node),
+            trackers: Vec::new(),
+        };
+        offers::start(config, uses, &node.inner.layers.discovery);
         match node.open_channels().await {
             Ok(()) => Ok(node),
             Err(error) => {
@@ -325,39 +359,24 @@ async fn watch_proxy(proxy: Proxy) {
 }
 
 impl NodeBuilder {
-    fn on_loopback(&self) -> bool {
-        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
+    /// A public relay says so when it is known to be within reach.
+    fn offer(&self) -> offers::Offer {
+        match self.relay {
+            RelayMode::Public if self.proxy.is_none() => offers::Offer::WhenReached,
+            _ => offers::Offer::Never,
+        }
     }
 
-    async fn start_dht(
-        &self,
-        transport: &Transport,
-        disguise: Disguise,
-        store: &Store,
-        scope: &Scope,
-        found: mpsc::Sender<dht::Found>,
-    ) -> Dht {
-        let udp = transport.udp();
-        // Else the first questions would be lost.
-        if let Err(error) = udp.writable().await {
-            tracing::warn!(%error, "the UDP port cannot be written to");
-        }
-        let is_there = |family: &Family| udp.reaches(*family == Family::V6);
-        let local = transport.local_addresses();
-        let reaches_routers = local.iter().any(|address| !address.ip().is_loopback());
-        let config = DhtConfig {
-            families: Family::ALL.into_iter().filter(is_there).collect(),
-            bootstrap: self.dht_bootstrap.clone(),
-            routers: reaches_routers
-                .then(dht::public_routers)
-                .unwrap_or_default(),
-            profile: disguise.into(),
+    fn look_for_relays(&self) -> Option<Duration> {
+        let delay = match self.proxy {
+            Some(_) => LOOK_SOON,
+            None => LOOK_LATER,
         };
-        let incoming = udp.subscribe(Class::Krpc);
-        // A question that is lost is asked again, or another node is.
-        let outgoing = Arc::new(move |to, packet: &[u8]| drop(udp.try_send_to(to, packet)));
-        let keeper = Arc::new(store.clone());
-        Dht::start(config, incoming, outgoing, keeper, scope, found)
+        (self.public_relays && (self.proxy.is_some() || !self.on_loopback())).then_some(delay)
+    }
+
+    fn on_loopback(&self) -> bool {
+        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
     }
 }
 
