@@ -50,7 +50,7 @@ fn router(node: &LabNode<'_>) -> Result<Value> {
 
 fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     let sides = [
-        (Kind::PortRestricted, 1),
+        (Kind::PortRestricted, 2),
         (Kind::Open, 1),
         (Kind::UdpBlocked, 1),
     ];
@@ -76,6 +76,17 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     let doctor = doctor.first().context("no doctor")?.to_string();
     let words = format!("lets others in at {address}, UDP and TCP, by {protocol}");
     ensure!(doctor.contains(&words), "{doctor}");
+
+    // Another node of the house wants the same port, and gets another one.
+    let e = LabNode::up_mapped(&lab.sides[0].hosts[1], 0, folder.path(), &[])?;
+    let other = eventually("the router lets others in to the second", PATIENCE, || {
+        let router = router(&e)?;
+        Ok((router["state"] == "mapped").then_some(router))
+    });
+    let other = other.with_context(|| format!("{:?}\n{}", router(&e), mapper.log()))?;
+    ensure!(other["addr"] != address.as_str(), "{other}");
+    ensure!(other["tcp"] == true, "{other}");
+    ensure!(mapper.mappings()?.len() == 4, "{:?}", mapper.mappings());
 
     // Nobody but these two knows of anybody: no tracker, no DHT, and the one inside hears of them by their knock.
     let file = folder.path().join("mapped.chat");
@@ -106,13 +117,20 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
         // Longer than one mapping lasts.
         std::thread::sleep(Duration::from_secs(u64::from(LIFETIME) + 5));
         ensure!(
-            mapper.mappings()?.len() == 2,
+            mapper.mappings()?.len() == 4,
             "it was not renewed: {}",
             mapper.log()
         );
         ensure!(router(&a)?["state"] == "mapped", "{:?}", router(&a));
     }
     a.stop()?;
+    ensure!(
+        mapper.mappings()?.len() == 2,
+        "{:?}\n{}",
+        mapper.mappings(),
+        mapper.log()
+    );
+    e.stop()?;
     ensure!(
         mapper.mappings()?.is_empty(),
         "left behind: {:?}\n{}",

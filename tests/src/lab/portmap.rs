@@ -46,7 +46,8 @@ impl<'a> PortMapper<'a> {
         if speaks == Speaks::NatPmp {
             // PCP's version is the first byte behind UDP's header.
             router.nft(
-                "table inet old { chain input { type filter hook input priority 0; udp dport 5351 @th,64,8 2 drop; } }\n",
+                "table inet old {\nchain input {\ntype filter hook input priority 0;\n\
+                 udp dport 5351 @th,64,8 2 drop;\n}\n}\n",
             )?;
         }
         let pmp = if speaks == Speaks::Upnp { "no" } else { "yes" };
