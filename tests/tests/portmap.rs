@@ -17,7 +17,7 @@ const CHANNEL: &str = "mapped";
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Seconds that PCP's and NAT-PMP's mappings last at most; the node renews them after half of that.
-const LIFETIME: u32 = 20;
+const LIFETIME: u32 = 40;
 /// A network that miniupnpd takes for a public one.
 const PUBLIC: [u8; 3] = [5, 45, 96];
 

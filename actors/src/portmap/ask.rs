@@ -22,10 +22,10 @@ use super::{Protocol, plan::LIFETIME};
 use crate::transport::network::is_local;
 
 /// How a datagram to the router is repeated: it is one hop away, so that the first pause of RFC 6886 (250 ms) is plenty.
-/// All of it takes less than 4 s.
+/// All of it takes less than 8 s, since routers can be busy.
 const PATIENCE: TimeoutConfig = TimeoutConfig {
     initial_timeout: Duration::from_millis(250),
-    max_retries: 3,
+    max_retries: 5,
     max_retry_timeout: Some(Duration::from_secs(2)),
 };
 /// The same at a stop.
