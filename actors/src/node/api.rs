@@ -20,7 +20,7 @@ use crate::{
     disguise::Disguise,
     relay::RelayMode,
     store::StoreError,
-    transport::{NatView, PathKind, Proxy, ProxyStatus, Relay},
+    transport::{NatView, PathKind, Paths, Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -103,6 +103,9 @@ pub struct NodeBuilder {
     /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
     /// resolving of names then, and nothing leaves while it does not work.
     pub proxy: Option<Proxy>,
+    /// By which kinds of path members may be reached. With [`Paths::RELAYED`] no member learns our address: there is no listening, no
+    /// UDP, no DHT and no local network then, trackers are not asked, and only relays of channel files are dialled.
+    pub paths: Paths,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
     /// For whom to carry what they cannot send each other directly.
@@ -186,6 +189,8 @@ pub struct NodeStatus {
     pub listening: Vec<SocketAddr>,
     /// The proxy through which everything goes; `None`: there is none.
     pub proxy: Option<ProxyStatus>,
+    /// By which kinds of path members may be reached.
+    pub allowed: Paths,
     /// Open connections.
     pub connections: usize,
     /// The way of each.

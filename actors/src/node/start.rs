@@ -29,7 +29,7 @@ use crate::{
     relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
-    transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
+    transport::{Class, EVENTS, Paths, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
@@ -110,6 +110,7 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            paths: Paths::ALL,
             relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
@@ -167,13 +168,15 @@ impl NodeBuilder {
         };
         let port = self.port.unwrap_or(kept_port);
         let mut torrents = Torrents::new(disguise, &mut rand::rng());
-        if !self.dht {
+        let listens = self.proxy.is_none() && !self.paths.is_hidden();
+        if !self.dht || !listens {
             torrents = torrents.without_dht();
         }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
             proxy: self.proxy.clone(),
+            paths: self.paths,
             ..TransportConfig::new(self.bind.clone(), port, reset_key)
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
@@ -198,23 +201,20 @@ impl NodeBuilder {
         }
         // Who listens nowhere carries nothing, and is reached through others or not at all.
         let config = RelayConfig {
-            always: self.proxy.is_some(),
-            ..RelayConfig::new(match self.proxy {
-                Some(_) => RelayMode::Off,
-                None => self.relay,
-            })
+            always: !listens,
+            ..RelayConfig::new(if listens { self.relay } else { RelayMode::Off })
         };
         let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
         let (found, findings) = mpsc::channel(FOUND);
         let config = TrackerConfig {
-            udp: self.proxy.is_none().then(|| transport.udp()),
+            udp: listens.then(|| transport.udp()),
             torrents: torrents.clone(),
             proxy: self.proxy.clone(),
             ..TrackerConfig::new(announced)
         };
         let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
-        let dht = if self.dht && self.proxy.is_none() {
+        let dht = if self.dht && listens {
             Some(
                 self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
                     .await,
@@ -223,7 +223,7 @@ impl NodeBuilder {
             None
         };
         let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
-        let lan = (self.lan && self.proxy.is_none()).then(|| {
+        let lan = (self.lan && listens).then(|| {
             let listening = transport.local_addresses();
             let config = LanConfig {
                 port: transport.port(),

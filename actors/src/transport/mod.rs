@@ -26,6 +26,7 @@ mod metrics;
 mod mux;
 mod nat;
 pub mod network;
+mod paths;
 mod proxy;
 mod punch;
 mod quic;
@@ -47,6 +48,7 @@ pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};
 pub use mux::Duplex;
 pub use nat::{NatKind, NatView};
+pub use paths::Paths;
 #[cfg(feature = "fuzz")]
 pub(crate) use proxy::fuzz as fuzz_proxy;
 pub use proxy::{Proxy, ProxyError, ProxyStatus, ProxyUrlError};

@@ -9,7 +9,11 @@ use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
 use super::tracker::TrackerCommand;
-use crate::{api::dto::Rule, config::RelayFor, telemetry::Format};
+use crate::{
+    api::dto::Rule,
+    config::{PathName, RelayFor},
+    telemetry::Format,
+};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -237,6 +241,10 @@ pub struct Up {
     /// For whom to carry what they cannot send each other directly [default: members]
     #[arg(long, value_enum)]
     pub relay: Option<RelayFor>,
+    /// How members may be reached: quic, tcp, relay; repeated or with commas [default: all]. `--paths relay` hides your
+    /// address from members: they are talked with through the relays that the channels' files name, and through nothing else
+    #[arg(long, value_name = "PATH", value_delimiter = ',', value_enum)]
+    pub paths: Vec<PathName>,
     /// Let everything go through this proxy and nothing around it: http://HOST:PORT or socks5h://HOST:PORT, with
     /// USER:PASSWORD@ before the host if it wants that
     #[arg(long, value_name = "URL")]

@@ -180,6 +180,9 @@ pub(super) fn status(s: &Value) -> String {
     if s["proxy"].is_object() {
         let _ = writeln!(out, "{}", proxy_line(&s["proxy"]));
     }
+    if s["hidden"] == true {
+        let _ = writeln!(out, "hidden: members are talked with through relays alone");
+    }
     let _ = writeln!(out, "{}", dht_line(&s["dht"]));
     let _ = writeln!(out, "looks like {} to trackers", text(s, "disguise"));
     for seen in s["observed"].as_array().into_iter().flatten() {

@@ -163,6 +163,8 @@ impl Actor for Client {
                         Event::Unwatch(cid) => drop(wanted.channels.remove(cid)),
                         _ => {}
                     }
+                    let named = wanted.channels.values().flat_map(|(_, relays)| relays);
+                    self.parts.transport.only_relays(named.copied().collect());
                     self.apply(*event);
                 }
                 Some(Msg::Reached) => {
@@ -187,6 +189,10 @@ impl Client {
     }
 
     fn apply(&mut self, event: Event) {
+        if !self.parts.transport.paths().relay {
+            // Then none is asked for anything.
+            return;
+        }
         let effects = self.state.handle(event, now(), unix(), &mut rand::rng());
         for effect in effects {
             match effect {
@@ -320,6 +326,9 @@ pub(super) async fn dial(
 ) -> Result<Connection, DialError> {
     if peer == transport.peer_id() {
         return Err(DialError::Ourselves);
+    }
+    if !transport.paths().relay {
+        return Err(DialError::Forbidden);
     }
     let connection = transport.dial(relay.address, Some(relay.peer)).await?;
     let asked = async {
