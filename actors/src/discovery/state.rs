@@ -388,6 +388,10 @@ impl State {
                         took: now.saturating_duration_since(candidate.since),
                     });
                 }
+                // Relay and peer are those of one run, which has ended.
+                Ok(_) | Err(DialError::OtherPeer) if address.is_circuit() => {
+                    book.candidates.remove(&address);
+                }
                 // Another peer is there. A member's word is used up; others' may hold.
                 Ok(_) | Err(DialError::OtherPeer) if candidate.open => {
                     candidate.expected = None;
