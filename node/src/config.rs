@@ -45,6 +45,8 @@ pub struct Config {
     pub paths: Vec<PathName>,
     /// For whom to carry circuits.
     pub relay: RelayFor,
+    /// Look for relays that strangers offer to everybody, when there are no others.
+    pub public_relays: bool,
     /// Tell members how far one has read.
     pub read_marks: bool,
 }
@@ -111,6 +113,7 @@ impl Default for Config {
             proxy: None,
             paths: vec![PathName::Quic, PathName::Tcp, PathName::Relay],
             relay: RelayFor::default(),
+            public_relays: true,
             read_marks: false,
         }
     }
@@ -173,6 +176,11 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "relay",
         Kind::Text,
         "for whom to carry what they cannot send directly: off, members or public",
+    ),
+    (
+        "public_relays",
+        Kind::Flag,
+        "look for relays that strangers offer to everybody, when there are no others",
     ),
     (
         "read_marks",

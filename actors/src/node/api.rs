@@ -18,6 +18,7 @@ use crate::{
     dht::DhtStatus,
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
+    portmap::PortmapStatus,
     relay::RelayMode,
     store::StoreError,
     transport::{NatView, PathKind, Paths, Proxy, ProxyStatus, Relay},
@@ -118,6 +119,11 @@ pub struct NodeBuilder {
     pub dht_bootstrap: Vec<String>,
     /// Looks for members in the local network, by multicast from the addresses that it listens on.
     pub lan: bool,
+    /// Ask the router to let others in on the port. Off by default: it speaks to the router.
+    pub portmap: bool,
+    /// Look for relays that strangers offer to everybody, where members and channel files have none and others cannot reach
+    /// us. Off by default, and on loopback alone.
+    pub public_relays: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,
@@ -197,6 +203,8 @@ pub struct NodeStatus {
     pub paths: Vec<PathKind>,
     /// What stands between us and others, of IPv4 and IPv6.
     pub nat: [NatView; 2],
+    /// Whether the router lets others in.
+    pub portmap: PortmapStatus,
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.

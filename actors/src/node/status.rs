@@ -117,6 +117,7 @@ impl Node {
             connections: connections.len(),
             paths: connections.iter().map(Connection::path).collect(),
             nat: self.inner.transport.nat(),
+            portmap: self.inner.router.status(),
             observed: self.inner.observers.votes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
             disguise: self.inner.disguise,

@@ -46,6 +46,7 @@ pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
 pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};
+pub(crate) use local::source_for;
 pub use mux::Duplex;
 pub use nat::{NatKind, NatView};
 pub use paths::Paths;

@@ -222,7 +222,11 @@ impl Side {
             (None, Some((port, _))) if !differ => port,
             _ => 0,
         };
-        let external = self.mapped.or(ip.map(|ip| SocketAddr::new(ip, port)));
+        // A router whose outer address several see us at another than has another one behind it, whatever it says.
+        let several = self.votes.len() >= 2;
+        let believed = |at: &SocketAddr| !several || seen == Some(at.ip());
+        let mapped = self.mapped.filter(believed);
+        let external = mapped.or(ip.map(|ip| SocketAddr::new(ip, port)));
         let here = ip.is_some_and(|ip| self.local.contains(&ip));
         let kind = match () {
             () if here => NatKind::Open,
@@ -235,10 +239,10 @@ impl Side {
         NatView {
             kind,
             external,
-            sure: self.mapped.is_some() || agreed.is_some(),
+            sure: mapped.is_some() || agreed.is_some(),
             observers: self.votes.len(),
             reached: self.reached,
-            mapped: self.mapped,
+            mapped,
         }
     }
 }
@@ -316,6 +320,14 @@ mod tests {
         assert_eq!(mapped.port(), Some(4001));
         mapped.mapped(false, None);
         assert_eq!(mapped.port(), None);
+        let mut twice = nat(&[("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7000")]);
+        twice.mapped(false, Some(at("8.8.8.8:4001")));
+        assert_eq!(
+            twice.port(),
+            Some(7000),
+            "the router has another one behind it"
+        );
+        assert_eq!(twice.view(false).mapped, None);
 
         let mut dht = nat(&[]);
         dht.dht(at("9.9.9.9:0"));

@@ -50,6 +50,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     }
     config.portmap &= !flags.no_portmap;
     config.lan &= !flags.no_lan;
+    config.public_relays &= !flags.no_public_relays;
     config.dht &= !flags.no_dht;
     if !flags.dht_bootstrap.is_empty() {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
@@ -125,6 +126,8 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.lan = config.lan;
+    builder.public_relays = config.public_relays;
+    builder.portmap = config.portmap;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     builder.disguise = config.disguise;

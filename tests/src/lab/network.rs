@@ -22,7 +22,7 @@ const PROXY_PORT: u16 = 3_128;
 /// The UDP and TCP port of a side's first node; of the next ones those after it.
 pub const PORT: u16 = 7_001;
 
-/// A public network: 198.51.100.0/24. The tracker is at `.1`, the sides from `.11` on.
+/// A public network: 198.51.100.0/24 unless another was asked for. The tracker is at `.1`, the sides from `.11` on.
 pub struct Lab {
     /// The sides, in the order asked for.
     pub sides: Vec<Side>,
@@ -60,19 +60,19 @@ impl Lab {
 
     /// The same with so many hosts each.
     pub fn with_hosts(name: &str, kinds: &[(Kind, usize)]) -> Result<Self> {
+        Self::numbered(name, kinds, [198, 51, 100])
+    }
+
+    /// The same where the public network has these numbers: some routers know those for documentation, and take them for
+    /// private ones.
+    pub fn numbered(name: &str, kinds: &[(Kind, usize)], [a, b, c]: [u8; 3]) -> Result<Self> {
         let public = Namespace::new(&format!("{name}-pub"))?;
         let server = Namespace::new(&format!("{name}-srv"))?;
-        plug(
-            &public,
-            "p0",
-            &server,
-            "eth0",
-            Ipv4Addr::new(198, 51, 100, 1),
-            24,
-        )?;
+        let at = |host| Ipv4Addr::new(a, b, c, host);
+        plug(&public, "p0", &server, "eth0", at(1), 24)?;
         let mut sides = Vec::new();
         for (n, (kind, hosts)) in (0_u8..).zip(kinds) {
-            sides.push(Side::new(name, n, *kind, *hosts, &public)?);
+            sides.push(Side::new(name, (n, at(11 + n)), *kind, *hosts, &public)?);
         }
         let mut switch = public.within(|| {
             Command::new(PYTHON)
@@ -88,8 +88,7 @@ impl Lab {
         let out = switch.stdout.take().context("a piped output")?;
         BufReader::new(out).read_line(&mut ready)?;
         ensure!(ready == "ready\n", "the switch does not start");
-        let tracker =
-            server.within(|| OpenTracker::start_at(Ipv4Addr::new(198, 51, 100, 1), &[]))?;
+        let tracker = server.within(|| OpenTracker::start_at(at(1), &[]))?;
         Ok(Self {
             sides,
             server,
@@ -127,8 +126,13 @@ impl Drop for Lab {
 }
 
 impl Side {
-    fn new(name: &str, n: u8, kind: Kind, hosts: usize, public: &Namespace) -> Result<Self> {
-        let external = Ipv4Addr::new(198, 51, 100, 11 + n);
+    fn new(
+        name: &str,
+        (n, external): (u8, Ipv4Addr),
+        kind: Kind,
+        hosts: usize,
+        public: &Namespace,
+    ) -> Result<Self> {
         let plug_name = format!("p{}", n + 1);
         let host = |k: usize| Namespace::new(&format!("{name}-h{n}{k}"));
         if kind == Kind::Open {

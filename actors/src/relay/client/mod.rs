@@ -59,6 +59,8 @@ pub(super) struct Parts {
     pub(super) server: Arc<Server>,
     pub(super) found: mpsc::Sender<Found>,
     pub(super) reachable: watch::Sender<Vec<Relay>>,
+    /// Whether those that we know do not suffice.
+    pub(super) wanting: watch::Sender<bool>,
     pub(super) metrics: Metrics,
     /// Whether we want to be reached through relays, whatever else works.
     pub(super) always: bool,
@@ -194,6 +196,12 @@ impl Client {
             return;
         }
         let effects = self.state.handle(event, now(), unix(), &mut rand::rng());
+        let wants = self.state.wants();
+        self.parts.wanting.send_if_modified(|wanted| {
+            let news = *wanted != wants;
+            *wanted = wants;
+            news
+        });
         for effect in effects {
             match effect {
                 Effect::Reserve(relay) => self.reserve(relay),
@@ -469,6 +477,11 @@ impl Relays {
     /// The relays through which others can reach us, whenever that changes.
     pub fn reachable(&self) -> watch::Receiver<Vec<Relay>> {
         self.parts.reachable.subscribe()
+    }
+
+    /// Whether we need relays and know too few, of members, of files and of those offered to everybody.
+    pub fn wanting(&self) -> watch::Receiver<bool> {
+        self.parts.wanting.subscribe()
     }
 
     /// How many reservations and circuits of others there are here.
