@@ -16,7 +16,7 @@ pub use capture::Capture;
 pub use kind::{Kind, OWN_PORT_OFFSET};
 pub use namespace::Namespace;
 pub use network::{Lab, PORT, Side};
-pub use node::{LabNode, direct};
+pub use node::{LabNode, path};
 
 /// Set for the run inside.
 const INSIDE: &str = "BITCHAT_LAB_INSIDE";
