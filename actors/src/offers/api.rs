@@ -211,7 +211,7 @@ async fn look(delay: Duration, offers: bool, channels: Channels, more: Vec<Strin
         if passed(asking) || (is_gathered && answered) {
             (asking, answered) = (None, false);
             // Returns when the trackers know, which nobody here needs to wait for.
-            let _ = trackers.begin_unwatch(keys().cid).await;
+            drop(trackers.begin_unwatch(keys().cid).await);
         }
         for effect in effects {
             match effect {

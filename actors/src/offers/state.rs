@@ -58,6 +58,13 @@ enum Phase {
     Resting(Instant),
 }
 
+#[derive(Debug)]
+struct Candidate {
+    phase: Phase,
+    /// Worked out once and at each look, since a tracker may name very many.
+    score: [u8; 32],
+}
+
 /// The state.
 #[derive(Debug)]
 pub(super) struct State {
@@ -68,7 +75,7 @@ pub(super) struct State {
     looks: usize,
     /// Since the last look.
     tries: usize,
-    candidates: HashMap<SocketAddr, Phase>,
+    candidates: HashMap<SocketAddr, Candidate>,
 }
 
 impl State {
@@ -101,8 +108,8 @@ impl State {
             }
             Event::Found(peers) => self.found(peers, channels, unix),
             Event::Tried(address, offered) => {
-                if let Some(phase) = self.candidates.get_mut(&address) {
-                    *phase = match offered {
+                if let Some(candidate) = self.candidates.get_mut(&address) {
+                    candidate.phase = match offered {
                         true => Phase::Offered(now),
                         false => Phase::Resting(now + REST),
                     };
@@ -115,10 +122,10 @@ impl State {
             return effects;
         };
         if look <= now {
-            self.begin(now);
+            self.begin(channels, now, unix);
             effects.push(Effect::Look);
         }
-        self.launch(channels, now, unix, &mut effects);
+        self.launch(&mut effects);
         effects
     }
 
@@ -127,74 +134,69 @@ impl State {
         self.look
     }
 
-    fn begin(&mut self, now: Instant) {
+    fn begin(&mut self, channels: &[EpochKeys], now: Instant, unix: u64) {
         let pause = PAUSES[self.looks.min(PAUSES.len() - 1)];
         self.looks += 1;
         self.look = Some(now + pause);
         self.tries = 0;
-        for phase in self.candidates.values_mut() {
+        for (address, candidate) in &mut self.candidates {
+            candidate.score = score(address, channels, unix);
             // We are still in need, so it was of no use.
-            if matches!(phase, Phase::Offered(since) if now >= *since + PROOF) {
-                *phase = Phase::Resting(now + REST);
+            if matches!(candidate.phase, Phase::Offered(since) if now >= since + PROOF) {
+                candidate.phase = Phase::Resting(now + REST);
             }
         }
         self.candidates
-            .retain(|_, phase| !matches!(phase, Phase::Resting(until) if *until <= now));
+            .retain(|_, one| !matches!(one.phase, Phase::Resting(until) if until <= now));
     }
 
     fn found(&mut self, peers: Vec<SocketAddr>, channels: &[EpochKeys], unix: u64) {
         for address in peers {
-            self.candidates.entry(address).or_insert(Phase::New);
+            if self.candidates.contains_key(&address) {
+                continue;
+            }
+            let candidate = Candidate {
+                phase: Phase::New,
+                score: score(&address, channels, unix),
+            };
+            self.candidates.insert(address, candidate);
             if self.candidates.len() <= MAX_CANDIDATES {
                 continue;
             }
-            // The least fitting of those that nothing depends on goes; which that is, nobody outside can tell.
-            let new = self
+            // The least fitting new one goes; which that is, nobody outside can tell. Those that were tried stay, so that
+            // they are not tried again.
+            let worst = self
                 .candidates
                 .iter()
-                .filter(|(_, phase)| **phase == Phase::New);
-            let worst = new
-                .map(|(at, _)| *at)
-                .max_by_key(|at| score(at, channels, unix));
-            let rested = self
-                .candidates
-                .iter()
-                .find(|(_, phase)| matches!(phase, Phase::Resting(_)))
+                .filter(|(_, one)| one.phase == Phase::New)
+                .max_by_key(|(_, one)| one.score)
                 .map(|(at, _)| *at);
-            if let Some(least) = rested.or(worst) {
-                self.candidates.remove(&least);
+            if let Some(worst) = worst {
+                self.candidates.remove(&worst);
             }
         }
     }
 
-    fn launch(
-        &mut self,
-        channels: &[EpochKeys],
-        now: Instant,
-        unix: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let count =
-            |is: fn(&Phase) -> bool| self.candidates.values().filter(|phase| is(phase)).count();
+    fn launch(&mut self, effects: &mut Vec<Effect>) {
+        let count = |is: fn(&Phase) -> bool| {
+            let phases = self.candidates.values().map(|one| &one.phase);
+            phases.filter(|phase| is(phase)).count()
+        };
         let mut trying = count(|phase| *phase == Phase::Trying);
         let offered = count(|phase| matches!(phase, Phase::Offered(_)));
-        let mut new: Vec<SocketAddr> = self
-            .candidates
-            .iter()
-            .filter(|(_, phase)| **phase == Phase::New)
-            .map(|(at, _)| *at)
-            .collect();
-        new.sort_by_cached_key(|at| score(at, channels, unix));
-        for address in new {
-            if trying >= MAX_TRIES || offered + trying >= ENOUGH || self.tries >= TRIES {
+        while trying < MAX_TRIES && offered + trying < ENOUGH && self.tries < TRIES {
+            let new = self
+                .candidates
+                .iter_mut()
+                .filter(|(_, one)| one.phase == Phase::New);
+            let Some((address, candidate)) = new.min_by_key(|(_, one)| one.score) else {
                 break;
-            }
+            };
+            candidate.phase = Phase::Trying;
+            effects.push(Effect::Try(*address));
             trying += 1;
             self.tries += 1;
-            self.candidates.insert(address, Phase::Trying);
-            effects.push(Effect::Try(address));
         }
-        debug_assert!(self.candidates.len() <= MAX_CANDIDATES, "{now:?}");
     }
 }
 
@@ -294,7 +296,7 @@ mod tests {
         let offered = |state: &State| {
             let phases = state.candidates.values();
             phases
-                .filter(|phase| matches!(phase, Phase::Offered(_)))
+                .filter(|one| matches!(one.phase, Phase::Offered(_)))
                 .count()
         };
         assert_eq!(offered(&state), ENOUGH);

@@ -70,8 +70,8 @@ pub(super) struct Granted {
 pub(super) enum Held {
     /// PCP or NAT-PMP.
     Pmp {
-        udp: PortMapping,
-        tcp: Option<PortMapping>,
+        udp: Box<PortMapping>,
+        tcp: Option<Box<PortMapping>>,
     },
     Upnp {
         gateway: Box<Gateway<Tokio>>,
@@ -129,7 +129,7 @@ pub(super) async fn renew(held: Held, wish: &Wish) -> Result<Granted, String> {
 pub(super) async fn remove(held: Held) {
     match held {
         Held::Pmp { udp, tcp } => {
-            let drop = async |mapping: Option<PortMapping>| {
+            let drop = async |mapping: Option<Box<PortMapping>>| {
                 let Some(mut mapping) = mapping else { return };
                 mapping.timeout_config = FAREWELL;
                 if let Err((error, _)) = mapping.try_drop().await {
@@ -226,7 +226,10 @@ async fn pmp(protocol: Protocol, gateway: Ipv4Addr, wish: &Wish) -> Result<Grant
         tcp: tcp.is_some(),
         // By these protocols nothing lasts for ever: zero is one that is gone at once.
         lifetime: Duration::from_secs(lifetime.max(1).into()),
-        held: Held::Pmp { udp, tcp },
+        held: Held::Pmp {
+            udp: Box::new(udp),
+            tcp: tcp.map(Box::new),
+        },
     })
 }
 
