@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(of(&examine(&status), "router").health, Health::Unknown);
         status.portmap = PortmapStatus::Failed {
             why: "UPnP: no answer".to_owned(),
-            next_try: Instant::now() + std::time::Duration::from_secs(61),
+            next_try: Instant::now() + std::time::Duration::from_secs(90),
         };
         let failed = examine(&status);
         let failed = of(&failed, "router");

@@ -213,6 +213,8 @@ fn leaks(name: &str, kind: Kind) {
             std::thread::sleep(Duration::from_millis(100));
         }
         println!("{kind}: linked after {:?}", begin.elapsed());
+        let router = &cli(&["status"])[0]["router"];
+        assert_eq!(router["state"], "off", "{router}");
         cli(&["send", CHANNEL, "hello"]);
         friend
             .shows(CHANNEL, &["hello".to_owned()], PATIENCE)

@@ -2,11 +2,11 @@
 
 use std::{
     fs::File,
-    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use super::{Namespace, Side};
 
@@ -35,7 +35,8 @@ pub enum Speaks {
 pub struct PortMapper<'a> {
     router: &'a Namespace,
     child: Child,
-    log: PathBuf,
+    /// Its settings and its log.
+    folder: TempDir,
 }
 
 impl<'a> PortMapper<'a> {
@@ -58,11 +59,12 @@ impl<'a> PortMapper<'a> {
              upnp_nat_chain=mapped_in\nupnp_nat_postrouting_chain=mapped_out\n\
              allow 1024-65535 192.168.0.0/16 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n"
         );
-        let name = format!("lab-upnpd-{}-{}", router.name(), std::process::id());
-        let at = |ending: &str| std::env::temp_dir().join(format!("{name}.{ending}"));
+        // A number of a process that one of an earlier run left in its file may be somebody's now.
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| folder.path().join(name);
         let (file, log) = (at("conf"), at("log"));
         std::fs::write(&file, settings)?;
-        let out = File::create(&log)?;
+        let out = File::create(log)?;
         // Debian keeps daemons out of a user's path.
         let mut command = Command::new("/usr/sbin/miniupnpd");
         command
@@ -77,7 +79,11 @@ impl<'a> PortMapper<'a> {
             .stderr(out);
         let child = router.within(|| command.spawn());
         let child = child.context("miniupnpd, of a Debian package that ./test installs")?;
-        Ok(Self { router, child, log })
+        Ok(Self {
+            router,
+            child,
+            folder,
+        })
     }
 
     /// The rules of its mappings, as nft shows them.
@@ -101,7 +107,7 @@ impl<'a> PortMapper<'a> {
 
     /// What it has said.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
