@@ -370,7 +370,10 @@ impl Node {
                             kind: StreamKind::Link,
                             stream,
                         } => links.incoming(connection, stream).await,
-                        TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Observed { by, address, .. } => {
+                            observers.add(by, address);
+                            relays.placed().await;
+                        }
                         TransportEvent::Stream {
                             connection,
                             kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
@@ -380,7 +383,10 @@ impl Node {
                             observers.connected(connection.peer());
                             relays.connected(&connection).await;
                         }
-                        TransportEvent::Moved => discovery.moved().await,
+                        TransportEvent::Moved => {
+                            relays.moved().await;
+                            discovery.moved().await;
+                        }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
                         TransportEvent::Draining {
