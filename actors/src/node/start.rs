@@ -411,7 +411,10 @@ impl Node {
                             kind: StreamKind::Link,
                             stream,
                         } => links.incoming(connection, stream).await,
-                        TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Observed { by, address, .. } => {
+                            observers.add(by, address);
+                            relays.placed().await;
+                        }
                         TransportEvent::Stream {
                             connection,
                             kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
@@ -425,6 +428,7 @@ impl Node {
                             if let Some(portmap) = &portmap {
                                 portmap.moved().await;
                             }
+                            relays.moved().await;
                             discovery.moved().await;
                         }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
