@@ -9,7 +9,11 @@ use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
 use super::tracker::TrackerCommand;
-use crate::{api::dto::Rule, config::RelayFor, telemetry::Format};
+use crate::{
+    api::dto::{Rotate, Rule},
+    config::RelayFor,
+    telemetry::Format,
+};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -419,6 +423,9 @@ pub struct Create {
     /// Who may link: whoever holds the file, or those on the roster
     #[arg(long, value_enum, default_value_t = Rule::Open)]
     pub policy: Rule,
+    /// How often the hash changes under which members find each other. It cannot be changed later
+    #[arg(long, value_enum, default_value_t = Rotate::Daily)]
+    pub rotate: Rotate,
     /// Where to write the channel file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
