@@ -7,7 +7,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
+    channel::{ChannelFileError, ChannelId, Policy, RendezvousHash, Rotation},
     identity::{IdentityId, IdentityKey},
 };
 use libp2p_identity::PeerId;
@@ -136,6 +136,8 @@ pub struct ChannelRequest {
     pub name: String,
     /// Who may link.
     pub policy: Policy,
+    /// How often its rendezvous hash changes.
+    pub rotation: Rotation,
     /// Tracker URLs; each a tier of its own.
     pub trackers: Vec<String>,
     /// DHT bootstrap nodes.
@@ -170,8 +172,10 @@ pub struct ChannelDetails {
     pub summary: ChannelSummary,
     /// SHA-1 of the file's info.
     pub infohash: [u8; 20],
-    /// The hashes of the present and the next period.
+    /// The hashes of the present and the next period; the same one if it never changes.
     pub rendezvous: [RendezvousHash; 2],
+    /// How often it changes.
+    pub rotation: Rotation,
     /// The owner.
     pub owner: IdentityId,
     /// Unix seconds.

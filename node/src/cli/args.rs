@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::tracker::TrackerCommand;
 use crate::{
-    api::dto::Rule,
+    api::dto::{Rotate, Rule},
     config::{PathName, RelayFor},
     telemetry::Format,
 };
@@ -442,6 +442,9 @@ pub struct Create {
     /// Who may link: whoever holds the file, or those on the roster
     #[arg(long, value_enum, default_value_t = Rule::Open)]
     pub policy: Rule,
+    /// How often the hash changes under which members find each other. It cannot be changed later
+    #[arg(long, value_enum, default_value_t = Rotate::Daily)]
+    pub rotate: Rotate,
     /// Where to write the channel file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -426,9 +426,14 @@ pub(super) fn info(c: &Value) -> String {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    let fixed = if c["rotates"] == false {
+        ", for good"
+    } else {
+        ""
+    };
     let _ = writeln!(
         out,
-        "rendezvous  {}\nowner       {}\ncreated     {}\npolicy      {}",
+        "rendezvous  {}{fixed}\nowner       {}\ncreated     {}\npolicy      {}",
         hashes.join(", then "),
         text(c, "owner"),
         text(c, "created"),
