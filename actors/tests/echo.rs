@@ -12,7 +12,10 @@ use std::{
 use bitchat_actors::{
     channel::EventKind,
     node::{ChannelRequest, NodeBuilder},
-    wire::{channel::Policy, identity::IdentityKey},
+    wire::{
+        channel::{Policy, Rotation},
+        identity::IdentityKey,
+    },
 };
 
 /// How long anything may take on a busy machine.
@@ -60,6 +63,7 @@ async fn the_echo_bot_answers_each_word_once() {
     let request = ChannelRequest {
         name: "echoes".into(),
         policy: Policy::Open,
+        rotation: Rotation::Daily,
         trackers: Vec::new(),
         nodes: Vec::new(),
         relays: Vec::new(),

@@ -17,7 +17,7 @@ use bitchat_actors::{
     store::PageQuery,
 };
 use bitchat_wire::{
-    channel::{ChannelFile, ChannelId, Policy},
+    channel::{ChannelFile, ChannelId, Policy, Rotation},
     event::{Body, Event, EventId, SEQ_LIMIT},
     identity::{DeviceKey, IdentityKey},
     link::{Initiator, M1_LEN, MAX_FRAME},
@@ -227,6 +227,7 @@ async fn in_an_invite_only_channel_the_file_alone_gives_no_link() {
     let request = ChannelRequest {
         name: "few".into(),
         policy: Policy::Invite,
+        rotation: Rotation::Daily,
         trackers: Vec::new(),
         nodes: Vec::new(),
         relays: Vec::new(),

@@ -30,7 +30,7 @@ pub enum Health {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
-    /// What it is about: `proxy`, `ipv4`, `ipv6`, `tcp`, `router`, `dht`, `members` or `node`.
+    /// What it is about: `proxy`, `hidden`, `ipv4`, `ipv6`, `tcp`, `router`, `dht`, `members` or `node`.
     pub about: &'static str,
     /// How it does.
     pub health: Health,
@@ -79,7 +79,11 @@ pub fn examine(status: &NodeStatus) -> Diagnosis {
                 "Check the proxy's address, user and password (`bitchat config get proxy`), and that it runs and lets this machine in.",
             ),
         });
-    } else {
+    }
+    if status.allowed.is_hidden() {
+        findings.push(hidden(status));
+    }
+    if status.proxy.is_none() && !status.allowed.is_hidden() {
         for (n, about) in ["ipv4", "ipv6"].into_iter().enumerate() {
             let bound = status.listening.iter().any(|at| at.is_ipv6() == (n == 1));
             findings.push(family(about, bound, &status.nat[n], n == 1));
@@ -94,6 +98,18 @@ pub fn examine(status: &NodeStatus) -> Diagnosis {
         findings.push(finding("node", Health::Fails, death.clone(), advice));
     }
     Diagnosis { findings }
+}
+
+fn hidden(status: &NodeStatus) -> Finding {
+    let what = "Members do not learn this node's address: it dials nobody but the relays that channels' files name, and nobody can dial it. \
+                UDP, trackers, the DHT and the local network are off (`bitchat config get paths`).";
+    if status.connections > 0 {
+        return finding("hidden", Health::Works, what, "");
+    }
+    let what = format!("{what} No relay is connected.");
+    let advice = "Make or join a channel whose file names a relay (`bitchat channel create --relay`), and see that it runs; or allow more \
+                  paths (`bitchat config set paths quic,tcp,relay`).";
+    finding("hidden", Health::Fails, what, advice)
 }
 
 fn family(about: &'static str, bound: bool, nat: &NatView, ipv6: bool) -> Finding {
@@ -299,7 +315,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use bitchat_actors::{
         portmap::{Mapping, Protocol},
-        transport::ProxyStatus,
+        transport::{Paths, ProxyStatus},
     };
     use bitchat_wire::identity::IdentityKey;
 
@@ -314,6 +330,7 @@ mod tests {
                 .unwrap(),
             listening: vec!["0.0.0.0:7001".parse().unwrap()],
             proxy: None,
+            allowed: Paths::ALL,
             connections: 0,
             paths: Vec::new(),
             nat: [NatView::default(); 2],
@@ -357,6 +374,17 @@ mod tests {
             assert!(!needs_help || !found.advice.is_empty(), "{kind:?}");
             assert_eq!(of(&diagnosis, "ipv6").health, Health::Off);
         }
+    }
+
+    #[test]
+    fn in_hiding_a_relay_is_needed() {
+        let mut status = status();
+        status.allowed = Paths::RELAYED;
+        let diagnosis = examine(&status);
+        assert_eq!(of(&diagnosis, "hidden").health, Health::Fails);
+        assert!(diagnosis.findings.iter().all(|one| one.about != "dht"));
+        status.connections = 1;
+        assert_eq!(of(&examine(&status), "hidden").health, Health::Works);
     }
 
     #[test]

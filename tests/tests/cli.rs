@@ -6,7 +6,8 @@ use std::{io::Write, os::unix::fs::PermissionsExt, path::Path, process::Stdio, t
 use bitchat_tests::process::{
     ALONE, NodeProcess, cli_one, command, eventually, log_ids, try_cli, write,
 };
-use serde_json::Value;
+use bitchat_wire::channel::{ChannelFile, Rotation};
+use serde_json::{Value, json};
 
 fn error(home: &Path, args: &[&str]) -> String {
     try_cli(home, args)
@@ -186,6 +187,18 @@ fn shapes_and_errors_with_a_node() {
         assert_eq!(hash.as_str().unwrap().len(), 40);
     }
     assert_eq!(info["rendezvous"].as_array().unwrap().len(), 2);
+    assert_eq!(info["rotates"], true);
+    // One that never rotates is found under its infohash, and its file says so.
+    let create = ["channel", "create", "fixed", "--rotate", "0"];
+    node.cli_one(&[&create[..], &["--out", &path("fixed.chat")]].concat())
+        .unwrap();
+    let fixed = node.cli_one(&["channel", "info", "fixed"]).unwrap();
+    assert_eq!(fixed["rotates"], false);
+    assert_eq!(fixed["rendezvous"], json!([fixed["infohash"]]));
+    let kept = std::fs::read(path("fixed.chat")).unwrap();
+    let kept = ChannelFile::parse(&kept).unwrap();
+    assert_eq!(kept.info().rotation, Rotation::Never);
+    node.cli(&["channel", "leave", "fixed"]).unwrap();
     assert_eq!(
         node.cli_one(&["channel", "info", &id[..10]]).unwrap()["id"],
         id

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bitchat_tests::{
-    lab::{self, Kind, Lab, LabNode, PORT, PortMapper, Speaks, direct},
+    lab::{self, Kind, Lab, LabNode, PORT, PortMapper, Speaks, path},
     process::eventually,
 };
 use serde_json::Value;
@@ -102,7 +102,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
             .context("no id")?
             .to_owned();
         node.members(CHANNEL, PATIENCE, |members| {
-            direct(members, &id).as_deref() == Some(kind)
+            path(members, &id).as_deref() == Some(kind)
         })
         .with_context(|| format!("no way in by {kind}: {}", mapper.log()))?;
         node.say(CHANNEL, kind, 1)?;

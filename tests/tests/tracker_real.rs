@@ -12,7 +12,7 @@ use bitchat_actors::{
     tracker::{Found, TrackerConfig, TrackerState, Trackers, Watch},
 };
 use bitchat_tests::opentracker::OpenTracker;
-use bitchat_wire::channel::{ChannelId, EpochKeys};
+use bitchat_wire::channel::{ChannelId, EpochKeys, RendezvousHash};
 use tokio::sync::mpsc;
 
 /// How long anything may take on a busy machine.
@@ -105,6 +105,22 @@ impl Announcer {
     async fn stop(self) {
         assert!(self.scope.stop(PATIENCE).await);
     }
+}
+
+/// The tracker serves the one hash, and refuses all that a rotating channel would ask for.
+#[tokio::test]
+async fn a_channel_that_never_rotates_is_announced_under_its_one_hash() {
+    let hash = RendezvousHash([7; 20]);
+    let keys = keys(7).with_fixed_hash(hash);
+    let tracker = OpenTracker::start(&[hash.to_string()]).unwrap();
+    let first = Announcer::start(1031);
+    first.watch(&tracker, keys.clone()).await;
+    assert_eq!(first.answered(keys.cid).await, TrackerState::Working);
+    let mut second = Announcer::start(1032);
+    second.watch(&tracker, keys).await;
+    assert_eq!(second.finds(1032).await, [1031]);
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test]

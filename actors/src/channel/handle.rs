@@ -67,7 +67,7 @@ impl ChannelConfig {
 
     /// The keys under which members link: of epoch 0.
     pub fn keys(&self) -> EpochKeys {
-        EpochKeys::derive(self.cid(), 0, &self.file.info().secret)
+        self.file.keys()
     }
 
     pub(super) fn accept(&self) -> Accept {

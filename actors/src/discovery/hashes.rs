@@ -128,6 +128,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::{collections::BTreeSet, sync::Arc};
 
+    use bitchat_wire::channel::RendezvousHash;
     use futures_util::future::BoxFuture;
     use tokio::sync::mpsc;
 
@@ -238,6 +239,35 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A month with a clock that is set back now and then: one hash, and no moment at which it would change.
+    #[tokio::test]
+    async fn a_hash_that_never_changes_stays() {
+        let (scope, _deaths) = Scope::new(Metrics::default());
+        let (_packets, incoming) = mpsc::channel(1);
+        let (sender, _found) = mpsc::channel(1);
+        let keeper = Arc::new(Nothing);
+        let outgoing = Arc::new(|_, _: &[u8]| ());
+        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope, sender);
+        let mut hashes = Hashes::new(Some(dht.clone()), 7);
+        let cid = ChannelId([1; 32]);
+        let infohash = RendezvousHash([9; 20]);
+        let keys = EpochKeys::derive(cid, 0, &[3; 32]).with_fixed_hash(infohash);
+        let begin = 1_900_000_000;
+        hashes.want(cid, keys, &[], begin).await;
+        for hour in 0..30 * 24 {
+            let wrong = if hour % 7 == 0 { begin } else { 0 };
+            let unix = begin + hour * 3_600 - wrong;
+            hashes.rotate(unix).await;
+            assert_eq!(hashes.channels[&cid].hashes, [Id([9; 20])]);
+            assert!(hashes.next_change(unix) > Duration::from_secs(365 * PERIOD));
+        }
+        let watches = dht.status().await.unwrap().watches;
+        let watched: Vec<Id> = watches.iter().map(|watch| watch.hash).collect();
+        assert_eq!(watched, [Id([9; 20])]);
+        assert_eq!(hashes.present(cid), Some(Id([9; 20])));
+        assert!(scope.stop(Duration::from_secs(5)).await);
     }
 
     #[test]

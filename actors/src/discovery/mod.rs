@@ -11,6 +11,8 @@
 
 mod actor;
 mod api;
+#[cfg(test)]
+mod belief_tests;
 mod book;
 mod budget;
 mod hashes;

@@ -215,6 +215,23 @@ fn a_change_of_tags_is_announced_at_its_moment() {
 }
 
 #[test]
+fn members_of_a_channel_that_never_rotates_meet_with_clocks_years_apart() {
+    let cid = ChannelId([1; 32]);
+    let keys = || {
+        let hash = bitchat_wire::channel::RendezvousHash([9; 20]);
+        Box::new(EpochKeys::derive(cid, 0, &[1; 32]).with_fixed_hash(hash))
+    };
+    let (mut one, mut other) = (Bench::new(1, &[]), Bench::new(2, &[]));
+    other.unix = 0;
+    one.on(Input::Watch(cid, keys()));
+    other.on(Input::Watch(cid, keys()));
+    let said = announce(&one.go(SECOND));
+    assert_eq!(said.tags.len(), 1);
+    let effects = other.on(Input::Datagram(from(7), &said.write()));
+    assert_eq!(effects, [found(1, from(7))]);
+}
+
+#[test]
 fn many_channels_take_more_announces_and_too_many_are_left_out() {
     let mut bench = Bench::new(1, &[]);
     for n in 0..500u32 {

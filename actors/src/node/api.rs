@@ -7,7 +7,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::{ChannelFileError, ChannelId, Policy, RendezvousHash},
+    channel::{ChannelFileError, ChannelId, Policy, RendezvousHash, Rotation},
     identity::{IdentityId, IdentityKey},
 };
 use libp2p_identity::PeerId;
@@ -21,7 +21,7 @@ use crate::{
     portmap::PortmapStatus,
     relay::RelayMode,
     store::StoreError,
-    transport::{NatView, PathKind, Proxy, ProxyStatus, Relay},
+    transport::{NatView, PathKind, Paths, Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -104,6 +104,9 @@ pub struct NodeBuilder {
     /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
     /// resolving of names then, and nothing leaves while it does not work.
     pub proxy: Option<Proxy>,
+    /// By which kinds of path members may be reached. With [`Paths::RELAYED`] no member learns our address: there is no listening, no
+    /// UDP, no DHT and no local network then, trackers are not asked, and only relays of channel files are dialled.
+    pub paths: Paths,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
     /// For whom to carry what they cannot send each other directly.
@@ -133,6 +136,8 @@ pub struct ChannelRequest {
     pub name: String,
     /// Who may link.
     pub policy: Policy,
+    /// How often its rendezvous hash changes.
+    pub rotation: Rotation,
     /// Tracker URLs; each a tier of its own.
     pub trackers: Vec<String>,
     /// DHT bootstrap nodes.
@@ -167,8 +172,10 @@ pub struct ChannelDetails {
     pub summary: ChannelSummary,
     /// SHA-1 of the file's info.
     pub infohash: [u8; 20],
-    /// The hashes of the present and the next period.
+    /// The hashes of the present and the next period; the same one if it never changes.
     pub rendezvous: [RendezvousHash; 2],
+    /// How often it changes.
+    pub rotation: Rotation,
     /// The owner.
     pub owner: IdentityId,
     /// Unix seconds.
@@ -192,6 +199,8 @@ pub struct NodeStatus {
     pub listening: Vec<SocketAddr>,
     /// The proxy through which everything goes; `None`: there is none.
     pub proxy: Option<ProxyStatus>,
+    /// By which kinds of path members may be reached.
+    pub allowed: Paths,
     /// Open connections.
     pub connections: usize,
     /// The way of each.

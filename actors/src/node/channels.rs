@@ -71,6 +71,7 @@ impl Node {
         let new = NewChannel {
             name: &request.name,
             policy: request.policy,
+            rotation: request.rotation,
             trackers: request.trackers.into_iter().map(|url| vec![url]).collect(),
             nodes: request.nodes,
             relays: request.relays.iter().map(ToString::to_string).collect(),
@@ -189,6 +190,7 @@ impl Node {
                 keys.rendezvous_hash(period),
                 keys.rendezvous_hash(period + 1),
             ],
+            rotation: file.info().rotation,
             owner: file.info().owner,
             created: file.info().created,
             discovery: discovery.unwrap_or(DiscoveryStatus {

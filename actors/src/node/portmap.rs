@@ -27,6 +27,8 @@ impl Router {
         Self(if transport.proxy().is_some() {
             // Nothing may leave beside it, and nobody could come in.
             Err("all goes through a proxy")
+        } else if transport.paths().is_hidden() {
+            Err("the node hides its address (setting paths)")
         } else if !wanted {
             Err("switched off (`--no-portmap`, or the setting portmap)")
         } else if listening.iter().find(outside).is_none() {

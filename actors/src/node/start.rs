@@ -30,7 +30,7 @@ use crate::{
     relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
-    transport::{EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
+    transport::{EVENTS, Paths, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
@@ -119,6 +119,7 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            paths: Paths::ALL,
             relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
@@ -179,13 +180,15 @@ impl NodeBuilder {
         };
         let port = self.port.unwrap_or(kept_port);
         let mut torrents = Torrents::new(disguise, &mut rand::rng());
-        if !self.dht {
+        let listens = self.listens();
+        if !self.dht || !listens {
             torrents = torrents.without_dht();
         }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
             proxy: self.proxy.clone(),
+            paths: self.paths,
             ..TransportConfig::new(self.bind.clone(), port, reset_key.clone())
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
@@ -210,11 +213,8 @@ impl NodeBuilder {
         }
         // Who listens nowhere carries nothing, and is reached through others or not at all.
         let config = RelayConfig {
-            always: self.proxy.is_some(),
-            ..RelayConfig::new(match self.proxy {
-                Some(_) => RelayMode::Off,
-                None => self.relay,
-            })
+            always: !listens,
+            ..RelayConfig::new(if listens { self.relay } else { RelayMode::Off })
         };
         let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
         let router = Router::start(
@@ -232,14 +232,14 @@ impl NodeBuilder {
             super::offers::sort(all, ours, public),
         );
         let config = TrackerConfig {
-            udp: self.proxy.is_none().then(|| transport.udp()),
+            udp: listens.then(|| transport.udp()),
             torrents: torrents.clone(),
             proxy: self.proxy.clone(),
             ..TrackerConfig::new(announced)
         };
         let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
-        let dht = if self.dht && self.proxy.is_none() {
+        let dht = if self.dht && listens {
             let keeper = Arc::new(store.clone());
             let bootstrap = self.dht_bootstrap.clone();
             let start = super::dht::start(
@@ -255,7 +255,7 @@ impl NodeBuilder {
             None
         };
         let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
-        let lan = (self.lan && self.proxy.is_none()).then(|| {
+        let lan = (self.lan && listens).then(|| {
             let listening = transport.local_addresses();
             let config = LanConfig {
                 port: transport.port(),
@@ -362,7 +362,7 @@ impl NodeBuilder {
     /// A public relay says so when it is known to be within reach.
     fn offer(&self) -> offers::Offer {
         match self.relay {
-            RelayMode::Public if self.proxy.is_none() => offers::Offer::WhenReached,
+            RelayMode::Public if self.listens() => offers::Offer::WhenReached,
             _ => offers::Offer::Never,
         }
     }
@@ -372,7 +372,14 @@ impl NodeBuilder {
             Some(_) => LOOK_SOON,
             None => LOOK_LATER,
         };
-        (self.public_relays && (self.proxy.is_some() || !self.on_loopback())).then_some(delay)
+        // In hiding no tracker is asked, unless through a proxy, whose address it is that trackers tell.
+        let shown = self.proxy.is_some() || !self.paths.is_hidden() && !self.on_loopback();
+        (self.public_relays && shown && self.paths.relay).then_some(delay)
+    }
+
+    /// Whether anybody can come: not behind a proxy, nor in hiding.
+    fn listens(&self) -> bool {
+        self.proxy.is_none() && !self.paths.is_hidden()
     }
 
     fn on_loopback(&self) -> bool {
@@ -404,7 +411,10 @@ impl Node {
                             kind: StreamKind::Link,
                             stream,
                         } => links.incoming(connection, stream).await,
-                        TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Observed { by, address, .. } => {
+                            observers.add(by, address);
+                            relays.placed().await;
+                        }
                         TransportEvent::Stream {
                             connection,
                             kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
@@ -418,6 +428,7 @@ impl Node {
                             if let Some(portmap) = &portmap {
                                 portmap.moved().await;
                             }
+                            relays.moved().await;
                             discovery.moved().await;
                         }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),

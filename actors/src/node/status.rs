@@ -113,6 +113,7 @@ impl Node {
             peer_id: self.inner.transport.peer_id(),
             listening: self.inner.transport.local_addresses(),
             proxy: self.inner.transport.proxy(),
+            allowed: self.inner.transport.paths(),
             connections: connections.len(),
             paths: connections.iter().map(Connection::path).collect(),
             nat: self.inner.transport.nat(),

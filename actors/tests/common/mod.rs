@@ -6,7 +6,10 @@ use std::{
 };
 
 use bitchat_actors::node::{ChannelRequest, Node, NodeBuilder};
-use bitchat_wire::{channel::Policy, identity::IdentityKey};
+use bitchat_wire::{
+    channel::{Policy, Rotation},
+    identity::IdentityKey,
+};
 
 /// A node on loopback, with a database of its own.
 pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
@@ -34,6 +37,7 @@ pub(crate) fn open_channel(name: &str) -> ChannelRequest {
     ChannelRequest {
         name: name.into(),
         policy: Policy::Open,
+        rotation: Rotation::Daily,
         trackers: Vec::new(),
         nodes: Vec::new(),
         relays: Vec::new(),

@@ -59,6 +59,7 @@ pub async fn create(
         .create_channel(ChannelRequest {
             name: new.name,
             policy: new.policy.into(),
+            rotation: new.rotate.into(),
             trackers,
             nodes,
             relays,

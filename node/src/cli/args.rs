@@ -9,7 +9,11 @@ use bitchat_actors::disguise::Disguise;
 use clap::{Args, Parser, Subcommand};
 
 use super::tracker::TrackerCommand;
-use crate::{api::dto::Rule, config::RelayFor, telemetry::Format};
+use crate::{
+    api::dto::{Rotate, Rule},
+    config::{PathName, RelayFor},
+    telemetry::Format,
+};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -237,6 +241,10 @@ pub struct Up {
     /// For whom to carry what they cannot send each other directly [default: members]
     #[arg(long, value_enum)]
     pub relay: Option<RelayFor>,
+    /// How members may be reached: quic, tcp, relay; repeated or with commas [default: all]. `--paths relay` hides your
+    /// address from members: they are talked with through the relays that the channels' files name, and through nothing else
+    #[arg(long, value_name = "PATH", value_delimiter = ',', value_enum)]
+    pub paths: Vec<PathName>,
     /// Do not look for relays that strangers offer to everybody, when there are no others
     #[arg(long)]
     pub no_public_relays: bool,
@@ -434,6 +442,9 @@ pub struct Create {
     /// Who may link: whoever holds the file, or those on the roster
     #[arg(long, value_enum, default_value_t = Rule::Open)]
     pub policy: Rule,
+    /// How often the hash changes under which members find each other. It cannot be changed later
+    #[arg(long, value_enum, default_value_t = Rotate::Daily)]
+    pub rotate: Rotate,
     /// Where to write the channel file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

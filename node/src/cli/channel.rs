@@ -93,6 +93,7 @@ async fn create(home: &Home, create: Create, out: Out) -> Result<(), Failure> {
         &json!({
             "name": create.name,
             "policy": create.policy,
+            "rotate": create.rotate,
             "trackers": trackers,
             "default_trackers": create.default_trackers,
             "nodes": create.node,

@@ -180,6 +180,9 @@ pub(super) fn status(s: &Value) -> String {
     if s["proxy"].is_object() {
         let _ = writeln!(out, "{}", proxy_line(&s["proxy"]));
     }
+    if s["hidden"] == true {
+        let _ = writeln!(out, "hidden: members are talked with through relays alone");
+    }
     let _ = writeln!(out, "{}", dht_line(&s["dht"]));
     let _ = writeln!(out, "looks like {} to trackers", text(s, "disguise"));
     let _ = writeln!(out, "{}", router_line(&s["router"]));
@@ -423,9 +426,14 @@ pub(super) fn info(c: &Value) -> String {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    let fixed = if c["rotates"] == false {
+        ", for good"
+    } else {
+        ""
+    };
     let _ = writeln!(
         out,
-        "rendezvous  {}\nowner       {}\ncreated     {}\npolicy      {}",
+        "rendezvous  {}{fixed}\nowner       {}\ncreated     {}\npolicy      {}",
         hashes.join(", then "),
         text(c, "owner"),
         text(c, "created"),

@@ -59,6 +59,9 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     if let Some(relay) = flags.relay {
         config.relay = relay;
     }
+    if !flags.paths.is_empty() {
+        config.paths.clone_from(&flags.paths);
+    }
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
     }
@@ -75,6 +78,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     config::check_api(config.api)?;
     proxy(config.proxy.as_deref())?;
     config::check_nodes(&config.dht_bootstrap)?;
+    config::check_paths(&config)?;
     Ok(config)
 }
 
@@ -118,6 +122,7 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.proxy = proxy(config.proxy.as_deref())?;
+    builder.paths = config::paths(&config.paths);
     builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.lan = config.lan;
@@ -226,6 +231,12 @@ fn guide(home: &Home, config: &Config, new: bool) {
         text.push_str(&format!(
             "Everything goes through the proxy {proxy}; while it does not work, nothing leaves. `bitchat{given} status` says how it does.\n"
         ));
+    }
+    if config::paths(&config.paths).is_hidden() {
+        text.push_str(
+            "Members do not learn your address: they are talked with through the relays that the channels' files name (`channel create --relay`), \
+             and through nothing else.\n",
+        );
     }
     text.push_str(&format!(
         "The node runs. Leave it open, and in another terminal:

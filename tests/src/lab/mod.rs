@@ -17,7 +17,7 @@ pub use capture::Capture;
 pub use kind::{Kind, OWN_PORT_OFFSET};
 pub use namespace::Namespace;
 pub use network::{Lab, PORT, Side};
-pub use node::{LabNode, direct};
+pub use node::{LabNode, path};
 pub use portmap::{PortMapper, Speaks};
 
 /// Set for the run inside.

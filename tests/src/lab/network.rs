@@ -49,6 +49,8 @@ pub struct Side {
     /// Its interface at the switch.
     plug: String,
     services: Vec<Child>,
+    /// Of its proxy, for as long as that runs.
+    settings: Option<tempfile::NamedTempFile>,
 }
 
 impl Lab {
@@ -114,7 +116,9 @@ impl Lab {
         let plug = &self.sides.get(side).context("no such side")?.plug;
         let verb = if cut { "cut" } else { "mend" };
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(writeln!(orders, "{verb} {plug}")?)
+        // In one piece: the switch looks at what there is.
+        let order = format!("{verb} {plug}\n");
+        Ok(orders.write_all(order.as_bytes())?)
     }
 }
 
@@ -147,6 +151,7 @@ impl Side {
                 proxy: None,
                 plug: plug_name,
                 services: Vec::new(),
+                settings: None,
             });
         }
         let router = Namespace::new(&format!("{name}-r{n}"))?;
@@ -177,6 +182,7 @@ impl Side {
             proxy: None,
             plug: plug_name,
             services: Vec::new(),
+            settings: None,
         };
         side.start_proxy(inner)?;
         Ok(side)
@@ -192,10 +198,11 @@ impl Side {
             Kind::HttpProxy => {
                 let settings =
                     format!("Port {port}\nListen {listen}\nTimeout 600\nMaxClients 100\n");
-                let file = std::env::temp_dir().join(format!("lab-proxy-{}", self.plug_of()));
-                std::fs::write(&file, settings)?;
+                let mut file = tempfile::NamedTempFile::new()?;
+                file.write_all(settings.as_bytes())?;
                 let mut command = Command::new("tinyproxy");
-                command.arg("-d").arg("-c").arg(file);
+                command.arg("-d").arg("-c").arg(file.path());
+                self.settings = Some(file);
                 command
             }
             Kind::Socks5 => {
@@ -218,11 +225,6 @@ impl Side {
         self.services
             .push(child.context("a proxy, of a Debian package that ./test installs")?);
         Ok(())
-    }
-
-    fn plug_of(&self) -> String {
-        let router = self.router.as_ref().map_or("open", |router| router.name());
-        format!("{router}-{}", std::process::id())
     }
 
     /// Its router's inner address, where its proxy listens.

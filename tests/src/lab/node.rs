@@ -141,9 +141,8 @@ impl<'a> LabNode<'a> {
     }
 }
 
-/// Whether one of these members is linked by a direct path: by which.
-pub fn direct(members: &[Value], id: &str) -> Option<String> {
+/// By which way one of these members is linked, if it is.
+pub fn path(members: &[Value], id: &str) -> Option<String> {
     let member = members.iter().find(|member| member["id"] == id)?;
-    let kind = member["path"]["kind"].as_str()?;
-    ["quic", "tcp"].contains(&kind).then(|| kind.to_owned())
+    Some(member["path"]["kind"].as_str()?.to_owned())
 }

@@ -44,6 +44,11 @@ pub enum ChannelFileError {
     /// A policy that this program does not know.
     #[error("this channel has a policy that this program does not know; a newer program is needed")]
     UnknownPolicy,
+    /// A `rotate` that this program does not know.
+    #[error(
+        "this channel's meeting place changes in a way that this program does not know; a newer program is needed"
+    )]
+    UnknownRotation,
     /// Of a version that this program does not know.
     #[error(
         "this channel file is of version {0}, and this program knows version 1; a newer program is needed"

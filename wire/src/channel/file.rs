@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{ChannelFileError, hints};
 use crate::{
     bencode::{self, Limits},
-    channel::ChannelId,
+    channel::{ChannelId, EpochKeys, RendezvousHash},
     crypto::Secret,
     identity::{IdentityId, IdentityKey},
     text,
@@ -74,6 +74,18 @@ impl std::str::FromStr for Policy {
     }
 }
 
+/// How often a channel's rendezvous hash changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotation {
+    /// Once a day, at a moment of the channel's own; what a file without `rotate` means.
+    #[default]
+    Daily,
+    /// Never: it is the file's infohash (`rotate` 0). Members meet whatever their clocks say, and whoever watches a
+    /// tracker or the DHT can follow the channel for as long as it lives.
+    Never,
+}
+
 /// The signed part of a channel file.
 #[derive(Clone)]
 pub struct ChannelInfo {
@@ -85,6 +97,8 @@ pub struct ChannelInfo {
     pub owner: IdentityId,
     /// Who may link.
     pub policy: Policy,
+    /// How often its rendezvous hash changes.
+    pub rotation: Rotation,
     /// The channel's 32 random bytes.
     pub secret: Secret,
     /// 1.
@@ -99,6 +113,7 @@ impl fmt::Debug for ChannelInfo {
             .field("name", &self.name)
             .field("owner", &self.owner)
             .field("policy", &self.policy)
+            .field("rotation", &self.rotation)
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
@@ -110,6 +125,8 @@ pub struct NewChannel<'a> {
     pub name: &'a str,
     /// Who may link.
     pub policy: Policy,
+    /// How often its rendezvous hash changes.
+    pub rotation: Rotation,
     /// Tiers of tracker URLs (BEP 12).
     pub trackers: Vec<Vec<String>>,
     /// DHT bootstrap nodes (BEP 5), host and port.
@@ -166,6 +183,9 @@ impl ChannelFile {
             serde_bytes::Bytes::new(owner.id().as_bytes()),
         );
         put(&mut info, "policy", new.policy.as_str());
+        if new.rotation == Rotation::Never {
+            put(&mut info, "rotate", &0u64);
+        }
         put(&mut info, "secret", serde_bytes::Bytes::new(&*new.secret));
         put(&mut info, "version", &VERSION);
         let info = write(&info);
@@ -260,6 +280,14 @@ impl ChannelFile {
     pub fn trackers(&self) -> &[Vec<String>] {
         &self.trackers
     }
+    /// The keys that follow from the file's own secret, of epoch 0.
+    pub fn keys(&self) -> EpochKeys {
+        let keys = EpochKeys::derive(self.id, 0, &self.info.secret);
+        match self.info.rotation {
+            Rotation::Daily => keys,
+            Rotation::Never => keys.with_fixed_hash(RendezvousHash(self.infohash)),
+        }
+    }
     /// DHT bootstrap nodes.
     pub fn nodes(&self) -> &[(String, u16)] {
         &self.nodes
@@ -309,6 +337,13 @@ fn parse_info(raw: &[u8]) -> Result<ChannelInfo, ChannelFileError> {
     let owner = IdentityId::from_bytes(bytes("owner", "info.owner")?)
         .map_err(|_| BadValue("info.owner"))?;
     let policy = string("policy", "info.policy")?.parse()?;
+    let rotation = match key("rotate") {
+        None => Rotation::Daily,
+        Some(_) => match number("rotate", "info.rotate")? {
+            0 => Rotation::Never,
+            _ => return Err(ChannelFileError::UnknownRotation),
+        },
+    };
     let secret: Secret = Zeroizing::new(*bytes("secret", "info.secret")?);
     if *secret == [0; 32] {
         return Err(ChannelFileError::ZeroSecret);
@@ -318,6 +353,7 @@ fn parse_info(raw: &[u8]) -> Result<ChannelInfo, ChannelFileError> {
         name,
         owner,
         policy,
+        rotation,
         secret,
         version,
     })

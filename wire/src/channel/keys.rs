@@ -41,6 +41,8 @@ pub struct EpochKeys {
     pub mail: Secret,
     /// Makes tags for the local network.
     pub lan: Secret,
+    /// The one hash of a channel whose hash never changes.
+    fixed: Option<RendezvousHash>,
 }
 
 impl ChannelId {
@@ -117,21 +119,46 @@ impl EpochKeys {
             relay: key("relay"),
             mail: key("mail"),
             lan: key("lan"),
+            fixed: None,
         }
     }
 
-    /// The period in which `unix` (seconds) lies: `floor((unix + off) / 86,400)`.
+    /// The same keys for a channel that is always found under `hash` (`rotate` 0 in its file). There is one period
+    /// then, of number 0, that never ends.
+    #[must_use]
+    pub fn with_fixed_hash(self, hash: RendezvousHash) -> Self {
+        Self {
+            fixed: Some(hash),
+            ..self
+        }
+    }
+
+    /// Whether the hash never changes.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.is_some()
+    }
+
+    /// The period in which `unix` (seconds) lies: `floor((unix + off) / 86,400)`; 0 if the hash never changes.
     pub fn period(&self, unix: u64) -> u64 {
+        if self.is_fixed() {
+            return 0;
+        }
         unix.saturating_add(self.offset()) / PERIOD
     }
 
     /// The Unix second at which `period` begins; 0 for one that began before 1970.
     pub fn period_start(&self, period: u64) -> u64 {
+        if self.is_fixed() {
+            return 0;
+        }
         period.saturating_mul(PERIOD).saturating_sub(self.offset())
     }
 
-    /// The hash of one period: `X(k_rv, "period"; u64 p, 20)`.
+    /// The hash of one period: `X(k_rv, "period"; u64 p, 20)`, or the one that never changes.
     pub fn rendezvous_hash(&self, period: u64) -> RendezvousHash {
+        if let Some(hash) = self.fixed {
+            return hash;
+        }
         let mut out = [0; 20];
         expand(
             &self.rendezvous,
@@ -154,7 +181,9 @@ impl EpochKeys {
     pub fn announced_periods(&self, unix: u64) -> impl Iterator<Item = u64> + use<> {
         let current = self.period(unix);
         let within = unix.saturating_add(self.offset()) % PERIOD;
-        let neighbour = if within < PERIOD_OVERLAP {
+        let neighbour = if self.is_fixed() {
+            None
+        } else if within < PERIOD_OVERLAP {
             current.checked_sub(1)
         } else if within >= PERIOD - PERIOD_OVERLAP {
             current.checked_add(1)
@@ -164,8 +193,12 @@ impl EpochKeys {
         [Some(current), neighbour].into_iter().flatten()
     }
 
-    /// The first Unix second after `unix` from which [`Self::announced`] says something else: within a day.
+    /// The first Unix second after `unix` from which [`Self::announced`] says something else: within a day, or at the
+    /// end of time if the hash never changes.
     pub fn next_change(&self, unix: u64) -> u64 {
+        if self.is_fixed() {
+            return u64::MAX;
+        }
         let within = unix.saturating_add(self.offset()) % PERIOD;
         let moments = [PERIOD_OVERLAP, PERIOD - PERIOD_OVERLAP, PERIOD];
         let next = moments.into_iter().find(|moment| *moment > within);
@@ -289,6 +322,29 @@ mod tests {
             prop_assert_ne!(tag, keys(0, secret).lan_tag(period, &other));
             prop_assert_ne!(&tag[..], &keys(0, secret).rendezvous_hash(period).0[..12]);
         }
+    }
+
+    #[test]
+    fn a_fixed_hash_stays_whatever_the_clock_says() {
+        let hash = RendezvousHash([7; 20]);
+        let (daily, fixed) = (keys(0, 1), keys(0, 1).with_fixed_hash(hash));
+        assert!(fixed.is_fixed() && !daily.is_fixed());
+        let (salt, relay) = ([3; 8], b"a relay");
+        // 1970, half an hour at a time around a change of the daily one, and the end of time.
+        let change = daily.next_change(1_900_000_000);
+        let around = (0..100).map(|n| change - 90_000 + n * 1_800);
+        for unix in around.chain([0, 1, u64::MAX]) {
+            assert_eq!(fixed.announced(unix), [hash]);
+            assert_eq!(fixed.announced_periods(unix).collect::<Vec<_>>(), [0]);
+            assert_eq!((fixed.period(unix), fixed.period_start(unix)), (0, 0));
+            assert_eq!(fixed.next_change(unix), u64::MAX);
+            assert_eq!(fixed.rendezvous_hash(unix), hash);
+        }
+        // All else is made as ever.
+        assert_eq!(fixed.lan_tag(0, &salt), daily.lan_tag(0, &salt));
+        let registration = daily.relay_registration(relay, 0);
+        assert_eq!(fixed.relay_registration(relay, 0), registration);
+        assert_eq!(*fixed.tag, *daily.tag);
     }
 
     #[test]

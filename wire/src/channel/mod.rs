@@ -7,7 +7,7 @@ mod keys;
 
 pub use error::ChannelFileError;
 pub use file::{
-    ChannelFile, ChannelInfo, LINK_SCHEME, MAX_CHANNEL_NAME, MAX_FILE, NewChannel, Policy,
+    ChannelFile, ChannelInfo, LINK_SCHEME, MAX_CHANNEL_NAME, MAX_FILE, NewChannel, Policy, Rotation,
 };
 pub use hints::{MAX_NODES, MAX_RELAY, MAX_RELAYS, MAX_TRACKERS, MAX_URL};
 pub use keys::{ChannelId, EpochKeys, LOBBY_EPOCH, PERIOD, PERIOD_OVERLAP, RendezvousHash};

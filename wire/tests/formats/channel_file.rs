@@ -1,6 +1,6 @@
 use bitchat_wire::{
     bencode,
-    channel::{ChannelFile, NewChannel, Policy},
+    channel::{ChannelFile, NewChannel, Policy, Rotation},
     identity::IdentityKey,
 };
 use serde_json::{Value, json};
@@ -11,6 +11,10 @@ use crate::counting;
 const OWNER_SEED: [u8; 32] = [0x11; 32];
 
 fn file(name: &str, policy: Policy, hints: bool) -> ChannelFile {
+    rotating(name, policy, hints, Rotation::Daily)
+}
+
+fn rotating(name: &str, policy: Policy, hints: bool, rotation: Rotation) -> ChannelFile {
     let some = |hint: &[&str]| {
         hint.iter()
             .filter(|_| hints)
@@ -20,6 +24,7 @@ fn file(name: &str, policy: Policy, hints: bool) -> ChannelFile {
     let new = NewChannel {
         name,
         policy,
+        rotation,
         trackers: vec![
             some(&[
                 "http://tracker.example/announce",
@@ -40,6 +45,11 @@ fn file(name: &str, policy: Policy, hints: bool) -> ChannelFile {
 
 fn described(what: &str, file: &ChannelFile) -> Value {
     let info = file.info();
+    // At any time, also to one whose clock never was set.
+    let announced = |unix| -> Vec<String> {
+        let hashes = file.keys().announced(unix);
+        hashes.iter().map(ToString::to_string).collect()
+    };
     json!({
         "what": what,
         "file": hex::encode(file.to_bytes()),
@@ -52,6 +62,7 @@ fn described(what: &str, file: &ChannelFile) -> Value {
         "owner": hex::encode(info.owner.as_bytes()),
         "owner_id": info.owner.to_string(),
         "policy": info.policy.as_str(),
+        "announced": {"unix 0": announced(0), "unix 1700000000": announced(1_700_000_000)},
         "secret": hex::encode(*info.secret),
         "trackers": file.trackers(),
         "nodes": file.nodes(),
@@ -163,6 +174,14 @@ fn vectors() {
             set("owner", string(&[0; 32])),
         ),
         ("created below zero", set("created", b"i-1e".to_vec())),
+        (
+            "a rotate that means nothing yet",
+            signed(|info| info.insert(4, ("rotate", b"i7e".to_vec()))),
+        ),
+        (
+            "a rotate that is no number",
+            signed(|info| info.insert(4, ("rotate", string(b"0")))),
+        ),
     ]
     .into_iter()
     .map(|(what, file)| {
@@ -179,6 +198,7 @@ fn vectors() {
             "files": [
                 described("open, with all hints", &open),
                 described("invite-only, without hints", &file("Ärzte & Friends", Policy::Invite, false)),
+                described("open, with a hash that never changes: announced is the infohash", &rotating("Friends", Policy::Open, false, Rotation::Never)),
                 described("a key in info that this version does not know: kept, and covered by id and signature", &ChannelFile::parse(&unknown).unwrap()),
             ],
             "refused": refused,

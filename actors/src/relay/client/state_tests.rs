@@ -146,6 +146,31 @@ fn members_meet_at_the_same_relays_of_their_file() {
 }
 
 #[test]
+fn a_channel_that_never_rotates_registers_the_same_for_good() {
+    let mut bench = Bench::new();
+    let (cid, keys) = keys(1);
+    let keys = keys.with_fixed_hash(bitchat_wire::channel::RendezvousHash([9; 20]));
+    let relays = vec![relay(1)];
+    let fixed = Box::new(keys.clone());
+    bench.on(Event::Watch(cid, fixed, relays));
+    let effects = bench.on(Event::Reserved(peer(1)));
+    let key = keys.relay_registration(&peer(1).to_bytes(), 0);
+    assert!(
+        effects.contains(&Effect::Register(peer(1), [key].into())),
+        "{effects:?}"
+    );
+    // Weeks later there is nothing new to say.
+    for day in 1..30 {
+        let unix = UNIX + day * 86_400 + 3_599;
+        let effects = bench
+            .state
+            .handle(Event::Tick, bench.now, unix, &mut bench.rng);
+        let again = |effect: &Effect| matches!(effect, Effect::Register(..));
+        assert!(!effects.iter().any(again), "{effects:?}");
+    }
+}
+
+#[test]
 fn strangers_relays_are_used_by_those_who_need_them_only() {
     let mut bench = Bench::new();
     bench.on(Event::Known(relay(1), Origin::Public));

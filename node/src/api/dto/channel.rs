@@ -7,7 +7,7 @@ use bitchat_actors::{
     node::{ChannelDetails, ChannelSummary},
     tracker::{TrackerState, TrackerStatus},
 };
-use bitchat_wire::channel::Policy;
+use bitchat_wire::channel::{Policy, Rotation};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,8 +63,10 @@ pub struct Info {
     pub channel: Channel,
     /// SHA-1 of the file's info, 40 hexadecimal digits.
     pub infohash: String,
-    /// The rendezvous hashes of the present and the next period, 40 hexadecimal digits each.
+    /// The rendezvous hashes of the present and the next period, 40 hexadecimal digits each; one if it never changes.
     pub rendezvous: Vec<String>,
+    /// Whether the rendezvous hash changes daily, as it does unless the channel was made with `rotate` 0.
+    pub rotates: bool,
     /// The owner's Bit Chat ID.
     pub owner: String,
     /// When it was made.
@@ -87,10 +89,17 @@ impl Info {
     /// From the node's own words.
     pub fn new(d: &ChannelDetails) -> Self {
         let now = Instant::now();
+        let rotates = d.rotation != Rotation::Never;
         Self {
             channel: Channel::new(&d.summary),
             infohash: hex::encode(d.infohash),
-            rendezvous: d.rendezvous.iter().map(|h| hex::encode(h.0)).collect(),
+            rendezvous: d
+                .rendezvous
+                .iter()
+                .take(if rotates { 2 } else { 1 })
+                .map(|h| hex::encode(h.0))
+                .collect(),
+            rotates,
             owner: d.owner.to_string(),
             created: rfc3339(d.created.saturating_mul(1_000)),
             trackers: d
@@ -166,6 +175,9 @@ pub struct NewChannel {
     /// Besides, the public trackers that this program knows.
     #[serde(default)]
     pub default_trackers: bool,
+    /// How often the rendezvous hash changes.
+    #[serde(default)]
+    pub rotate: Rotate,
     /// DHT bootstrap nodes, `HOST:PORT`.
     #[serde(default)]
     pub nodes: Vec<String>,
@@ -192,6 +204,30 @@ impl From<Rule> for Policy {
         match rule {
             Rule::Open => Self::Open,
             Rule::Invite => Self::Invite,
+        }
+    }
+}
+
+/// How often the hash changes under which members find each other.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Rotate {
+    /// Once a day: nobody who watches a tracker or the DHT can follow the channel from day to day by it
+    #[default]
+    Daily,
+    /// Never: members meet also where clocks are wrong, and the channel can be followed by its hash for good
+    #[serde(rename = "0")]
+    #[value(name = "0")]
+    Never,
+}
+
+impl From<Rotate> for Rotation {
+    fn from(rotate: Rotate) -> Self {
+        match rotate {
+            Rotate::Daily => Self::Daily,
+            Rotate::Never => Self::Never,
         }
     }
 }

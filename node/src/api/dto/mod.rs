@@ -68,6 +68,8 @@ pub struct Status {
     pub listening: Vec<String>,
     /// The proxy through which everything goes; null when there is none.
     pub proxy: Option<ProxyState>,
+    /// Whether members do not learn where the node is: they are talked with through relays alone.
+    pub hidden: bool,
     /// Open connections.
     pub connections: usize,
     /// Whether the router lets others in.
@@ -183,6 +185,7 @@ impl Status {
                 url: proxy.url,
                 trouble: proxy.trouble,
             }),
+            hidden: s.allowed.is_hidden(),
             connections: s.connections,
             router: Router::new(&s.portmap, now),
             observed: s

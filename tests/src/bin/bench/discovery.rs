@@ -14,7 +14,7 @@ use bitchat_actors::{
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::{
-    channel::{ChannelFile, ChannelId, Policy},
+    channel::{ChannelFile, ChannelId, Policy, Rotation},
     identity::IdentityKey,
 };
 
@@ -119,6 +119,7 @@ async fn one(by: By) -> Result<Duration> {
         .create_channel(ChannelRequest {
             name: "bench".into(),
             policy: Policy::Open,
+            rotation: Rotation::Daily,
             trackers: trackers.collect(),
             nodes: Vec::new(),
             relays: Vec::new(),

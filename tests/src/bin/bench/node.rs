@@ -12,7 +12,7 @@ use bitchat_actors::{
     node::{ChannelRequest, Node, NodeBuilder},
 };
 use bitchat_wire::{
-    channel::{ChannelFile, ChannelId, Policy},
+    channel::{ChannelFile, ChannelId, Policy, Rotation},
     identity::IdentityKey,
 };
 
@@ -35,6 +35,7 @@ pub(crate) async fn channel(node: &Node) -> Result<ChannelFile> {
     let request = ChannelRequest {
         name: "bench".into(),
         policy: Policy::Open,
+        rotation: Rotation::Daily,
         trackers: Vec::new(),
         nodes: Vec::new(),
         relays: Vec::new(),

@@ -10,6 +10,7 @@ pub(in crate::channel) fn new_channel(name: &str) -> NewChannel<'_> {
     NewChannel {
         name,
         policy: Policy::Open,
+        rotation: Rotation::Daily,
         trackers: vec![
             vec![
                 "http://a.example/announce".into(),
@@ -265,6 +266,41 @@ fn each_key_of_info_is_needed_and_checked() {
         error(with_info("secret", &[b"32:", &[0; 32][..]].concat())),
         E::ZeroSecret
     );
+}
+
+#[test]
+fn a_file_may_say_that_its_hash_never_changes() {
+    let usual = file();
+    assert_eq!(usual.info().rotation, Rotation::Daily);
+    assert!(!usual.keys().is_fixed());
+    let new = NewChannel {
+        rotation: Rotation::Never,
+        ..new_channel("Friends")
+    };
+    let file = ChannelFile::create(new, &owner()).unwrap();
+    let bytes = file.to_bytes();
+    assert_eq!(
+        bytes.windows(9).filter(|w| w == b"6:rotatei").count(),
+        1,
+        "it is in the file"
+    );
+    let again = ChannelFile::parse_link(&file.to_link()).unwrap();
+    assert_eq!(again.info().rotation, Rotation::Never);
+    assert_eq!(again.to_bytes(), bytes);
+    assert_ne!(again.id(), usual.id(), "it is another channel");
+    let moved = again.with_trackers(vec![]).unwrap();
+    for file in [file, again, moved] {
+        let hash = RendezvousHash(file.infohash());
+        for unix in [0, 1_700_000_000, u64::MAX] {
+            assert_eq!(file.keys().announced(unix), [hash]);
+        }
+    }
+
+    assert_eq!(error(with_info("rotate", b"i1e")), E::UnknownRotation);
+    assert_eq!(error(with_info("rotate", b"i86400e")), E::UnknownRotation);
+    for bad in [&b"i-1e"[..], b"1:0", b"le", b"i18446744073709551616e"] {
+        assert_eq!(error(with_info("rotate", bad)), E::BadValue("info.rotate"));
+    }
 }
 
 #[test]
