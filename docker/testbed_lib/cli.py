@@ -101,6 +101,8 @@ def do_chat(options, bed):
 def do_table(options, bed):
     """`table`."""
     rows = table.collect(bed)
+    if not any(row["talk"] for row in rows) and not bed.state["acknowledged"]:
+        raise Failure("nobody has said anything yet: `docker/testbed chat` first")
     out(options, {"pairs": rows, "faults": table.faults(rows)}, table.show(bed, rows, getattr(options, "every", False)))
     if table.faults(rows):
         raise Failure("pairs that cannot talk: " + "; ".join(table.faults(rows)))

@@ -3,8 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bitchat_actors::disguise::Disguise;
-use bitchat_actors::relay::RelayMode;
+use bitchat_actors::{disguise::Disguise, relay::RelayMode, transport::Paths};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Failure, telemetry::Format};
@@ -42,10 +41,35 @@ pub struct Config {
     pub disguise: Option<Disguise>,
     /// The proxy that everything must go through.
     pub proxy: Option<String>,
+    /// How members may be reached; without `quic` and `tcp`, nobody of them learns our address.
+    pub paths: Vec<PathName>,
     /// For whom to carry circuits.
     pub relay: RelayFor,
+    /// Look for relays that strangers offer to everybody, when there are no others.
+    pub public_relays: bool,
     /// Tell members how far one has read.
     pub read_marks: bool,
+}
+
+/// A kind of path between members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PathName {
+    /// Directly, by QUIC over UDP.
+    Quic,
+    /// Directly, or through the proxy, by TCP.
+    Tcp,
+    /// Through a relay, which cannot read it.
+    Relay,
+}
+
+/// What these allow.
+pub fn paths(names: &[PathName]) -> Paths {
+    Paths {
+        quic: names.contains(&PathName::Quic),
+        tcp: names.contains(&PathName::Tcp),
+        relay: names.contains(&PathName::Relay),
+    }
 }
 
 /// For whom a node carries what they cannot send each other directly.
@@ -87,7 +111,9 @@ impl Default for Config {
             dht_bootstrap: Vec::new(),
             disguise: None,
             proxy: None,
+            paths: vec![PathName::Quic, PathName::Tcp, PathName::Relay],
             relay: RelayFor::default(),
+            public_relays: true,
             read_marks: false,
         }
     }
@@ -142,9 +168,19 @@ const KEYS: &[(&str, Kind, &str)] = &[
         "the proxy that everything must go through",
     ),
     (
+        "paths",
+        Kind::List,
+        "how members may be reached: quic, tcp, relay; relay alone hides your address from them",
+    ),
+    (
         "relay",
         Kind::Text,
         "for whom to carry what they cannot send directly: off, members or public",
+    ),
+    (
+        "public_relays",
+        Kind::Flag,
+        "look for relays that strangers offer to everybody, when there are no others",
     ),
     (
         "read_marks",
@@ -228,6 +264,23 @@ pub fn check_nodes(nodes: &[String]) -> Result<(), Failure> {
     }
 }
 
+/// There must be some way to reach members, and behind a proxy another than QUIC.
+pub fn check_paths(config: &Config) -> Result<(), Failure> {
+    let allowed = paths(&config.paths);
+    if !allowed.quic && !allowed.tcp && !allowed.relay {
+        return Err(bad(
+            "paths: name at least one of quic, tcp and relay, or no member can be reached"
+                .to_owned(),
+        ));
+    }
+    if config.proxy.is_some() && !allowed.tcp && !allowed.relay {
+        return Err(bad(
+            "paths: QUIC does not go through a proxy: allow tcp or relay as well".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The user's name on this machine, if it will do.
 pub fn default_name() -> String {
     std::env::var("USER")
@@ -264,6 +317,7 @@ fn from_table(table: toml::Table) -> Result<Config, Failure> {
     check_name(&config.name)?;
     check_api(config.api)?;
     check_nodes(&config.dht_bootstrap)?;
+    check_paths(&config)?;
     Ok(config)
 }
 
@@ -382,6 +436,9 @@ mod tests {
             ("port = ", "TOML"),
             ("dht_bootstrap = [\"x\"]", "HOST:PORT"),
             ("disguise = \"azureus\"", "transmission-4.1"),
+            ("paths = []", "at least one"),
+            ("paths = [\"udp\"]", "quic"),
+            ("paths = [\"quic\"]\nproxy = \"http://p:1\"", "proxy"),
         ] {
             let error = Config::load(text, none).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");

@@ -3,8 +3,11 @@
 use bitchat_actors::{
     dht::DhtState,
     node::NodeStatus,
+    portmap::PortmapStatus,
     transport::{NatKind, NatView, PathKind},
 };
+use std::time::Instant;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -27,7 +30,7 @@ pub enum Health {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
-    /// What it is about: `proxy`, `ipv4`, `ipv6`, `tcp`, `router`, `dht`, `members` or `node`.
+    /// What it is about: `proxy`, `hidden`, `ipv4`, `ipv6`, `tcp`, `router`, `dht`, `members` or `node`.
     pub about: &'static str,
     /// How it does.
     pub health: Health,
@@ -76,7 +79,11 @@ pub fn examine(status: &NodeStatus) -> Diagnosis {
                 "Check the proxy's address, user and password (`bitchat config get proxy`), and that it runs and lets this machine in.",
             ),
         });
-    } else {
+    }
+    if status.allowed.is_hidden() {
+        findings.push(hidden(status));
+    }
+    if status.proxy.is_none() && !status.allowed.is_hidden() {
         for (n, about) in ["ipv4", "ipv6"].into_iter().enumerate() {
             let bound = status.listening.iter().any(|at| at.is_ipv6() == (n == 1));
             findings.push(family(about, bound, &status.nat[n], n == 1));
@@ -91,6 +98,18 @@ pub fn examine(status: &NodeStatus) -> Diagnosis {
         findings.push(finding("node", Health::Fails, death.clone(), advice));
     }
     Diagnosis { findings }
+}
+
+fn hidden(status: &NodeStatus) -> Finding {
+    let what = "Members do not learn this node's address: it dials nobody but the relays that channels' files name, and nobody can dial it. \
+                UDP, trackers, the DHT and the local network are off (`bitchat config get paths`).";
+    if status.connections > 0 {
+        return finding("hidden", Health::Works, what, "");
+    }
+    let what = format!("{what} No relay is connected.");
+    let advice = "Make or join a channel whose file names a relay (`bitchat channel create --relay`), and see that it runs; or allow more \
+                  paths (`bitchat config set paths quic,tcp,relay`).";
+    finding("hidden", Health::Fails, what, advice)
 }
 
 fn family(about: &'static str, bound: bool, nat: &NatView, ipv6: bool) -> Finding {
@@ -171,9 +190,27 @@ fn tcp(status: &NodeStatus) -> Finding {
 }
 
 fn router(status: &NodeStatus) -> Finding {
-    let mapped = status.nat.iter().find_map(|nat| nat.mapped);
-    if let Some(at) = mapped {
-        let what = format!("The router lets others in at {at}, at the node's wish.");
+    if let PortmapStatus::Mapped(mapping) = &status.portmap {
+        let (at, protocol) = (mapping.external, mapping.protocol);
+        let until = match mapping.until.map(left) {
+            Some(minutes) => format!("for {minutes} min, renewed before"),
+            None => "until it is taken back".to_owned(),
+        };
+        if status.nat[0].mapped.is_none() {
+            let what = format!(
+                "The router has mapped {at} to the node by {protocol}, but others see the node elsewhere: there is a second router behind it, \
+                                whose mapping is missing."
+            );
+            return finding("router", Health::Limited, what, FORWARD);
+        }
+        let what = match mapping.tcp {
+            true => {
+                format!("The router lets others in at {at}, UDP and TCP, by {protocol} {until}.")
+            }
+            false => format!(
+                "The router lets others in at {at}, UDP alone, by {protocol} {until}; it has no room for TCP at that port."
+            ),
+        };
         return finding("router", Health::Works, what, "");
     }
     let open = |nat: &NatView| matches!(nat.kind, NatKind::Open | NatKind::FullCone);
@@ -185,8 +222,37 @@ fn router(status: &NodeStatus) -> Finding {
             "",
         );
     }
-    let what = "No router has mapped the node's port.";
-    finding("router", Health::Limited, what, FORWARD)
+    match &status.portmap {
+        PortmapStatus::Asking => finding(
+            "router",
+            Health::Unknown,
+            "The router is being asked to let others in.",
+            WAIT,
+        ),
+        PortmapStatus::Failed { why, next_try } => {
+            let what = format!(
+                "No router has mapped the node's port ({why}). It is asked again in {} min, or when the network changes.",
+                left(*next_try)
+            );
+            finding("router", Health::Limited, what, FORWARD)
+        }
+        PortmapStatus::Off(why) => {
+            let what = format!("No router is asked to map the node's port: {why}.");
+            finding("router", Health::Off, what, FORWARD)
+        }
+        _ => finding(
+            "router",
+            Health::Unknown,
+            "How it stands is not known.",
+            WAIT,
+        ),
+    }
+}
+
+/// Minutes from now, rounded up.
+fn left(at: Instant) -> u64 {
+    let left = at.saturating_duration_since(Instant::now());
+    left.as_secs().div_ceil(60)
 }
 
 fn dht(status: &NodeStatus) -> Finding {
@@ -247,7 +313,10 @@ fn members(status: &NodeStatus) -> Finding {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use bitchat_actors::transport::ProxyStatus;
+    use bitchat_actors::{
+        portmap::{Mapping, Protocol},
+        transport::{Paths, ProxyStatus},
+    };
     use bitchat_wire::identity::IdentityKey;
 
     use super::*;
@@ -261,9 +330,11 @@ mod tests {
                 .unwrap(),
             listening: vec!["0.0.0.0:7001".parse().unwrap()],
             proxy: None,
+            allowed: Paths::ALL,
             connections: 0,
             paths: Vec::new(),
             nat: [NatView::default(); 2],
+            portmap: PortmapStatus::Asking,
             observed: Vec::new(),
             uptime_s: 1,
             dht: None,
@@ -303,6 +374,57 @@ mod tests {
             assert!(!needs_help || !found.advice.is_empty(), "{kind:?}");
             assert_eq!(of(&diagnosis, "ipv6").health, Health::Off);
         }
+    }
+
+    #[test]
+    fn in_hiding_a_relay_is_needed() {
+        let mut status = status();
+        status.allowed = Paths::RELAYED;
+        let diagnosis = examine(&status);
+        assert_eq!(of(&diagnosis, "hidden").health, Health::Fails);
+        assert!(diagnosis.findings.iter().all(|one| one.about != "dht"));
+        status.connections = 1;
+        assert_eq!(of(&examine(&status), "hidden").health, Health::Works);
+    }
+
+    #[test]
+    fn what_the_router_does_is_said_in_words() {
+        let mut status = status();
+        assert_eq!(of(&examine(&status), "router").health, Health::Unknown);
+        status.portmap = PortmapStatus::Failed {
+            why: "UPnP: no answer".to_owned(),
+            next_try: Instant::now() + std::time::Duration::from_secs(90),
+        };
+        let failed = examine(&status);
+        let failed = of(&failed, "router");
+        assert!(
+            failed.what.contains("UPnP: no answer") && failed.what.contains("2 min"),
+            "{failed:?}"
+        );
+        assert!(!failed.advice.is_empty());
+        let at = "192.0.2.1:7001".parse().unwrap();
+        let mut mapping = Mapping {
+            protocol: Protocol::Pcp,
+            external: at,
+            tcp: true,
+            until: Some(Instant::now() + std::time::Duration::from_secs(3_500)),
+        };
+        status.portmap = PortmapStatus::Mapped(mapping);
+        assert_eq!(
+            of(&examine(&status), "router").health,
+            Health::Limited,
+            "others see us elsewhere"
+        );
+        status.nat[0].mapped = Some(at);
+        let works = examine(&status);
+        let works = of(&works, "router");
+        assert_eq!(works.health, Health::Works);
+        assert!(works.what.contains("by PCP for 59 min"), "{works:?}");
+        mapping.tcp = false;
+        status.portmap = PortmapStatus::Mapped(mapping);
+        assert!(of(&examine(&status), "router").what.contains("UDP alone"));
+        status.portmap = PortmapStatus::Off("switched off".to_owned());
+        assert_eq!(of(&examine(&status), "router").health, Health::Off);
     }
 
     #[test]

@@ -192,9 +192,18 @@ pub struct NodeProcess {
 impl NodeProcess {
     /// Starts a node and waits until it is ready. Its log goes to `HOME.log`, beside the home.
     pub fn up(home: &Path, args: &[&str]) -> Result<Self> {
+        Self::run("up", home, args)
+    }
+
+    /// The same with a relay.
+    pub fn relay(home: &Path, args: &[&str]) -> Result<Self> {
+        Self::run("relay", home, args)
+    }
+
+    fn run(what: &str, home: &Path, args: &[&str]) -> Result<Self> {
         let log = log_of(home);
         let mut child = command(home)
-            .arg("up")
+            .arg(what)
             .args(args)
             .stdout(Stdio::piped())
             .stderr(OpenOptions::new().create(true).append(true).open(&log)?)

@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bitchat_actors::transport::{Proxy, ProxyError};
@@ -213,6 +213,8 @@ fn leaks(name: &str, kind: Kind) {
             std::thread::sleep(Duration::from_millis(100));
         }
         println!("{kind}: linked after {:?}", begin.elapsed());
+        let router = &cli(&["status"])[0]["router"];
+        assert_eq!(router["state"], "off", "{router}");
         cli(&["send", CHANNEL, "hello"]);
         friend
             .shows(CHANNEL, &["hello".to_owned()], PATIENCE)
@@ -239,6 +241,76 @@ fn leaks(name: &str, kind: Kind) {
 
 fn cli_of(lab: &Lab, node: &NodeProcess, args: &[&str]) -> Vec<Value> {
     lab.sides[0].hosts[0].within(|| node.cli(args)).unwrap()
+}
+
+#[test]
+fn two_behind_proxies_meet_at_a_relay_of_a_stranger() {
+    if !lab::enter("two_behind_proxies_meet_at_a_relay_of_a_stranger") {
+        return;
+    }
+    let lab = Lab::new("pr", &[Kind::HttpProxy, Kind::Socks5, Kind::Open]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let public = bitchat_wire::relay::public_keys().announced(now.as_secs());
+    let mut hashes: Vec<String> = public.iter().map(ToString::to_string).collect();
+    lab.serve(&hashes).unwrap();
+    let url = lab.tracker();
+    let args = [
+        "--port",
+        "7001",
+        "--announce",
+        "--no-dht",
+        "--tracker",
+        &url,
+    ];
+    let args = [&args[..], &["--log", "info,bitchat_actors=debug"]].concat();
+    let home = folder.path().join("relay");
+    let relay = &lab.sides[2].hosts[0];
+    let relay = relay.within(|| NodeProcess::relay(&home, &args)).unwrap();
+
+    let up = |side: usize| {
+        let side = &lab.sides[side];
+        let proxy = side.proxy.as_deref().unwrap();
+        LabNode::up(&side.hosts[0], 0, folder.path(), &["--proxy", proxy]).unwrap()
+    };
+    let (a, b) = (up(0), up(1));
+    let file = folder.path().join("quiet.chat");
+    let file = file.to_str().unwrap();
+    a.cli(&[
+        "channel",
+        "create",
+        CHANNEL,
+        "--tracker",
+        &url,
+        "--out",
+        file,
+    ])
+    .unwrap();
+    hashes.extend(a.hashes(CHANNEL).unwrap());
+    lab.serve(&hashes).unwrap();
+    b.cli(&["channel", "join", file]).unwrap();
+    let begin = Instant::now();
+    a.say(CHANNEL, "hello", 1).unwrap();
+    b.say(CHANNEL, "hi", 1).unwrap();
+    let lines = ["hello 0".to_owned(), "hi 0".to_owned()];
+    let shown = a
+        .shows(CHANNEL, &lines, PATIENCE)
+        .and(b.shows(CHANNEL, &lines, PATIENCE));
+    if shown.is_err() {
+        println!(
+            "{}\n\n{}\n\n{}",
+            relay.log(),
+            a.process().log(),
+            b.process().log()
+        );
+    }
+    shown.unwrap();
+    println!(
+        "they talk {:?} after the second has joined",
+        begin.elapsed()
+    );
+    let relayed = |members: &[Value]| members.iter().any(|one| one["path"]["kind"] == "relay");
+    a.members(CHANNEL, PATIENCE, relayed).unwrap();
 }
 
 /// Apart from what the kernel says on its own to find its neighbours.

@@ -3,6 +3,8 @@
 use prost::Message as _;
 
 use crate::{
+    channel::{ChannelId, EpochKeys},
+    crypto::hash,
     message::MAX_PEER_ID,
     proto::{self, relay::Kind},
 };
@@ -33,6 +35,13 @@ impl From<Kind> for proto::Relay {
     fn from(kind: Kind) -> Self {
         Self { kind: Some(kind) }
     }
+}
+
+/// The keys that everybody knows, under whose rendezvous hashes public relays are announced and looked for: those of epoch
+/// 0 of a channel whose id and secret are both `H("relay"; "public")`.
+pub fn public_keys() -> EpochKeys {
+    let known = hash("relay", &[b"public"]);
+    EpochKeys::derive(ChannelId(known), 0, &known)
 }
 
 /// The bytes of a message, its length before it. Callers keep to the caps.
@@ -133,6 +142,20 @@ mod tests {
             assert_eq!(check_len(*prefix), Ok(body.len()));
             assert_eq!(decode(body), Ok(Some(kind)));
         }
+    }
+
+    /// Computed by another program.
+    #[test]
+    fn the_hashes_of_public_relays_are_known_to_all() {
+        let keys = public_keys();
+        assert_eq!(
+            keys.cid.to_string(),
+            "9e5546a98e17a7ec5c16de01b5e10916693dc320f216283f2d56726fdbd5920e"
+        );
+        assert_eq!(
+            keys.rendezvous_hash(20_000).to_string(),
+            "03ab3e6022cf93ccbbac828536acbcfc2ee3d5db"
+        );
     }
 
     #[test]

@@ -172,8 +172,8 @@ impl Machine {
             Input::Proven(pair) => self.proven(None, *pair, now),
             Input::Reachable(reach) => {
                 self.reach = reach;
-                self.peers_changed = true;
-                self.flush_soon(now);
+                // At once: it is in time for what those say who tell others of us, and changes now and then only.
+                self.tell_peers();
             }
             Input::Tick => {}
         }

@@ -26,7 +26,7 @@ use crate::{
     lan::{self, Lan},
     relay::{self, Relays},
     store::{KnownPeer, Store},
-    tracker::{Found, Trackers, Watch},
+    tracker::{Found, TrackerStatus, Trackers, Watch},
     transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
@@ -281,13 +281,15 @@ impl DiscoveryActor {
                 let hash = self.hashes.present(cid);
                 let lan = self.parts.lan.clone();
                 let sightings = self.state.sightings(cid);
+                let unasked = self.unasked(cid);
                 self.errands.spawn(async move {
                     let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
                     else {
                         let _ = answer.send(None);
                         return None;
                     };
-                    let trackers = trackers.status(cid).await;
+                    let mut trackers = trackers.status(cid).await;
+                    trackers.extend(unasked);
                     let dht = dht_source(dht, hash).await;
                     let lan = match lan {
                         Some(lan) => lan.status(cid).await,
@@ -310,6 +312,30 @@ impl DiscoveryActor {
                 });
             }
         }
+    }
+
+    /// Whether our address is not to be found anywhere. Behind a proxy it is the proxy's that is.
+    fn hides(&self) -> bool {
+        let transport = &self.parts.transport;
+        transport.paths().is_hidden() && transport.proxy().is_none()
+    }
+
+    /// A channel's trackers that are not asked, since we hide.
+    fn unasked(&self, cid: ChannelId) -> Vec<TrackerStatus> {
+        let wanted = self.parts.wanted();
+        let tiers = wanted.get(&cid).filter(|_| self.hides());
+        let tiers = tiers.into_iter().flat_map(|wanted| &wanted.tiers);
+        let unasked = tiers.enumerate().flat_map(|(tier, urls)| {
+            let unasked = move |url| {
+                TrackerStatus::unasked(
+                    url,
+                    tier,
+                    "is not asked: it would tell everybody where we are",
+                )
+            };
+            urls.iter().cloned().map(unasked)
+        });
+        unasked.collect()
     }
 
     async fn want(&mut self, wanted: Wanted, scope: &Scope) {
@@ -343,6 +369,8 @@ impl DiscoveryActor {
         if let Some(lan) = &self.parts.lan {
             lan.watch(cid, keys.clone()).await;
         }
+        // An announce lists our address for all who ask, members first of all.
+        let tiers = if self.hides() { Vec::new() } else { tiers };
         self.parts
             .trackers
             .watch(Watch {

@@ -25,6 +25,8 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// The longest pause while a lost member is looked for: with those within a dial, nothing is sent for 4 s at most.
 pub(super) const LOST_PAUSE: Duration = Duration::from_secs(1);
+/// The same for a circuit, where a relay answers at once, and hears only so many questions.
+const LOST_CIRCUIT_PAUSE: Duration = Duration::from_secs(4);
 /// How long a lost member is looked for like that.
 pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
 /// After this many failures in a row an address is dropped, unless somebody names it again.
@@ -58,8 +60,8 @@ pub(super) struct Candidate {
     pub(super) successes: u32,
     /// Somebody named it since the last failure.
     named: bool,
-    /// Its member was lost: until then it is tried often.
-    pub(super) lost_until: Option<Instant>,
+    /// Whose link there was lost: until then it is tried often.
+    lost: Option<(IdentityId, Instant)>,
 }
 
 /// Preference: lower is better.
@@ -86,7 +88,7 @@ impl Candidate {
             failures: 0,
             successes: 0,
             named: false,
-            lost_until: None,
+            lost: None,
         }
     }
 
@@ -116,7 +118,7 @@ impl Candidate {
     }
 
     fn is_lost(&self, now: Instant) -> bool {
-        self.lost_until.is_some_and(|until| now < until)
+        self.lost.is_some_and(|(_, until)| now < until)
     }
 
     /// When it is to be dialled.
@@ -296,7 +298,11 @@ impl Book {
         };
         candidate.failures = candidate.failures.saturating_add(1);
         let lost = candidate.is_lost(now);
-        let longest = if lost { LOST_PAUSE } else { LONGEST_PAUSE };
+        let longest = match lost {
+            true if address.is_circuit() => LOST_CIRCUIT_PAUSE,
+            true => LOST_PAUSE,
+            false => LONGEST_PAUSE,
+        };
         let last_try = candidate.failures >= MAX_FAILURES && !lost;
         let pause = if last_try {
             // The last word is spoken at the end of this pause, in `expire`.
@@ -347,7 +353,7 @@ impl Book {
         dialled: bool,
         now: Instant,
     ) {
-        self.lost.remove(&identity);
+        self.found_again(identity, peer);
         self.strangers.remove(&address);
         let up = self.linked.entry(peer).or_insert(Up {
             identity,
@@ -373,10 +379,23 @@ impl Book {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.phase = Phase::Linked(peer);
             candidate.failures = 0;
-            candidate.lost_until = None;
             // That a peer came from there does not prove that it can be reached there.
             candidate.successes = candidate.successes.saturating_add(u32::from(dialled));
         }
+    }
+
+    /// A lost member is linked. Its other addresses are no longer urgent, and circuits that lead to its former run end
+    /// nowhere: else they would be asked for again and again, at relays that hear only so many questions.
+    fn found_again(&mut self, identity: IdentityId, now_as: PeerId) {
+        self.lost.remove(&identity);
+        self.candidates.retain(|target, candidate| {
+            let was_lost = candidate.lost.is_some_and(|(whose, _)| whose == identity);
+            if was_lost {
+                candidate.lost = None;
+            }
+            let ended = matches!(target, Target::Circuit { peer, .. } if *peer != now_as);
+            !was_lost || !ended || candidate.due().is_none()
+        });
     }
 
     /// A link ended. Unless another one to the same peer or person is up, its addresses are tried at once.
@@ -412,7 +431,14 @@ impl Book {
             candidate.failures = 0;
             // It may come back as another peer: peer ids last for one run.
             candidate.expected = None;
-            candidate.lost_until = alone.then_some(until);
+            candidate.lost = alone.then_some((identity, until));
+        }
+        // What failed while it was not needed may be the way back.
+        for candidate in self.candidates.values_mut() {
+            if candidate.expected == Some(peer) && candidate.due().is_some() {
+                candidate.phase = Phase::Waiting(now);
+                candidate.failures = 0;
+            }
         }
         if alone && self.lost.len() < MAX_CANDIDATES {
             self.lost.insert(identity, until);

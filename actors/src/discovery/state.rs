@@ -21,6 +21,8 @@ use crate::transport::{DialError, Target, network::is_plausible};
 const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
 const HIGHER_WAITS: Duration = Duration::from_secs(1);
+/// The same of a circuit that a member has told us of: who comes anew hears of the others a second before they hear of it.
+const HIGHER_WAITS_HERE: Duration = Duration::from_millis(400);
 /// How long a circuit waits for the direct addresses that were named with it.
 const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
 /// How often trackers and DHT are asked while members are missing; they have limits of their own.
@@ -274,14 +276,24 @@ impl State {
         }
         // Of two that hear of each other the lower one dials, so that they do not meet twice.
         let waits = hint.peer.is_some_and(|peer| self.own > peer);
-        let at = if waits { now + HIGHER_WAITS } else { now };
+        let told = matches!(hint.source, Source::Pex);
         // What the user says is not questioned.
         let local = hint.local || matches!(hint.source, Source::Hand);
         // A relay is for where nothing else works, so what goes directly is tried a little earlier.
         let only_circuits = hint.addresses.iter().all(Target::is_circuit);
         for &address in &hint.addresses {
-            let later = address.is_circuit() && !only_circuits;
-            let at = if later { at + CIRCUIT_WAITS } else { at };
+            let circuit = address.is_circuit();
+            let mut at = now;
+            if waits {
+                at += if circuit && told {
+                    HIGHER_WAITS_HERE
+                } else {
+                    HIGHER_WAITS
+                };
+            }
+            if circuit && !only_circuits {
+                at += CIRCUIT_WAITS;
+            }
             if address.is_believable(local) {
                 self.name(cid, address, hint.source.clone(), hint.peer, now, at);
             }
@@ -387,6 +399,10 @@ impl State {
                         source: candidate.source.clone(),
                         took: now.saturating_duration_since(candidate.since),
                     });
+                }
+                // Relay and peer are those of one run, which has ended.
+                Ok(_) | Err(DialError::OtherPeer) if address.is_circuit() => {
+                    book.candidates.remove(&address);
                 }
                 // Another peer is there. A member's word is used up; others' may hold.
                 Ok(_) | Err(DialError::OtherPeer) if candidate.open => {

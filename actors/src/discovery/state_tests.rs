@@ -483,6 +483,90 @@ fn whoever_knocks_is_dialled_at_once() {
 }
 
 #[test]
+fn other_ways_to_a_lost_member_are_tried_at_once() {
+    let mut bench = Bench::new(1);
+    let (works, fails) = (address(1), address(2));
+    bench.pex(Some(peer(9)), fails);
+    for _ in 0..MAX_FAILURES {
+        bench.fail(fails);
+        let next = bench.state.next(bench.now).unwrap();
+        bench.now = bench.now.max(next);
+        bench.on(Event::Tick);
+        bench.pex(Some(peer(9)), fails);
+    }
+    bench.fail(fails);
+    bench.link(9, works, false);
+    bench.now += SECOND;
+    let effects = bench.lose(9, works);
+    for way in [works, fails] {
+        let dials = |effect: &&Effect| matches!(effect, Effect::Dial(at, _) if *at == way.into());
+        assert_eq!(effects.iter().filter(dials).count(), 1, "{way}");
+    }
+}
+
+/// A circuit to the n-th peer, through the relay at an address.
+fn circuit(n: u8, at: SocketAddr) -> Target {
+    let relay = crate::transport::Relay {
+        address: at,
+        peer: peer(100),
+    };
+    Target::Circuit {
+        relay,
+        peer: peer(n),
+    }
+}
+
+#[test]
+fn circuits_to_an_ended_run_are_not_asked_for_again() {
+    let mut bench = Bench::new(1);
+    let (one, two) = (circuit(9, address(1)), circuit(9, address(2)));
+    let link = |as_peer: u8, at: Target| {
+        let outcome = Outcome::Linked {
+            identity: identity(9),
+            peer: peer(as_peer),
+            address: at,
+            dialled: true,
+        };
+        Event::Outcome(CID, outcome)
+    };
+    let dials = |effects: &[Effect], at: Target| {
+        let dial = |effect: &&Effect| matches!(effect, Effect::Dial(to, _) if *to == at);
+        effects.iter().filter(dial).count()
+    };
+    bench.on(link(9, one));
+    bench.on(link(9, two));
+    for at in [two, one] {
+        let lost = Outcome::Lost {
+            identity: identity(9),
+            peer: peer(9),
+            address: at,
+        };
+        let effects = bench.on(Event::Outcome(CID, lost));
+        assert_eq!(dials(&effects, one), usize::from(at == one));
+    }
+    // The relay answers at once that nobody is there.
+    let refused = || {
+        Err(DialError::Refused(
+            "the peer is not at that relay".to_owned(),
+        ))
+    };
+    let lost = bench.now;
+    let mut count = 0;
+    while bench.now < lost + 60 * SECOND {
+        bench.on(Event::Dialled(one, refused()));
+        bench.on(Event::Dialled(two, refused()));
+        let (_, effects) = bench.wait(60 * SECOND).unwrap();
+        count += dials(&effects, one);
+    }
+    assert!((15..=32).contains(&count), "{count} in a minute");
+    // It is back, as another peer; and so is the relay, where another one answers.
+    bench.on(link(8, Target::Direct(address(3))));
+    bench.on(Event::Dialled(one, Err(DialError::OtherPeer)));
+    bench.on(Event::Dialled(two, refused()));
+    assert_eq!(bench.wait(3_600 * SECOND), None);
+}
+
+#[test]
 fn a_member_with_another_link_is_not_lost() {
     let mut bench = Bench::new(1);
     bench.link(2, address(1), true);

@@ -95,6 +95,8 @@ pub(crate) struct Client {
     pub(crate) scrapes: Option<Duration>,
     /// The port of a new home; `None`: a random one.
     pub(crate) port: Option<u16>,
+    /// How it describes its port to a router.
+    pub(crate) mapping: &'static str,
     /// Whether it shows peers the peer id that it announces, or each another one.
     pub(crate) shows_peer_id: bool,
     /// Whether its BitTorrent handshake claims a DHT node also where the user has turned that off.
@@ -165,6 +167,7 @@ pub(super) const TRANSMISSION_4_1: Client = Client {
     },
     scrapes: Some(Duration::from_secs(1_800)),
     port: Some(51_413),
+    mapping: "Transmission at {port}",
     shows_peer_id: true,
     always_says_dht: false,
 };
@@ -214,6 +217,7 @@ pub(super) const QBITTORRENT_4_5_2: Client = Client {
     },
     scrapes: None,
     port: None,
+    mapping: "qBittorrent/4.5.2",
     shows_peer_id: false,
     always_says_dht: true,
 };
@@ -227,5 +231,6 @@ pub(super) const QBITTORRENT_5_2: Client = Client {
         ("connection", "close"),
     ],
     peer_id: b"-qB5230-",
+    mapping: "qBittorrent/5.2.3",
     ..QBITTORRENT_4_5_2
 };

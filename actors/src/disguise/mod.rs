@@ -64,6 +64,11 @@ impl Disguise {
         }
     }
 
+    /// What such a client calls its port in a router's pages.
+    pub(crate) fn mapping(self, port: u16) -> String {
+        self.client().mapping.replace("{port}", &port.to_string())
+    }
+
     pub(crate) fn client(self) -> &'static Client {
         match self {
             Self::Transmission41 => &clients::TRANSMISSION_4_1,

@@ -18,9 +18,10 @@ use crate::{
     dht::DhtStatus,
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
+    portmap::PortmapStatus,
     relay::RelayMode,
     store::StoreError,
-    transport::{NatView, PathKind, Proxy, ProxyStatus, Relay},
+    transport::{NatView, PathKind, Paths, Proxy, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -103,6 +104,9 @@ pub struct NodeBuilder {
     /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
     /// resolving of names then, and nothing leaves while it does not work.
     pub proxy: Option<Proxy>,
+    /// By which kinds of path members may be reached. With [`Paths::RELAYED`] no member learns our address: there is no listening, no
+    /// UDP, no DHT and no local network then, trackers are not asked, and only relays of channel files are dialled.
+    pub paths: Paths,
     /// Tell members how far we have read. Off by default.
     pub read_marks: bool,
     /// For whom to carry what they cannot send each other directly.
@@ -115,6 +119,11 @@ pub struct NodeBuilder {
     pub dht_bootstrap: Vec<String>,
     /// Looks for members in the local network, by multicast from the addresses that it listens on.
     pub lan: bool,
+    /// Ask the router to let others in on the port. Off by default: it speaks to the router.
+    pub portmap: bool,
+    /// Look for relays that strangers offer to everybody, where members and channel files have none and others cannot reach
+    /// us. Off by default, and on loopback alone.
+    pub public_relays: bool,
     /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
     /// Kept for the next run.
     pub disguise: Option<Disguise>,
@@ -190,12 +199,16 @@ pub struct NodeStatus {
     pub listening: Vec<SocketAddr>,
     /// The proxy through which everything goes; `None`: there is none.
     pub proxy: Option<ProxyStatus>,
+    /// By which kinds of path members may be reached.
+    pub allowed: Paths,
     /// Open connections.
     pub connections: usize,
     /// The way of each.
     pub paths: Vec<PathKind>,
     /// What stands between us and others, of IPv4 and IPv6.
     pub nat: [NatView; 2],
+    /// Whether the router lets others in.
+    pub portmap: PortmapStatus,
     /// Our address as others see it, by how many of them.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.

@@ -3,9 +3,12 @@
 mod api;
 mod channels;
 mod conversation;
+mod dht;
 mod disguise;
 mod follow;
+mod offers;
 mod outer;
+mod portmap;
 mod relay;
 mod start;
 mod status;
@@ -13,5 +16,5 @@ mod trackers;
 
 pub use api::*;
 pub use follow::Follow;
-pub use relay::{RELAY_KEYS, RelayBuilder, RelayNode};
+pub use relay::{Announce, RELAY_KEYS, RelayBuilder, RelayNode};
 pub use start::Node;

@@ -7,19 +7,26 @@ use std::{
 };
 
 use bitchat_wire::stream::StreamKind;
+use futures_util::future::BoxFuture;
 use libp2p_identity::{Keypair, PeerId};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::StartError;
 use crate::{
+    dht::{Keeper, Saved},
+    disguise::{Disguise, Torrents},
     kit::{Metrics, Scope},
+    offers::{self, Offer, OffersConfig, Uses},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
+    tracker::{self, TrackerConfig, Trackers},
     transport::{EVENTS, Relay, Transport, TransportConfig, TransportEvent},
 };
 
 /// How long each layer may take to stop.
 const LAYER_STOP: Duration = Duration::from_millis(800);
+/// Trackers are told that it stops.
+const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
 /// What a relay keeps: the seed of its PeerId, and QUIC's reset key.
 pub const RELAY_KEYS: usize = 32 + 64;
 
@@ -35,6 +42,19 @@ pub struct RelayBuilder {
     pub keys: Zeroizing<[u8; RELAY_KEYS]>,
     /// What it gives.
     pub limits: RelayLimits,
+    /// Where to say that it serves everybody; `None`: nowhere, and those who are told of it find it.
+    pub announce: Option<Announce>,
+}
+
+/// Where a relay says that it serves everybody.
+#[derive(Clone, Debug, Default)]
+pub struct Announce {
+    /// Trackers; none: those that are known to be public.
+    pub trackers: Vec<String>,
+    /// In the DHT as well.
+    pub dht: bool,
+    /// `HOST:PORT` of nodes to enter the DHT by.
+    pub dht_bootstrap: Vec<String>,
 }
 
 /// A running relay. Cheap to clone.
@@ -47,7 +67,8 @@ struct Inner {
     metrics: Metrics,
     transport: Transport,
     relays: Relays,
-    layers: [Scope; 2],
+    /// From the top: announces, trackers and DHT, the relay, the transport.
+    layers: [Scope; 4],
 }
 
 impl RelayBuilder {
@@ -59,6 +80,7 @@ impl RelayBuilder {
             extra: Vec::new(),
             keys,
             limits: RelayLimits::PUBLIC,
+            announce: None,
         }
     }
 
@@ -66,7 +88,7 @@ impl RelayBuilder {
     pub async fn start(self) -> Result<RelayNode, StartError> {
         let metrics = Metrics::default();
         let (base, _) = Scope::new(metrics.clone());
-        let layers = [base.layer(), base.layer()];
+        let layers = [(); 4].map(|()| base.layer());
         let mut seed = Zeroizing::new([0; 32]);
         let mut reset_key = Zeroizing::new([0; 64]);
         seed.copy_from_slice(&self.keys[..32]);
@@ -83,16 +105,19 @@ impl RelayBuilder {
             ..TransportConfig::new(self.bind, self.port, reset_key)
         };
         let (events, happenings) = mpsc::channel(EVENTS);
-        let transport = Transport::start(config, &layers[1], events)
+        let transport = Transport::start(config, &layers[3], events)
             .await
             .map_err(listen)?;
         let config = RelayConfig {
             limits: self.limits,
             ..RelayConfig::new(RelayMode::Public)
         };
-        let (relays, _) = Relays::start(config, transport.clone(), &layers[0]);
+        let (relays, _) = Relays::start(config, transport.clone(), &layers[2]);
         let pump = pump(relays.clone(), happenings);
-        layers[0].transient(tracing::info_span!("streams"), pump);
+        layers[2].transient(tracing::info_span!("streams"), pump);
+        if let Some(announce) = self.announce {
+            offer(announce, &transport, &relays, &layers).await;
+        }
         let inner = Inner {
             metrics,
             transport,
@@ -102,6 +127,69 @@ impl RelayBuilder {
         Ok(RelayNode {
             inner: Arc::new(inner),
         })
+    }
+}
+
+/// Says in public that it is there.
+async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layers: &[Scope; 4]) {
+    let disguise = Disguise::default();
+    let mut torrents = Torrents::new(disguise, &mut rand::rng());
+    if !announce.dht {
+        torrents = torrents.without_dht();
+    }
+    let config = TrackerConfig {
+        udp: Some(transport.udp()),
+        torrents,
+        ..TrackerConfig::new(transport.port())
+    };
+    let (finder, found) = mpsc::channel(offers::FOUND);
+    let trackers = Trackers::start_with(config, &layers[1], finder);
+    let dht = if announce.dht {
+        let (finder, mut found) = mpsc::channel(offers::FOUND);
+        let start = super::dht::start(
+            announce.dht_bootstrap,
+            transport,
+            disguise,
+            Arc::new(Nothing),
+            &layers[1],
+            finder,
+        );
+        // Other relays are of no interest here.
+        let ignore = async move { while found.recv().await.is_some() {} };
+        layers[1].transient(tracing::info_span!("found"), ignore);
+        Some(start.await)
+    } else {
+        None
+    };
+    let config = OffersConfig {
+        offer: Offer::Always,
+        look: None,
+        channels: Arc::new(Vec::new),
+        trackers: match announce.trackers.is_empty() {
+            true => tracker::public_trackers(),
+            false => announce.trackers,
+        },
+    };
+    let uses = Uses {
+        transport: transport.clone(),
+        relays: relays.clone(),
+        trackers,
+        found,
+        dht,
+    };
+    offers::start(config, uses, &layers[0]);
+}
+
+/// A relay keeps no nodes of the DHT for its next run: it has no database.
+struct Nothing;
+
+impl Keeper for Nothing {
+    fn load(&self) -> BoxFuture<'_, Saved> {
+        Box::pin(async { Saved::default() })
+    }
+
+    fn save(&self, _: Saved) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -150,7 +238,12 @@ impl RelayNode {
 
     /// Takes on nothing new, tells those who hold reservations, waits for circuits to end, so long at most, and stops.
     pub async fn stop(&self, patience: Duration) {
-        self.inner.relays.drain(patience).await;
+        let [offers, trackers, ..] = &self.inner.layers;
+        let quiet = async {
+            offers.stop(LAYER_STOP).await;
+            trackers.stop(TRACKERS_STOP).await;
+        };
+        tokio::join!(quiet, self.inner.relays.drain(patience));
         for layer in &self.inner.layers {
             layer.stop(LAYER_STOP).await;
         }

@@ -17,19 +17,20 @@ use rand::RngExt;
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use super::{NodeBuilder, NodeEvent, StartError, disguise, status::Observers};
+use super::{NodeBuilder, NodeEvent, StartError, disguise, portmap::Router, status::Observers};
 use crate::{
     channel::{Channel, ChannelConfig},
-    dht::{self, Dht, DhtConfig, Family},
+    dht::Dht,
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
     kit::{Death, Metrics, Scope},
     lan::{Lan, LanConfig},
     link::{Links, LocalDevice},
+    offers,
     relay::{RelayConfig, RelayMode, Relays},
     store::{Store, StoreError},
     tracker::{TrackerConfig, Trackers},
-    transport::{Class, EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
+    transport::{EVENTS, Paths, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Happenings that a listener may lag behind; then it re-reads the store.
@@ -46,6 +47,8 @@ const REACHED: usize = 64;
 const LAYER_STOP: Duration = Duration::from_millis(800);
 /// Trackers may take longer: they are told `stopped`.
 const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
+/// The router is asked to take its mapping back.
+const PORTMAP_STOP: Duration = Duration::from_millis(1_900);
 
 /// In a channel made a moment ago there is nobody to be found, while its maker hands the file on (and tells a
 /// tracker that serves only what it knows). Asking too early would mean a refusal, and a long wait after it.
@@ -53,6 +56,10 @@ const MAKERS_PAUSE: Duration = Duration::from_secs(2);
 
 /// Ports below it are for services, and would stand out in an announce.
 const FIRST_PORT: u16 = 20_000;
+/// How long to be in need of relays before strangers' are looked for: nothing else helps behind a proxy, but elsewhere
+/// members mostly turn up first.
+const LOOK_SOON: Duration = Duration::from_secs(2);
+const LOOK_LATER: Duration = Duration::from_secs(30);
 /// How often a proxy that did not work is looked at again, if nothing else tries it.
 const PROXY_LOOK: Duration = Duration::from_secs(10);
 
@@ -67,6 +74,7 @@ pub(super) struct Layers {
     store: Scope,
     transport: Scope,
     relay: Scope,
+    portmap: Scope,
     trackers: Scope,
     dht: Scope,
     lan: Scope,
@@ -80,6 +88,7 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) transport: Transport,
     pub(super) relays: Relays,
+    pub(super) router: Router,
     pub(super) dht: Option<Dht>,
     pub(super) discovery: Discovery,
     pub(super) links: Links,
@@ -110,10 +119,13 @@ impl NodeBuilder {
             port: None,
             agent: concat!("bitchat/", env!("CARGO_PKG_VERSION")).to_owned(),
             proxy: None,
+            paths: Paths::ALL,
             relay: RelayMode::default(),
             dht: false,
             dht_bootstrap: Vec::new(),
             lan: false,
+            portmap: false,
+            public_relays: false,
             disguise: None,
             read_marks: false,
         }
@@ -127,6 +139,7 @@ impl NodeBuilder {
             store: base.layer(),
             transport: base.layer(),
             relay: base.layer(),
+            portmap: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -167,14 +180,16 @@ impl NodeBuilder {
         };
         let port = self.port.unwrap_or(kept_port);
         let mut torrents = Torrents::new(disguise, &mut rand::rng());
-        if !self.dht {
+        let listens = self.listens();
+        if !self.dht || !listens {
             torrents = torrents.without_dht();
         }
         let config = TransportConfig {
             port_is_wish: self.port.is_none(),
             torrents: Some(torrents.clone()),
             proxy: self.proxy.clone(),
-            ..TransportConfig::new(self.bind.clone(), port, reset_key)
+            paths: self.paths,
+            ..TransportConfig::new(self.bind.clone(), port, reset_key.clone())
         };
         let (transport_events, happenings) = mpsc::channel(EVENTS);
         let transport = match Transport::start(config, &layers.transport, transport_events).await {
@@ -198,32 +213,49 @@ impl NodeBuilder {
         }
         // Who listens nowhere carries nothing, and is reached through others or not at all.
         let config = RelayConfig {
-            always: self.proxy.is_some(),
-            ..RelayConfig::new(match self.proxy {
-                Some(_) => RelayMode::Off,
-                None => self.relay,
-            })
+            always: !listens,
+            ..RelayConfig::new(if listens { self.relay } else { RelayMode::Off })
         };
         let (relays, met) = Relays::start(config, transport.clone(), &layers.relay);
-        let (found, findings) = mpsc::channel(FOUND);
+        let router = Router::start(
+            self.portmap,
+            &transport,
+            disguise,
+            reset_key,
+            &layers.portmap,
+        );
+        let (found, all) = mpsc::channel(FOUND);
+        let (ours, findings) = mpsc::channel(FOUND);
+        let (public, offered) = mpsc::channel(offers::FOUND);
+        layers.discovery.transient(
+            tracing::info_span!("found"),
+            super::offers::sort(all, ours, public),
+        );
         let config = TrackerConfig {
-            udp: self.proxy.is_none().then(|| transport.udp()),
+            udp: listens.then(|| transport.udp()),
             torrents: torrents.clone(),
             proxy: self.proxy.clone(),
             ..TrackerConfig::new(announced)
         };
         let trackers = Trackers::start_with(config, &layers.trackers, found);
         let (dht_sender, dht_found) = mpsc::channel(DHT_FOUND);
-        let dht = if self.dht && self.proxy.is_none() {
-            Some(
-                self.start_dht(&transport, disguise, &store, &layers.dht, dht_sender)
-                    .await,
-            )
+        let dht = if self.dht && listens {
+            let keeper = Arc::new(store.clone());
+            let bootstrap = self.dht_bootstrap.clone();
+            let start = super::dht::start(
+                bootstrap,
+                &transport,
+                disguise,
+                keeper,
+                &layers.dht,
+                dht_sender,
+            );
+            Some(start.await)
         } else {
             None
         };
         let (lan_sender, lan_found) = mpsc::channel(LAN_FOUND);
-        let lan = (self.lan && self.proxy.is_none()).then(|| {
+        let lan = (self.lan && listens).then(|| {
             let listening = transport.local_addresses();
             let config = LanConfig {
                 port: transport.port(),
@@ -245,6 +277,14 @@ impl NodeBuilder {
             lan,
             lan_found,
         };
+        let uses = offers::Uses {
+            transport: transport.clone(),
+            relays: relays.clone(),
+            trackers: sources.trackers.clone(),
+            found: offered,
+            dht: dht.clone(),
+        };
+        let (offer, look) = (self.offer(), self.look_for_relays());
         let (reached, connections) = mpsc::channel(REACHED);
         let discovery = Discovery::start(
             transport.clone(),
@@ -266,6 +306,7 @@ impl NodeBuilder {
             store,
             transport,
             relays,
+            router,
             dht,
             discovery,
             links,
@@ -287,6 +328,13 @@ impl NodeBuilder {
             inner: Arc::new(inner),
         };
         node.pump(happenings, connections, reports);
+        let config = offers::OffersConfig {
+            offer,
+            look,
+            channels: super::offers::channels(&node),
+            trackers: Vec::new(),
+        };
+        offers::start(config, uses, &node.inner.layers.discovery);
         match node.open_channels().await {
             Ok(()) => Ok(node),
             Err(error) => {
@@ -311,39 +359,31 @@ async fn watch_proxy(proxy: Proxy) {
 }
 
 impl NodeBuilder {
-    fn on_loopback(&self) -> bool {
-        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
+    /// A public relay says so when it is known to be within reach.
+    fn offer(&self) -> offers::Offer {
+        match self.relay {
+            RelayMode::Public if self.listens() => offers::Offer::WhenReached,
+            _ => offers::Offer::Never,
+        }
     }
 
-    async fn start_dht(
-        &self,
-        transport: &Transport,
-        disguise: Disguise,
-        store: &Store,
-        scope: &Scope,
-        found: mpsc::Sender<dht::Found>,
-    ) -> Dht {
-        let udp = transport.udp();
-        // Else the first questions would be lost.
-        if let Err(error) = udp.writable().await {
-            tracing::warn!(%error, "the UDP port cannot be written to");
-        }
-        let is_there = |family: &Family| udp.reaches(*family == Family::V6);
-        let local = transport.local_addresses();
-        let reaches_routers = local.iter().any(|address| !address.ip().is_loopback());
-        let config = DhtConfig {
-            families: Family::ALL.into_iter().filter(is_there).collect(),
-            bootstrap: self.dht_bootstrap.clone(),
-            routers: reaches_routers
-                .then(dht::public_routers)
-                .unwrap_or_default(),
-            profile: disguise.into(),
+    fn look_for_relays(&self) -> Option<Duration> {
+        let delay = match self.proxy {
+            Some(_) => LOOK_SOON,
+            None => LOOK_LATER,
         };
-        let incoming = udp.subscribe(Class::Krpc);
-        // A question that is lost is asked again, or another node is.
-        let outgoing = Arc::new(move |to, packet: &[u8]| drop(udp.try_send_to(to, packet)));
-        let keeper = Arc::new(store.clone());
-        Dht::start(config, incoming, outgoing, keeper, scope, found)
+        // In hiding no tracker is asked, unless through a proxy, whose address it is that trackers tell.
+        let shown = self.proxy.is_some() || !self.paths.is_hidden() && !self.on_loopback();
+        (self.public_relays && shown && self.paths.relay).then_some(delay)
+    }
+
+    /// Whether anybody can come: not behind a proxy, nor in hiding.
+    fn listens(&self) -> bool {
+        self.proxy.is_none() && !self.paths.is_hidden()
+    }
+
+    fn on_loopback(&self) -> bool {
+        !self.bind.is_empty() && self.bind.iter().all(IpAddr::is_loopback)
     }
 }
 
@@ -359,6 +399,7 @@ impl Node {
         let (links, relays) = (inner.links.clone(), inner.relays.clone());
         let observers = Arc::clone(&inner.observers);
         let discovery = inner.discovery.clone();
+        let portmap = inner.router.portmap();
         inner
             .layers
             .links
@@ -370,7 +411,10 @@ impl Node {
                             kind: StreamKind::Link,
                             stream,
                         } => links.incoming(connection, stream).await,
-                        TransportEvent::Observed { by, address, .. } => observers.add(by, address),
+                        TransportEvent::Observed { by, address, .. } => {
+                            observers.add(by, address);
+                            relays.placed().await;
+                        }
                         TransportEvent::Stream {
                             connection,
                             kind: kind @ (StreamKind::RelayHop | StreamKind::RelayStop),
@@ -380,7 +424,13 @@ impl Node {
                             observers.connected(connection.peer());
                             relays.connected(&connection).await;
                         }
-                        TransportEvent::Moved => discovery.moved().await,
+                        TransportEvent::Moved => {
+                            if let Some(portmap) = &portmap {
+                                portmap.moved().await;
+                            }
+                            relays.moved().await;
+                            discovery.moved().await;
+                        }
                         TransportEvent::Closed { peer, .. } => observers.closed(&peer),
                         // The side that picked the survivor makes the new links; the other one waits for them.
                         TransportEvent::Draining {
@@ -464,7 +514,8 @@ impl Node {
             tokio::join!(
                 layers.trackers.stop(TRACKERS_STOP),
                 layers.dht.stop(LAYER_STOP),
-                layers.lan.stop(LAYER_STOP)
+                layers.lan.stop(LAYER_STOP),
+                layers.portmap.stop(PORTMAP_STOP)
             );
         };
         tokio::join!(goodbyes, trackers);
@@ -485,6 +536,7 @@ impl Layers {
             store: base.layer(),
             transport: base.layer(),
             relay: base.layer(),
+            portmap: base.layer(),
             trackers: base.layer(),
             dht: base.layer(),
             lan: base.layer(),
@@ -504,6 +556,7 @@ impl Layers {
             &self.dht,
             &self.relay,
             &self.lan,
+            &self.portmap,
             &self.transport,
             &self.store,
         ] {

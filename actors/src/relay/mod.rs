@@ -30,6 +30,8 @@ use crate::{
 /// Streams and words that wait for the actor, which handles each at once. Beyond, senders wait: the transport, and
 /// with it the peer that floods us.
 const MAILBOX: usize = 256;
+/// Public relays that one source may name to us at a time, and that are known in all.
+pub const MOST_OFFERED: usize = 16;
 
 /// Somebody of a channel was met at a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,7 @@ impl Relays {
             transport,
             found,
             reachable: watch::Sender::new(Vec::new()),
+            wanting: watch::Sender::new(false),
             metrics,
             always: config.always,
             own,

@@ -55,6 +55,22 @@ pub struct TrackerStatus {
     pub error: Option<String>,
 }
 
+impl TrackerStatus {
+    /// One that is not asked at all, and why.
+    pub(crate) fn unasked(url: String, tier: usize, why: &str) -> Self {
+        Self {
+            url,
+            tier,
+            state: TrackerState::Unsupported,
+            peers: 0,
+            next_announce: None,
+            last_success: None,
+            silent: false,
+            error: Some(why.to_owned()),
+        }
+    }
+}
+
 /// What a tracker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

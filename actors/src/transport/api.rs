@@ -1,6 +1,7 @@
 //! What others ask of the transport, and what it tells them.
 
 use std::{
+    collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, Duplex, NatView, Proxy, ProxyStatus, Relay, Stream, Udp,
+    Connection, Duplex, NatView, Paths, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
     handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
@@ -64,6 +65,9 @@ pub struct TransportConfig {
     pub torrents: Option<Torrents>,
     /// Go through this proxy alone: no socket is bound then, and nothing is listened to.
     pub proxy: Option<Proxy>,
+    /// By which kinds of path members may be reached. Where they are to be hidden from ([`Paths::is_hidden`]), no socket is bound either,
+    /// and only relays are dialled, by TCP: those of [`Transport::only_relays`].
+    pub paths: Paths,
     /// Where to listen by TCP besides; each must be free.
     pub extra: Vec<SocketAddr>,
     /// The key of a PeerId that others have written down; `None`: a new one for this run.
@@ -80,6 +84,7 @@ impl TransportConfig {
             reset_key,
             torrents: None,
             proxy: None,
+            paths: Paths::ALL,
             extra: Vec::new(),
             key: None,
         }
@@ -123,6 +128,9 @@ pub enum DialError {
     /// NATs or firewalls between us let nothing through, by any way that was tried.
     #[error("no direct way there")]
     NeedsRelay,
+    /// The user allows no such path.
+    #[error("not by the paths that are allowed")]
+    Forbidden,
     /// Too many connections or dials at once.
     #[error("too many connections")]
     Busy,
@@ -309,6 +317,16 @@ impl Transport {
     /// The proxy through which everything goes, and how it does.
     pub fn proxy(&self) -> Option<ProxyStatus> {
         self.shared.proxy.as_ref().map(Proxy::status)
+    }
+
+    /// By which kinds of path members may be reached.
+    pub fn paths(&self) -> Paths {
+        self.shared.paths
+    }
+
+    /// The only nodes that are dialled from now on, where we hide from members; else without effect.
+    pub(crate) fn only_relays(&self, relays: HashSet<Relay>) {
+        self.shared.set_relays(relays);
     }
 
     /// What stands between us and others, of IPv4 and IPv6, as far as it is known.

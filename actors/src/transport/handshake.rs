@@ -162,7 +162,10 @@ pub(super) async fn dial(
             open
         });
     });
-    let punch = via.zip(expected).map(|(via, peer)| {
+    let punch = via
+        .zip(expected)
+        .filter(|_| shared.paths.quic && !shared.listens_nowhere());
+    let punch = punch.map(|(via, peer)| {
         let shared = Arc::clone(&shared);
         punch::attempt(peer, Some(address), via, shared).boxed()
     });
@@ -262,12 +265,17 @@ async fn race(
         let connection = tcp::connect_through(proxy, address, expected, shared).await?;
         return Ok((connection, None));
     }
+    if !shared.paths.quic {
+        let from = shared.local_for(address.ip());
+        let connection = tcp::connect(from, address, expected, shared).await?;
+        return Ok((connection, None));
+    }
     let seen = shared.sorter.expect(address);
     let mut quic: Option<Attempt> = Some(connect(address, expected, Arc::clone(shared)).boxed());
     let mut tcp: Option<Attempt> = None;
     let mut failure = DialError::TimedOut;
     let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
-    let (mut answered, mut tcp_tried) = (!signs, false);
+    let (mut answered, mut tcp_tried) = (!signs, !shared.paths.tcp);
     let mut heard = false;
     loop {
         tokio::select! {
@@ -280,7 +288,7 @@ async fn race(
             },
             () = seen.packet(), if !answered => {
                 (answered, heard) = (true, true);
-                (tcp, tcp_tried) = (None, false);
+                (tcp, tcp_tried) = (None, !shared.paths.tcp);
                 head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
             }
             () = &mut head_start, if !tcp_tried => {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// The address from which packets to `target` would leave, as the system's routes say now. Nothing is sent.
-pub(super) fn source_for(target: SocketAddr) -> Option<IpAddr> {
+pub(crate) fn source_for(target: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if target.is_ipv4() {
         std::net::Ipv4Addr::UNSPECIFIED.into()
     } else {

@@ -26,6 +26,7 @@ mod metrics;
 mod mux;
 mod nat;
 pub mod network;
+mod paths;
 mod proxy;
 mod punch;
 mod quic;
@@ -45,8 +46,10 @@ pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
 pub use api::*;
 pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};
+pub(crate) use local::source_for;
 pub use mux::Duplex;
 pub use nat::{NatKind, NatView};
+pub use paths::Paths;
 #[cfg(feature = "fuzz")]
 pub(crate) use proxy::fuzz as fuzz_proxy;
 pub use proxy::{Proxy, ProxyError, ProxyStatus, ProxyUrlError};

@@ -33,6 +33,8 @@ pub enum NatKind {
     UdpBlocked,
     /// A proxy is the only way out.
     Proxy,
+    /// We are not to be found: members are talked with through relays alone.
+    Hidden,
 }
 
 impl NatKind {
@@ -42,7 +44,7 @@ impl NatKind {
             Self::Unknown => Word::Unknown,
             Self::Open | Self::FullCone | Self::PortRestricted => Word::Fixed,
             Self::Symmetric => Word::Symmetric,
-            Self::UdpBlocked | Self::Proxy => Word::NoUdp,
+            Self::UdpBlocked | Self::Proxy | Self::Hidden => Word::NoUdp,
         }
     }
 }
@@ -68,7 +70,7 @@ pub struct NatView {
 #[derive(Debug, Default)]
 pub(super) struct Nat {
     sides: [Side; 2],
-    proxy: bool,
+    only: Option<NatKind>,
 }
 
 #[derive(Debug, Default)]
@@ -89,9 +91,9 @@ struct Side {
 }
 
 impl Nat {
-    /// With a proxy, nothing else is of interest.
-    pub(super) fn set_proxy(&mut self, proxy: bool) {
-        self.proxy = proxy;
+    /// With a proxy, or in hiding, nothing else is of interest, or to be told.
+    pub(super) fn set_only(&mut self, kind: NatKind) {
+        self.only = Some(kind);
     }
 
     fn side(&mut self, ip: IpAddr) -> &mut Side {
@@ -163,9 +165,9 @@ impl Nat {
     /// What is known.
     pub(super) fn view(&self, ipv6: bool) -> NatView {
         let side = &self.sides[usize::from(ipv6)];
-        if self.proxy {
+        if let Some(kind) = self.only {
             return NatView {
-                kind: NatKind::Proxy,
+                kind,
                 ..NatView::default()
             };
         }
@@ -220,7 +222,11 @@ impl Side {
             (None, Some((port, _))) if !differ => port,
             _ => 0,
         };
-        let external = self.mapped.or(ip.map(|ip| SocketAddr::new(ip, port)));
+        // A router whose outer address several see us at another than has another one behind it, whatever it says.
+        let several = self.votes.len() >= 2;
+        let believed = |at: &SocketAddr| !several || seen == Some(at.ip());
+        let mapped = self.mapped.filter(believed);
+        let external = mapped.or(ip.map(|ip| SocketAddr::new(ip, port)));
         let here = ip.is_some_and(|ip| self.local.contains(&ip));
         let kind = match () {
             () if here => NatKind::Open,
@@ -233,10 +239,10 @@ impl Side {
         NatView {
             kind,
             external,
-            sure: self.mapped.is_some() || agreed.is_some(),
+            sure: mapped.is_some() || agreed.is_some(),
             observers: self.votes.len(),
             reached: self.reached,
-            mapped: self.mapped,
+            mapped,
         }
     }
 }
@@ -314,6 +320,14 @@ mod tests {
         assert_eq!(mapped.port(), Some(4001));
         mapped.mapped(false, None);
         assert_eq!(mapped.port(), None);
+        let mut twice = nat(&[("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7000")]);
+        twice.mapped(false, Some(at("8.8.8.8:4001")));
+        assert_eq!(
+            twice.port(),
+            Some(7000),
+            "the router has another one behind it"
+        );
+        assert_eq!(twice.view(false).mapped, None);
 
         let mut dht = nat(&[]);
         dht.dht(at("9.9.9.9:0"));
@@ -327,7 +341,7 @@ mod tests {
         assert_eq!(told.view(false).external, Some(at("9.9.9.9:0")));
         told.moved();
         assert_eq!(told.view(false), NatView::default());
-        told.set_proxy(true);
+        told.set_only(NatKind::Proxy);
         assert_eq!(told.view(true).kind, NatKind::Proxy);
     }
 

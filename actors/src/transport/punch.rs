@@ -317,7 +317,7 @@ pub(super) async fn better(
     registry: &Addr<Msg>,
 ) -> String {
     let poor = matches!(connection.path(), PathKind::Relayed | PathKind::Tcp);
-    if !poor || connection.chooses() || shared.udp_is_off() {
+    if !poor || connection.chooses() || shared.listens_nowhere() || !shared.paths.quic {
         return std::future::pending().await;
     }
     let last = BETTER_PAUSES[BETTER_PAUSES.len() - 1];

@@ -295,6 +295,7 @@ impl Registry {
     fn admits(&self, connection: &Connection) -> bool {
         !connection.is_closed()
             && self.open.len() < MAX_CONNECTIONS
+            && self.shared.allows(connection.path())
             && !self
                 .shared
                 .is_barred(Some(&connection.peer()), connection.direct().as_ref())
@@ -323,7 +324,10 @@ impl Registry {
         if self.dials.len() >= MAX_DIALS {
             return Dialling::Done(Err(DialError::Busy));
         }
-        if self.shared.proxy.is_none() && self.shared.local_for(address.ip()).is_none() {
+        if !self.shared.may_dial(address, expected) {
+            return Dialling::Done(Err(DialError::Forbidden));
+        }
+        if !self.shared.listens_nowhere() && self.shared.local_for(address.ip()).is_none() {
             return Dialling::Done(Err(DialError::NoSocket));
         }
         let (waiting, answer) = state::channel(None);
@@ -448,7 +452,11 @@ impl Registry {
         let (Some(peer), Some(what)) = (peer, &punch.punch) else {
             return;
         };
-        if peer == self.shared.tls.peer() || !what.answer && !self.shared.heeds() {
+        // Punches are for QUIC, and say where we are.
+        if peer == self.shared.tls.peer()
+            || !self.shared.paths.quic
+            || !what.answer && !self.shared.heeds()
+        {
             return;
         }
         let via = Via {

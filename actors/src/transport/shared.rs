@@ -1,6 +1,7 @@
 //! What outlives a restart of the registry: sockets, keys, bars, and words that wait for the owner.
 
 use std::{
+    collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -18,13 +19,13 @@ use tokio::{
 };
 
 use super::{
-    ConnectionId, Proxy, TransportConfig, TransportEvent,
+    ConnectionId, PathKind, Paths, Proxy, Relay, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
     handshake::Pace,
     ledger::Ledger,
     local,
     metrics::Metrics,
-    nat::Nat,
+    nat::{Nat, NatKind},
     punch, quic,
     runtime::Counted,
     stream::CODE,
@@ -40,6 +41,9 @@ pub(super) struct Shared {
     pub(super) tls: Tls,
     /// The only way out, where there is one.
     pub(super) proxy: Option<Proxy>,
+    pub(super) paths: Paths,
+    /// Whom we dial where we hide from members.
+    relays: Mutex<HashSet<Relay>>,
     pub(super) local: Vec<SocketAddr>,
     pub(super) admission: Admission,
     pub(super) ledger: Ledger,
@@ -84,10 +88,12 @@ impl Shared {
         let mut local = Vec::with_capacity(ips.len());
         let mut sockets = Vec::with_capacity(ips.len());
         let mut listeners = Vec::with_capacity(ips.len());
-        // With a proxy there is no socket that anything could leave by.
-        let bound = match config.proxy {
-            Some(_) => Vec::new(),
-            None => quic::bind(&ips, config.port, config.port_is_wish)?,
+        // With a proxy there is no socket that anything could leave by, and in hiding none that somebody could come to.
+        let listens = config.proxy.is_none() && !config.paths.is_hidden();
+        let bound = if listens {
+            quic::bind(&ips, config.port, config.port_is_wish)?
+        } else {
+            Vec::new()
         };
         for (socket, listener) in bound {
             let address = socket.local_addr()?;
@@ -99,14 +105,20 @@ impl Shared {
             sockets.push((address, Arc::downgrade(&socket)));
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
-        for extra in config.extra.iter().filter(|_| config.proxy.is_none()) {
+        for extra in config.extra.iter().filter(|_| listens) {
             listeners.push(Arc::new(TcpListener::from_std(quic::listen(*extra)?)?));
         }
         let mut nat = Nat::default();
-        nat.set_proxy(config.proxy.is_some());
+        if config.proxy.is_some() {
+            nat.set_only(NatKind::Proxy);
+        } else if config.paths.is_hidden() {
+            nat.set_only(NatKind::Hidden);
+        }
         Ok(Self {
             tls,
             proxy: config.proxy.clone(),
+            paths: config.paths,
+            relays: Mutex::default(),
             local,
             admission: Admission::default(),
             ledger: Ledger::default(),
@@ -164,8 +176,24 @@ impl Shared {
         heed.one(Instant::now())
     }
 
-    /// Whether there is no UDP port.
-    pub(super) fn udp_is_off(&self) -> bool {
+    pub(super) fn set_relays(&self, relays: HashSet<Relay>) {
+        *self.relays.lock().unwrap_or_else(PoisonError::into_inner) = relays;
+    }
+
+    /// Whether that peer may be dialled there: in hiding, relays alone, which are not taken at another's word.
+    pub(super) fn may_dial(&self, address: SocketAddr, expected: Option<PeerId>) -> bool {
+        let relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.paths.is_hidden()
+            || expected.is_some_and(|peer| relays.contains(&Relay { address, peer }))
+    }
+
+    /// Whether a connection may be kept. Those in hiding have dialled their relays, and hear nobody else.
+    pub(super) fn allows(&self, path: PathKind) -> bool {
+        self.paths.allows(path) || self.paths.is_hidden()
+    }
+
+    /// Whether there is no port of ours: behind a proxy, or in hiding.
+    pub(super) fn listens_nowhere(&self) -> bool {
         self.local.is_empty()
     }
 

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use super::tracker::TrackerCommand;
 use crate::{
     api::dto::{Rotate, Rule},
-    config::RelayFor,
+    config::{PathName, RelayFor},
     telemetry::Format,
 };
 
@@ -241,6 +241,13 @@ pub struct Up {
     /// For whom to carry what they cannot send each other directly [default: members]
     #[arg(long, value_enum)]
     pub relay: Option<RelayFor>,
+    /// How members may be reached: quic, tcp, relay; repeated or with commas [default: all]. `--paths relay` hides your
+    /// address from members: they are talked with through the relays that the channels' files name, and through nothing else
+    #[arg(long, value_name = "PATH", value_delimiter = ',', value_enum)]
+    pub paths: Vec<PathName>,
+    /// Do not look for relays that strangers offer to everybody, when there are no others
+    #[arg(long)]
+    pub no_public_relays: bool,
     /// Let everything go through this proxy and nothing around it: http://HOST:PORT or socks5h://HOST:PORT, with
     /// USER:PASSWORD@ before the host if it wants that
     #[arg(long, value_name = "URL")]
@@ -265,6 +272,18 @@ pub struct RelayArgs {
     /// The address at which others reach it, only to be printed; may be repeated
     #[arg(long, value_name = "ADDR")]
     pub public_ip: Vec<IpAddr>,
+    /// Say in public that it serves everybody: at the trackers named, else at public ones, and in the DHT
+    #[arg(long)]
+    pub announce: bool,
+    /// A tracker to announce it to; may be repeated
+    #[arg(long, value_name = "URL", requires = "announce")]
+    pub tracker: Vec<String>,
+    /// Do not announce it in the DHT
+    #[arg(long, requires = "announce")]
+    pub no_dht: bool,
+    /// A node to enter the DHT by; may be repeated
+    #[arg(long, value_name = "HOST:PORT", requires = "announce")]
+    pub dht_bootstrap: Vec<String>,
     /// Where to serve metrics for Prometheus, at /metrics; anybody who gets there may read them
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,

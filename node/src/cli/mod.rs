@@ -268,6 +268,8 @@ mod tests {
             "b:2",
             "--proxy",
             "socks5h://127.0.0.1:9050",
+            "--paths",
+            "tcp,relay",
         ])
         .unwrap();
         let Some(Command::Up(up)) = cli.command else {
@@ -275,6 +277,7 @@ mod tests {
         };
         assert_eq!(up.port, Some(0));
         assert_eq!(up.bind.len(), 2);
+        assert_eq!(up.paths.len(), 2);
         assert_eq!(up.dht_bootstrap.len(), 2);
     }
 }

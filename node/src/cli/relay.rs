@@ -6,13 +6,13 @@ use std::{
 };
 
 use axum::{Router, http::header, response::IntoResponse, routing::get};
-use bitchat_actors::node::{RelayBuilder, RelayNode};
+use bitchat_actors::node::{Announce, RelayBuilder, RelayNode};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{args::RelayArgs, out::line};
-use crate::{api::server, error::Failure, home::Home, os::Signals, telemetry};
+use crate::{api::server, config, error::Failure, home::Home, os::Signals, telemetry};
 
 /// How long circuits may go on after the first signal. Clients look for another relay at once.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -115,6 +115,14 @@ fn builder(home: &Home, flags: &RelayArgs) -> Result<RelayBuilder, Failure> {
     builder.extra = ports
         .flat_map(|port| bind.iter().map(move |ip| SocketAddr::new(*ip, port)))
         .collect();
+    if flags.announce {
+        config::check_nodes(&flags.dht_bootstrap)?;
+        builder.announce = Some(Announce {
+            trackers: flags.tracker.clone(),
+            dht: !flags.no_dht,
+            dht_bootstrap: flags.dht_bootstrap.clone(),
+        });
+    }
     let limits = &mut builder.limits;
     let set = |limit: &mut usize, flag: Option<usize>| *limit = flag.unwrap_or(*limit);
     set(&mut limits.reservations, flags.reservations);

@@ -180,8 +180,12 @@ pub(super) fn status(s: &Value) -> String {
     if s["proxy"].is_object() {
         let _ = writeln!(out, "{}", proxy_line(&s["proxy"]));
     }
+    if s["hidden"] == true {
+        let _ = writeln!(out, "hidden: members are talked with through relays alone");
+    }
     let _ = writeln!(out, "{}", dht_line(&s["dht"]));
     let _ = writeln!(out, "looks like {} to trackers", text(s, "disguise"));
+    let _ = writeln!(out, "{}", router_line(&s["router"]));
     for seen in s["observed"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "seen as {} by {}", text(seen, "addr"), seen["by"]);
     }
@@ -252,6 +256,38 @@ pub(super) fn doctor(d: &Value) -> String {
     }
     out.truncate(out.trim_end().len());
     out
+}
+
+/// `router lets others in at 198.51.100.11:7001 (PCP, UDP and TCP), for 58 min unless renewed`
+fn router_line(router: &Value) -> String {
+    let minutes = |key| {
+        router[key]
+            .as_u64()
+            .map(|seconds| format!("{} min", seconds.div_ceil(60)))
+    };
+    match router["state"].as_str() {
+        Some("mapped") => {
+            let both = if router["tcp"] == true {
+                "UDP and TCP"
+            } else {
+                "UDP alone"
+            };
+            let until = minutes("ends_s").map(|left| format!(", for {left} unless renewed"));
+            format!(
+                "router lets others in at {} ({}, {both}){}",
+                inert(text(router, "addr")),
+                inert(text(router, "protocol")),
+                until.unwrap_or_default()
+            )
+        }
+        Some("failed") => format!(
+            "router maps nothing: {}; asked again in {}",
+            inert(text(router, "about")),
+            minutes("next_try_s").unwrap_or_default()
+        ),
+        Some("off") => format!("router is not asked: {}", inert(text(router, "about"))),
+        _ => "router is being asked".to_owned(),
+    }
 }
 
 /// `proxy http://p:3128: works`

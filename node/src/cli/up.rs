@@ -50,6 +50,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     }
     config.portmap &= !flags.no_portmap;
     config.lan &= !flags.no_lan;
+    config.public_relays &= !flags.no_public_relays;
     config.dht &= !flags.no_dht;
     if !flags.dht_bootstrap.is_empty() {
         config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
@@ -57,6 +58,9 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     config.disguise = flags.disguise.or(config.disguise);
     if let Some(relay) = flags.relay {
         config.relay = relay;
+    }
+    if !flags.paths.is_empty() {
+        config.paths.clone_from(&flags.paths);
     }
     if let Some(proxy) = &flags.proxy {
         config.proxy = Some(proxy.clone());
@@ -74,6 +78,7 @@ fn over(mut config: Config, flags: &Up) -> Result<Config, Failure> {
     config::check_api(config.api)?;
     proxy(config.proxy.as_deref())?;
     config::check_nodes(&config.dht_bootstrap)?;
+    config::check_paths(&config)?;
     Ok(config)
 }
 
@@ -117,9 +122,12 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
     builder.port = config.port;
     builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
     builder.proxy = proxy(config.proxy.as_deref())?;
+    builder.paths = config::paths(&config.paths);
     builder.relay = config.relay.into();
     builder.read_marks = config.read_marks;
     builder.lan = config.lan;
+    builder.public_relays = config.public_relays;
+    builder.portmap = config.portmap;
     builder.dht = config.dht;
     builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
     builder.disguise = config.disguise;
@@ -223,6 +231,12 @@ fn guide(home: &Home, config: &Config, new: bool) {
         text.push_str(&format!(
             "Everything goes through the proxy {proxy}; while it does not work, nothing leaves. `bitchat{given} status` says how it does.\n"
         ));
+    }
+    if config::paths(&config.paths).is_hidden() {
+        text.push_str(
+            "Members do not learn your address: they are talked with through the relays that the channels' files name (`channel create --relay`), \
+             and through nothing else.\n",
+        );
     }
     text.push_str(&format!(
         "The node runs. Leave it open, and in another terminal:

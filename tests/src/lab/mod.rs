@@ -9,6 +9,7 @@ mod kind;
 mod namespace;
 mod network;
 mod node;
+mod portmap;
 
 use std::process::Command;
 
@@ -16,7 +17,8 @@ pub use capture::Capture;
 pub use kind::{Kind, OWN_PORT_OFFSET};
 pub use namespace::Namespace;
 pub use network::{Lab, PORT, Side};
-pub use node::{LabNode, direct};
+pub use node::{LabNode, path};
+pub use portmap::{PortMapper, Speaks};
 
 /// Set for the run inside.
 const INSIDE: &str = "BITCHAT_LAB_INSIDE";

@@ -22,7 +22,7 @@ const PROXY_PORT: u16 = 3_128;
 /// The UDP and TCP port of a side's first node; of the next ones those after it.
 pub const PORT: u16 = 7_001;
 
-/// A public network: 198.51.100.0/24. The tracker is at `.1`, the sides from `.11` on.
+/// A public network: 198.51.100.0/24 unless another was asked for. The tracker is at `.1`, the sides from `.11` on.
 pub struct Lab {
     /// The sides, in the order asked for.
     pub sides: Vec<Side>,
@@ -49,6 +49,8 @@ pub struct Side {
     /// Its interface at the switch.
     plug: String,
     services: Vec<Child>,
+    /// Of its proxy, for as long as that runs.
+    settings: Option<tempfile::NamedTempFile>,
 }
 
 impl Lab {
@@ -60,19 +62,19 @@ impl Lab {
 
     /// The same with so many hosts each.
     pub fn with_hosts(name: &str, kinds: &[(Kind, usize)]) -> Result<Self> {
+        Self::numbered(name, kinds, [198, 51, 100])
+    }
+
+    /// The same where the public network has these numbers: some routers know those for documentation, and take them for
+    /// private ones.
+    pub fn numbered(name: &str, kinds: &[(Kind, usize)], [a, b, c]: [u8; 3]) -> Result<Self> {
         let public = Namespace::new(&format!("{name}-pub"))?;
         let server = Namespace::new(&format!("{name}-srv"))?;
-        plug(
-            &public,
-            "p0",
-            &server,
-            "eth0",
-            Ipv4Addr::new(198, 51, 100, 1),
-            24,
-        )?;
+        let at = |host| Ipv4Addr::new(a, b, c, host);
+        plug(&public, "p0", &server, "eth0", at(1), 24)?;
         let mut sides = Vec::new();
         for (n, (kind, hosts)) in (0_u8..).zip(kinds) {
-            sides.push(Side::new(name, n, *kind, *hosts, &public)?);
+            sides.push(Side::new(name, (n, at(11 + n)), *kind, *hosts, &public)?);
         }
         let mut switch = public.within(|| {
             Command::new(PYTHON)
@@ -88,8 +90,7 @@ impl Lab {
         let out = switch.stdout.take().context("a piped output")?;
         BufReader::new(out).read_line(&mut ready)?;
         ensure!(ready == "ready\n", "the switch does not start");
-        let tracker =
-            server.within(|| OpenTracker::start_at(Ipv4Addr::new(198, 51, 100, 1), &[]))?;
+        let tracker = server.within(|| OpenTracker::start_at(at(1), &[]))?;
         Ok(Self {
             sides,
             server,
@@ -115,7 +116,9 @@ impl Lab {
         let plug = &self.sides.get(side).context("no such side")?.plug;
         let verb = if cut { "cut" } else { "mend" };
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(writeln!(orders, "{verb} {plug}")?)
+        // In one piece: the switch looks at what there is.
+        let order = format!("{verb} {plug}\n");
+        Ok(orders.write_all(order.as_bytes())?)
     }
 }
 
@@ -127,8 +130,13 @@ impl Drop for Lab {
 }
 
 impl Side {
-    fn new(name: &str, n: u8, kind: Kind, hosts: usize, public: &Namespace) -> Result<Self> {
-        let external = Ipv4Addr::new(198, 51, 100, 11 + n);
+    fn new(
+        name: &str,
+        (n, external): (u8, Ipv4Addr),
+        kind: Kind,
+        hosts: usize,
+        public: &Namespace,
+    ) -> Result<Self> {
         let plug_name = format!("p{}", n + 1);
         let host = |k: usize| Namespace::new(&format!("{name}-h{n}{k}"));
         if kind == Kind::Open {
@@ -143,6 +151,7 @@ impl Side {
                 proxy: None,
                 plug: plug_name,
                 services: Vec::new(),
+                settings: None,
             });
         }
         let router = Namespace::new(&format!("{name}-r{n}"))?;
@@ -173,6 +182,7 @@ impl Side {
             proxy: None,
             plug: plug_name,
             services: Vec::new(),
+            settings: None,
         };
         side.start_proxy(inner)?;
         Ok(side)
@@ -188,10 +198,11 @@ impl Side {
             Kind::HttpProxy => {
                 let settings =
                     format!("Port {port}\nListen {listen}\nTimeout 600\nMaxClients 100\n");
-                let file = std::env::temp_dir().join(format!("lab-proxy-{}", self.plug_of()));
-                std::fs::write(&file, settings)?;
+                let mut file = tempfile::NamedTempFile::new()?;
+                file.write_all(settings.as_bytes())?;
                 let mut command = Command::new("tinyproxy");
-                command.arg("-d").arg("-c").arg(file);
+                command.arg("-d").arg("-c").arg(file.path());
+                self.settings = Some(file);
                 command
             }
             Kind::Socks5 => {
@@ -214,11 +225,6 @@ impl Side {
         self.services
             .push(child.context("a proxy, of a Debian package that ./test installs")?);
         Ok(())
-    }
-
-    fn plug_of(&self) -> String {
-        let router = self.router.as_ref().map_or("open", |router| router.name());
-        format!("{router}-{}", std::process::id())
     }
 
     /// Its router's inner address, where its proxy listens.

@@ -24,9 +24,14 @@ impl<'a> LabNode<'a> {
     /// Starts it, with its home in `folder`, as the `n`th of its side. It finds its peers by trackers alone unless `args` say
     /// otherwise.
     pub fn up(host: &'a Namespace, n: u16, folder: &Path, args: &[&str]) -> Result<Self> {
+        Self::up_mapped(host, n, folder, &[&["--no-portmap"], args].concat())
+    }
+
+    /// The same, and its router is asked to let others in.
+    pub fn up_mapped(host: &'a Namespace, n: u16, folder: &Path, args: &[&str]) -> Result<Self> {
         let port = (PORT + n).to_string();
         let home = folder.join(host.name());
-        let alone = ["--no-dht", "--no-lan", "--no-portmap", "--log", LOG];
+        let alone = ["--no-dht", "--no-lan", "--log", LOG];
         let args = [&alone[..], &["--port", &port], args].concat();
         let node = host.within(|| NodeProcess::up(&home, &args))?;
         Ok(Self { host, node })
@@ -35,6 +40,13 @@ impl<'a> LabNode<'a> {
     /// The process.
     pub fn process(&self) -> &NodeProcess {
         &self.node
+    }
+
+    /// Stops it, as a user does; an error if it ends badly.
+    pub fn stop(self) -> Result<()> {
+        let (status, _) = self.node.stop()?;
+        ensure!(status.success(), "{status}");
+        Ok(())
     }
 
     /// Runs a command beside it.
@@ -129,9 +141,8 @@ impl<'a> LabNode<'a> {
     }
 }
 
-/// Whether one of these members is linked by a direct path: by which.
-pub fn direct(members: &[Value], id: &str) -> Option<String> {
+/// By which way one of these members is linked, if it is.
+pub fn path(members: &[Value], id: &str) -> Option<String> {
     let member = members.iter().find(|member| member["id"] == id)?;
-    let kind = member["path"]["kind"].as_str()?;
-    ["quic", "tcp"].contains(&kind).then(|| kind.to_owned())
+    Some(member["path"]["kind"].as_str()?.to_owned())
 }

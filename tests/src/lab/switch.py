@@ -27,7 +27,7 @@ for name in sys.argv[2:]:
     poll.register(port, select.POLLIN)
 poll.register(0, select.POLLIN)
 
-where, waiting, count, cut = {}, [], 0, set()
+where, waiting, count, cut, orders = {}, [], 0, set(), ""
 print("ready", flush=True)
 while True:
     now = time.monotonic()
@@ -45,10 +45,11 @@ while True:
     pause = max(0, waiting[0][0] - now) * 1000 if waiting else 10_000
     for number, _ in poll.poll(pause):
         if number == 0:
-            words = os.read(0, 4096).decode().split()
-            if not words:
+            read = os.read(0, 4096).decode()
+            if not read:
                 sys.exit()
-            for verb, name in zip(words[::2], words[1::2]):
+            *lines, orders = (orders + read).split("\n")  # the last line may not be whole yet
+            for verb, name in map(str.split, lines):
                 (cut.add if verb == "cut" else cut.discard)(name)
             continue
         name, port = ports[number]

@@ -28,12 +28,15 @@ use crate::{
         Actor, Addr, Guard, Inbox, Scope,
         clock::{now, unix},
     },
-    transport::{Adoption, Connection, DialError, PathKind, Relay, Stream, Transport},
+    transport::{
+        Adoption, Connection, DialError, NatKind, NatView, PathKind, Relay, Stream, Transport,
+        network::is_local,
+    },
 };
 
 /// How often the wall clock is looked at for a change of the day: a timer alone would come late after a sleep.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
-/// A lookout for the first seconds of a run: whoever can be reached is, mostly, by then.
+/// A lookout for the first seconds of a run, or on another network: whoever can be reached is, mostly, by then.
 const REACHABLE_SOON: Duration = Duration::from_secs(5);
 /// Circuits of others to us whose TLS handshake is under way.
 const INCOMING: usize = 16;
@@ -50,6 +53,10 @@ pub(in crate::relay) enum Msg {
     Event(Box<Event>),
     /// Somebody connected to us directly: we are within reach.
     Reached,
+    /// There is news of where we are.
+    Placed,
+    /// We are on another network.
+    Moved,
 }
 
 /// What both halves share, and what outlives a restart.
@@ -59,6 +66,8 @@ pub(super) struct Parts {
     pub(super) server: Arc<Server>,
     pub(super) found: mpsc::Sender<Found>,
     pub(super) reachable: watch::Sender<Vec<Relay>>,
+    /// Whether those that we know do not suffice.
+    pub(super) wanting: watch::Sender<bool>,
     pub(super) metrics: Metrics,
     /// Whether we want to be reached through relays, whatever else works.
     pub(super) always: bool,
@@ -163,7 +172,25 @@ impl Actor for Client {
                         Event::Unwatch(cid) => drop(wanted.channels.remove(cid)),
                         _ => {}
                     }
+                    let named = wanted.channels.values().flat_map(|(_, relays)| relays);
+                    self.parts.transport.only_relays(named.copied().collect());
                     self.apply(*event);
+                }
+                Some(Msg::Placed) => {
+                    // No need to look out for whom nobody gets to.
+                    if waiting && !wanted.reached && self.is_behind() {
+                        waiting = false;
+                        self.apply(Event::Needed(true));
+                    }
+                }
+                Some(Msg::Moved) => {
+                    if !self.parts.always {
+                        wanted.reached = false;
+                        waiting = true;
+                        alone
+                            .as_mut()
+                            .reset(tokio::time::Instant::now() + REACHABLE_SOON);
+                    }
                 }
                 Some(Msg::Reached) => {
                     if !std::mem::replace(&mut wanted.reached, true) && !self.parts.always {
@@ -186,8 +213,30 @@ impl Client {
         }
     }
 
+    /// Whether something stands before us through which strangers do not come, as far as is known.
+    fn is_behind(&self) -> bool {
+        let behind = |view: &NatView| match view.kind {
+            NatKind::Open | NatKind::FullCone => false,
+            NatKind::Unknown => view.external.is_some() && view.mapped.is_none(),
+            _ => view.mapped.is_none(),
+        };
+        let views = self.parts.transport.nat();
+        let open = |view: &NatView| matches!(view.kind, NatKind::Open | NatKind::FullCone);
+        views.iter().any(behind) && !views.iter().any(open)
+    }
+
     fn apply(&mut self, event: Event) {
+        if !self.parts.transport.paths().relay {
+            // Then none is asked for anything.
+            return;
+        }
         let effects = self.state.handle(event, now(), unix(), &mut rand::rng());
+        let wants = self.state.wants();
+        self.parts.wanting.send_if_modified(|wanted| {
+            let news = *wanted != wants;
+            *wanted = wants;
+            news
+        });
         for effect in effects {
             match effect {
                 Effect::Reserve(relay) => self.reserve(relay),
@@ -321,6 +370,9 @@ pub(super) async fn dial(
     if peer == transport.peer_id() {
         return Err(DialError::Ourselves);
     }
+    if !transport.paths().relay {
+        return Err(DialError::Forbidden);
+    }
     let connection = transport.dial(relay.address, Some(relay.peer)).await?;
     let asked = async {
         let mut stream = connection.open(StreamKind::RelayHop).await?;
@@ -402,12 +454,29 @@ impl Relays {
             .await;
     }
 
-    /// A peer has connected, or we to it: if it came to us directly, others can.
+    /// A peer has connected, or we to it: if it came to us directly, and we had not let it in, others can.
     pub async fn connected(&self, connection: &Connection) {
-        let direct = matches!(connection.path(), PathKind::Quic | PathKind::Tcp);
-        if direct && connection.side() == TlsSide::Server {
+        let ip = connection.remote().ip();
+        let reached = match connection.path() {
+            PathKind::Tcp => true,
+            PathKind::Quic => {
+                is_local(ip) || self.parts.transport.nat()[usize::from(ip.is_ipv6())].reached
+            }
+            PathKind::Proxied | PathKind::Relayed => false,
+        };
+        if reached && connection.side() == TlsSide::Server {
             let _ = self.parts.own.send(Msg::Reached).await;
         }
+    }
+
+    /// Others have said where they see us.
+    pub async fn placed(&self) {
+        let _ = self.parts.own.send(Msg::Placed).await;
+    }
+
+    /// We are on another network than before.
+    pub async fn moved(&self) {
+        let _ = self.parts.own.send(Msg::Moved).await;
     }
 
     /// A member is linked on that connection, for as long as the guard lives: it may use us, and we it if we have
@@ -422,6 +491,8 @@ impl Relays {
             .map(|address| Relay { address, peer });
         if let Some(relay) = known {
             self.tell(Event::Known(relay, Origin::Member));
+            // Where only TCP gets through, nobody says more.
+            let _ = self.parts.own.try_send(Msg::Placed);
         }
         let relays = self.clone();
         Guard::new(move || {
@@ -460,6 +531,11 @@ impl Relays {
     /// The relays through which others can reach us, whenever that changes.
     pub fn reachable(&self) -> watch::Receiver<Vec<Relay>> {
         self.parts.reachable.subscribe()
+    }
+
+    /// Whether we need relays and know too few, of members, of files and of those offered to everybody.
+    pub fn wanting(&self) -> watch::Receiver<bool> {
+        self.parts.wanting.subscribe()
     }
 
     /// How many reservations and circuits of others there are here.

@@ -13,7 +13,10 @@ use bitchat_wire::{
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 
-use crate::transport::{Relay, Target};
+use crate::{
+    relay::MOST_OFFERED,
+    transport::{Relay, Target},
+};
 
 /// Reservations at members, where we need any.
 pub(super) const RESERVATIONS: usize = 3;
@@ -23,6 +26,8 @@ pub(super) const MEETINGS: usize = 2;
 pub(super) const MAX_HELD: usize = 8;
 /// After so many failures in a row a relay is gone, for the time of its pause.
 const GONE: u32 = 2;
+/// A stranger's relay that has failed so often in a row is forgotten.
+const FORGET: u32 = 5;
 /// Relays that are known in all; those of members and files before strangers' ones.
 const MAX_KNOWN: usize = 256;
 /// The pause after the first failure; it doubles.
@@ -133,6 +138,18 @@ impl State {
         self.reachable.len()
     }
 
+    /// Whether we need relays, and neither members nor files have any that work, and strangers too few for members of one
+    /// channel to meet.
+    pub(super) fn wants(&self) -> bool {
+        let works = |known: &&Known| !known.leaving && known.failures < GONE;
+        let ours = |known: &&Known| known.origins.iter().any(|one| *one != Origin::Public);
+        let working = || self.known.values().filter(works);
+        self.needed
+            && !self.watched.is_empty()
+            && working().filter(ours).count() == 0
+            && working().count() < MEETINGS
+    }
+
     /// Takes in what happened and says what to do. `unix` is in seconds.
     pub(super) fn handle(
         &mut self,
@@ -179,6 +196,9 @@ impl State {
                     known.failures = known.failures.saturating_add(1);
                     known.phase = Phase::Idle(now + jitter);
                     known.registered.clear();
+                    if known.failures >= FORGET {
+                        known.origins.remove(&Origin::Public);
+                    }
                 }
             }
             Event::Leaving(peer) => {
@@ -219,6 +239,11 @@ impl State {
                     *at = (*at).min(now);
                 }
             }
+            return;
+        }
+        let strangers = |known: &&Known| known.origins.first() == Some(&Origin::Public);
+        if origin == Origin::Public && self.known.values().filter(strangers).count() >= MOST_OFFERED
+        {
             return;
         }
         if self.known.len() >= MAX_KNOWN {

@@ -233,3 +233,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn relays_of_strangers_are_wanted_where_there_are_no_others() {
+    let mut bench = Bench::new();
+    bench.on(Event::Needed(true));
+    assert!(!bench.state.wants(), "there is nobody to be met");
+    bench.watch(1, &[]);
+    assert!(bench.state.wants());
+    bench.on(Event::Known(relay(1), Origin::Public));
+    assert!(bench.state.wants(), "one is not enough");
+    bench.on(Event::Known(relay(2), Origin::Public));
+    assert!(!bench.state.wants());
+    bench.failed(1);
+    bench.failed(1);
+    assert!(bench.state.wants(), "one is gone");
+    bench.on(Event::Known(relay(3), Origin::Member));
+    assert!(!bench.state.wants(), "members go before strangers");
+    bench.on(Event::Unknown(peer(3), Origin::Member));
+    assert!(bench.state.wants());
+    bench.on(Event::Needed(false));
+    assert!(!bench.state.wants());
+}
+
+#[test]
+fn strangers_cannot_name_relays_without_end() {
+    let mut bench = Bench::new();
+    for n in 0..100 {
+        bench.on(Event::Known(relay(n), Origin::Public));
+    }
+    assert_eq!(bench.state.known.len(), MOST_OFFERED);
+    bench.on(Event::Known(relay(101), Origin::Named));
+    assert_eq!(bench.state.known.len(), MOST_OFFERED + 1);
+    // What never works is forgotten.
+    for _ in 0..=FORGET {
+        bench.failed(0);
+    }
+    bench.now += Duration::from_secs(3_600);
+    bench.on(Event::Tick);
+    assert!(!bench.state.known.contains_key(&peer(0)));
+}

@@ -23,7 +23,7 @@ use bitchat_wire::{
 use libp2p_identity::PeerId;
 use tokio::{
     io::AsyncWriteExt,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ const WORDS: usize = 64;
 const UNSAID: usize = 8;
 /// The same of all connections.
 const UNSAID_ALL: usize = 256;
+/// Who asks for a reservation may have linked a moment ago, of which we hear a moment later.
+const LINKED_SOON: Duration = Duration::from_secs(1);
 /// A refused client is told to come back no sooner.
 const FULL_PAUSE: u64 = 30;
 /// How often to look whether circuits have ended, while stopping.
@@ -65,6 +67,8 @@ pub(super) struct Server {
     holders: Mutex<HashMap<ReservationId, Holder>>,
     /// Members that are linked, and how often.
     members: Mutex<HashMap<PeerId, usize>>,
+    /// Another one has linked.
+    joined: Notify,
     unsaid: Mutex<HashMap<ConnectionId, usize>>,
     leaving: watch::Sender<bool>,
     drained: AtomicBool,
@@ -83,6 +87,7 @@ impl Server {
             state: Mutex::new(State::new(limits)),
             holders: Mutex::default(),
             members: Mutex::default(),
+            joined: Notify::new(),
             unsaid: Mutex::default(),
             leaving: watch::Sender::new(false),
             drained: AtomicBool::new(false),
@@ -93,6 +98,7 @@ impl Server {
     /// A member is linked for as long as the guard lives.
     pub(super) fn member(self: &Arc<Self>, peer: PeerId) -> Guard<impl FnOnce() + use<>> {
         *lock(&self.members).entry(peer).or_insert(0) += 1;
+        self.joined.notify_waiters();
         let server = Arc::clone(self);
         Guard::new(move || {
             let mut members = lock(&server.members);
@@ -134,6 +140,19 @@ impl Server {
         let Ok(first) = framing::read_soon(&mut stream.recv).await else {
             return;
         };
+        if matches!(first, Kind::Reserve(_)) && self.may_reserve_soon(&connection) {
+            let linked = async {
+                loop {
+                    // Before looking, so that none is missed.
+                    let joined = self.joined.notified();
+                    if self.may_reserve(&connection) {
+                        break;
+                    }
+                    joined.await;
+                }
+            };
+            let _ = timeout(LINKED_SOON, linked).await;
+        }
         drop(unsaid);
         // Whatever breaks, the stream is gone, and nobody is left to be told.
         let _ = match first {
@@ -176,6 +195,11 @@ impl Server {
                 RelayMode::Members => lock(&self.members).contains_key(&connection.peer()),
                 RelayMode::Public => true,
             }
+    }
+
+    /// Whether it could once its peer is linked.
+    fn may_reserve_soon(&self, connection: &Connection) -> bool {
+        self.mode == RelayMode::Members && connection.path() != PathKind::Relayed
     }
 
     async fn refuse(&self, stream: &mut Stream, reason: Reason) -> io::Result<()> {

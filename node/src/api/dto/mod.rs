@@ -8,7 +8,7 @@ mod message;
 mod source;
 mod tracker;
 
-use bitchat_actors::node::NodeStatus;
+use bitchat_actors::{node::NodeStatus, portmap::PortmapStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -68,8 +68,12 @@ pub struct Status {
     pub listening: Vec<String>,
     /// The proxy through which everything goes; null when there is none.
     pub proxy: Option<ProxyState>,
+    /// Whether members do not learn where the node is: they are talked with through relays alone.
+    pub hidden: bool,
     /// Open connections.
     pub connections: usize,
+    /// Whether the router lets others in.
+    pub router: Router,
     /// The node's address as others see it.
     pub observed: Vec<Observed>,
     /// Seconds since the start.
@@ -103,6 +107,60 @@ pub struct ProxyState {
     pub trouble: Option<String>,
 }
 
+/// Whether the router lets others in, at the node's wish.
+#[derive(Serialize, ToSchema)]
+pub struct Router {
+    /// `off`, `asking`, `mapped` or `failed`.
+    pub state: &'static str,
+    /// Where others get in; null when there is no mapping.
+    pub addr: Option<String>,
+    /// `PCP`, `NAT-PMP` or `UPnP`.
+    pub protocol: Option<String>,
+    /// Whether by TCP as well as by UDP.
+    pub tcp: bool,
+    /// Seconds until the mapping ends unless it is renewed; null: never, or there is none.
+    pub ends_s: Option<u64>,
+    /// Seconds until the router is asked again; null unless it failed.
+    pub next_try_s: Option<u64>,
+    /// Why there is no mapping, in plain words; empty when there is one.
+    pub about: String,
+}
+
+impl Router {
+    fn new(status: &PortmapStatus, now: std::time::Instant) -> Self {
+        let mut router = Self {
+            state: "asking",
+            addr: None,
+            protocol: None,
+            tcp: false,
+            ends_s: None,
+            next_try_s: None,
+            about: String::new(),
+        };
+        let left = |at: std::time::Instant| at.saturating_duration_since(now).as_secs();
+        match status {
+            PortmapStatus::Off(why) => {
+                router.state = "off";
+                router.about.clone_from(why);
+            }
+            PortmapStatus::Mapped(mapping) => {
+                router.state = "mapped";
+                router.addr = Some(mapping.external.to_string());
+                router.protocol = Some(mapping.protocol.to_string());
+                router.tcp = mapping.tcp;
+                router.ends_s = mapping.until.map(left);
+            }
+            PortmapStatus::Failed { why, next_try } => {
+                router.state = "failed";
+                router.about.clone_from(why);
+                router.next_try_s = Some(left(*next_try));
+            }
+            _ => {}
+        }
+        router
+    }
+}
+
 /// An address as others see it.
 #[derive(Serialize, ToSchema)]
 pub struct Observed {
@@ -127,7 +185,9 @@ impl Status {
                 url: proxy.url,
                 trouble: proxy.trouble,
             }),
+            hidden: s.allowed.is_hidden(),
             connections: s.connections,
+            router: Router::new(&s.portmap, now),
             observed: s
                 .observed
                 .iter()
