@@ -104,6 +104,23 @@ fn with_trackers_and_dht_blocked_members_still_meet() {
         found.iter().any(|path| path["source"] == "cache"),
         "{found:?}"
     );
+
+    // One that nothing leads to anybody is told an address.
+    let late = NodeProcess::up(&dir.path().join("c"), &[ARGS, &["--no-lan"]].concat()).unwrap();
+    late.cli(&["channel", "join", file]).unwrap();
+    let address = format!("127.0.0.1:{}", nodes[0].port());
+    late.cli(&["channel", "connect", CHANNEL, &address])
+        .unwrap();
+    eventually("all three are linked", PATIENCE, || {
+        let info = late.cli_one(&["channel", "info", CHANNEL])?;
+        Ok((info["online"] == 3).then_some(()))
+    })
+    .unwrap();
+    let found = sources(&[late]);
+    assert!(
+        found.iter().any(|path| path["source"] == "hand"),
+        "{found:?}"
+    );
     for node in nodes {
         node.stop().unwrap();
     }
