@@ -17,7 +17,7 @@ use super::{
     DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
     hashes::Hashes,
     probes::Probes,
-    sources::{self, Known},
+    sources::{self, FileRelays, Known},
     state::{Effect, Event, State},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     relay::{self, Relays},
     store::{KnownPeer, Store},
     tracker::{Found, TrackerStatus, Trackers, Watch},
-    transport::{self, Class, Connection, DialError, Target, Transport, network},
+    transport::{self, Class, Connection, DialError, Relay, Target, Transport, network},
 };
 
 /// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
@@ -282,6 +282,7 @@ impl DiscoveryActor {
                 let lan = self.parts.lan.clone();
                 let sightings = self.state.sightings(cid);
                 let unasked = self.unasked(cid);
+                let relays = self.file_relays(cid);
                 self.errands.spawn(async move {
                     let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
                     else {
@@ -299,6 +300,7 @@ impl DiscoveryActor {
                         trackers: &trackers,
                         dht: dht.as_ref(),
                         lan: lan.as_ref(),
+                        relays,
                         sightings: &sightings,
                     });
                     let _ = answer.send(Some(DiscoveryStatus {
@@ -336,6 +338,18 @@ impl DiscoveryActor {
             urls.iter().cloned().map(unasked)
         });
         unasked.collect()
+    }
+
+    fn file_relays(&self, cid: ChannelId) -> FileRelays {
+        let reachable = self.parts.relays.reachable();
+        let held = reachable.borrow();
+        let wanted = self.parts.wanted();
+        let named = wanted.get(&cid).map_or(&[][..], |wanted| wanted.relays.as_slice());
+        let is_held = |named: &&Relay| held.iter().any(|held| held.peer == named.peer);
+        FileRelays {
+            named: named.len(),
+            held: named.iter().filter(is_held).count(),
+        }
     }
 
     async fn want(&mut self, wanted: Wanted, scope: &Scope) {

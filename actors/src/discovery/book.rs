@@ -161,6 +161,7 @@ pub(super) struct Sightings {
     pub(super) pex: Tally,
     pub(super) dht: Tally,
     pub(super) lan: Tally,
+    pub(super) relay: Tally,
     /// By URL.
     pub(super) trackers: HashMap<String, Tally>,
     /// Links that are up.
@@ -201,7 +202,7 @@ impl Book {
         }
         let counts = matches!(
             source,
-            Source::Tracker(_) | Source::Dht | Source::Lan | Source::Pex
+            Source::Tracker(_) | Source::Dht | Source::Lan | Source::Relay | Source::Pex
         );
         if counts && let Some(tally) = self.tally(&source) {
             tally.last = Some(now);
@@ -263,6 +264,7 @@ impl Book {
             pex: take(&Source::Pex),
             dht: take(&Source::Dht),
             lan: take(&Source::Lan),
+            relay: take(&Source::Relay),
             links: self.linked.values().map(|up| up.links).sum(),
             trackers: tallies
                 .into_iter()

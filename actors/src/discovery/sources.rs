@@ -23,6 +23,8 @@ pub enum SourceKind {
     DhtV6,
     /// The local network.
     Lan,
+    /// Relays at which members meet.
+    Relay,
     /// Addresses by hand.
     Hand,
     /// Members that are linked.
@@ -63,12 +65,21 @@ pub struct SourceStatus {
     pub about: String,
 }
 
+/// The relays that a channel's file names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FileRelays {
+    pub(super) named: usize,
+    /// Those at which we have a place.
+    pub(super) held: usize,
+}
+
 /// What is known of a channel's sources.
 pub(super) struct Known<'a> {
     pub(super) trackers: &'a [TrackerStatus],
     pub(super) dht: Option<&'a DhtSource>,
     /// `None`: it is off.
     pub(super) lan: Option<&'a LanStatus>,
+    pub(super) relays: FileRelays,
     pub(super) sightings: &'a Sightings,
 }
 
@@ -91,6 +102,7 @@ pub(super) fn judge(known: &Known<'_>) -> Vec<SourceStatus> {
     );
     all.extend(Family::ALL.map(|family| dht(family, known.dht, seen, leads_out)));
     all.push(lan(known.lan, seen));
+    all.push(relay(known.relays, seen));
     all.push(hand(seen));
     all.push(pex(seen));
     all
@@ -261,6 +273,33 @@ fn lan(lan: Option<&LanStatus>, seen: &Sightings) -> SourceStatus {
             .and_then(|lan| lan.next_try)
             .filter(|_| state == SourceState::Failing),
         linked: seen.lan.linked,
+        about,
+    }
+}
+
+fn relay(relays: FileRelays, seen: &Sightings) -> SourceStatus {
+    let of = &seen.relay;
+    let (state, about) = match relays {
+        _ if of.last.is_some() => (SourceState::Working, String::new()),
+        FileRelays { named: 0, .. } => (SourceState::Off, String::new()),
+        // At most two are used.
+        FileRelays { held: 0, named } => (
+            SourceState::Waiting,
+            format!(
+                "none of the {named} relays that the channel's file names has a place for us yet"
+            ),
+        ),
+        FileRelays { held, .. } => (
+            SourceState::Working,
+            format!("registered at {held}; no member was met there"),
+        ),
+    };
+    SourceStatus {
+        kind: SourceKind::Relay,
+        state,
+        last_success: of.last,
+        next_try: None,
+        linked: of.linked,
         about,
     }
 }

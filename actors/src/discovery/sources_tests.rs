@@ -44,6 +44,7 @@ fn what_is_off_or_unused_is_said_to_be() {
         trackers: &[],
         dht: None,
         lan: None,
+        relays: FileRelays::default(),
         sightings: &seen,
     };
     assert_eq!(
@@ -53,6 +54,7 @@ fn what_is_off_or_unused_is_said_to_be() {
             (SourceKind::DhtV4, SourceState::Off),
             (SourceKind::DhtV6, SourceState::Off),
             (SourceKind::Lan, SourceState::Off),
+            (SourceKind::Relay, SourceState::Off),
             (SourceKind::Hand, SourceState::Off),
             (SourceKind::Pex, SourceState::Waiting),
         ]
@@ -72,6 +74,7 @@ fn silence_is_called_a_block_only_where_something_else_gets_through() {
         trackers: &nothing_works,
         dht: Some(&dht),
         lan: None,
+        relays: FileRelays::default(),
         sightings: &seen,
     };
     assert_eq!(
@@ -143,6 +146,7 @@ fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
             trackers: &[],
             dht: None,
             lan: None,
+            relays: FileRelays::default(),
             sightings: &seen,
         };
         assert_eq!(
@@ -178,6 +182,7 @@ fn the_local_network_works_when_a_member_was_heard() {
             trackers: &[],
             dht: None,
             lan: Some(lan),
+            relays: FileRelays::default(),
             sightings: &seen,
         };
         of(&known, &SourceKind::Lan)
@@ -192,4 +197,25 @@ fn the_local_network_works_when_a_member_was_heard() {
     lan.networks = 0;
     lan.error = Some("there is none".to_owned());
     assert_eq!(state(&lan), SourceState::Failing);
+}
+
+#[test]
+fn relays_work_when_one_has_a_place_for_us_or_a_member_was_met_there() {
+    let mut seen = Sightings::default();
+    let state = |named, held, seen: &Sightings| {
+        let known = Known {
+            trackers: &[],
+            dht: None,
+            lan: None,
+            relays: FileRelays { named, held },
+            sightings: seen,
+        };
+        of(&known, &SourceKind::Relay)
+    };
+    assert_eq!(state(0, 0, &seen), SourceState::Off);
+    assert_eq!(state(3, 0, &seen), SourceState::Waiting);
+    assert_eq!(state(3, 2, &seen), SourceState::Working);
+    seen.relay.last = Some(Instant::now());
+    // At a relay that the file does not name.
+    assert_eq!(state(0, 0, &seen), SourceState::Working);
 }

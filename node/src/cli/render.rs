@@ -213,6 +213,7 @@ fn sources(c: &Value, indent: &str) -> Vec<String> {
             "dht_ipv4" => "DHT (IPv4)".to_owned(),
             "dht_ipv6" => "DHT (IPv6)".to_owned(),
             "lan" => "local network".to_owned(),
+            "relay" => "relays".to_owned(),
             "hand" => "addresses by hand".to_owned(),
             "pex" => "linked members".to_owned(),
             other => inert(other),

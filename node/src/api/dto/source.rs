@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 /// A source of addresses.
 #[derive(Serialize, ToSchema)]
 pub struct Source {
-    /// `cache` (members of earlier runs), `tracker`, `dht_ipv4`, `dht_ipv6`, `lan`, `hand` (addresses that were given) or
-    /// `pex` (members that are linked).
+    /// `cache` (members of earlier runs), `tracker`, `dht_ipv4`, `dht_ipv6`, `lan`, `relay` (relays
+    /// that the channel's file names), `hand` (addresses that were given) or `pex` (members that are linked).
     pub source: &'static str,
     /// The tracker's; null for the others.
     pub url: Option<String>,
@@ -36,6 +36,7 @@ impl Source {
             SourceKind::DhtV4 => ("dht_ipv4", None),
             SourceKind::DhtV6 => ("dht_ipv6", None),
             SourceKind::Lan => ("lan", None),
+            SourceKind::Relay => ("relay", None),
             SourceKind::Hand => ("hand", None),
             SourceKind::Pex => ("pex", None),
             _ => ("unknown", None),
