@@ -344,7 +344,9 @@ impl DiscoveryActor {
         let reachable = self.parts.relays.reachable();
         let held = reachable.borrow();
         let wanted = self.parts.wanted();
-        let named = wanted.get(&cid).map_or(&[][..], |wanted| wanted.relays.as_slice());
+        let named = wanted
+            .get(&cid)
+            .map_or(&[][..], |wanted| wanted.relays.as_slice());
         let is_held = |named: &&Relay| held.iter().any(|held| held.peer == named.peer);
         FileRelays {
             named: named.len(),
