@@ -15,7 +15,7 @@ use super::StartError;
 use crate::{
     kit::{Metrics, Scope},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
-    transport::{EVENTS, Relay, Transport, TransportConfig, TransportEvent},
+    transport::{EVENTS, IncomingLimits, Relay, Transport, TransportConfig, TransportEvent},
 };
 
 /// How long each layer may take to stop.
@@ -80,6 +80,7 @@ impl RelayBuilder {
         let config = TransportConfig {
             extra: self.extra,
             key: Some(key),
+            incoming: incoming(&self.limits),
             ..TransportConfig::new(self.bind, self.port, reset_key)
         };
         let (events, happenings) = mpsc::channel(EVENTS);
@@ -102,6 +103,20 @@ impl RelayBuilder {
         Ok(RelayNode {
             inner: Arc::new(inner),
         })
+    }
+}
+
+/// A connection for each reservation, and for each who begins a circuit; the usual number for those who only ask.
+fn incoming(limits: &RelayLimits) -> IncomingLimits {
+    let usual = IncomingLimits::default();
+    let add = |one: usize, two: usize, more: usize| one.saturating_add(two).saturating_add(more);
+    IncomingLimits {
+        all: add(limits.reservations, limits.circuits, usual.all),
+        of_source: add(
+            limits.reservations_an_address,
+            limits.circuits_an_address,
+            usual.of_source,
+        ),
     }
 }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     Connection, Duplex, NatView, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
+    admission::IncomingLimits,
     handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
     registry::{Dialling, MAILBOX, Msg, Registry},
@@ -68,6 +69,8 @@ pub struct TransportConfig {
     pub extra: Vec<SocketAddr>,
     /// The key of a PeerId that others have written down; `None`: a new one for this run.
     pub key: Option<Keypair>,
+    /// How many connections others may have open here.
+    pub incoming: IncomingLimits,
 }
 
 impl TransportConfig {
@@ -82,6 +85,7 @@ impl TransportConfig {
             proxy: None,
             extra: Vec::new(),
             key: None,
+            incoming: IncomingLimits::default(),
         }
     }
 }

@@ -108,7 +108,7 @@ impl Shared {
             tls,
             proxy: config.proxy.clone(),
             local,
-            admission: Admission::default(),
+            admission: Admission::new(config.incoming),
             ledger: Ledger::default(),
             events,
             metrics,
