@@ -4,6 +4,9 @@
 //! It takes root, `ip`, `nft`, and python3.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "nat_lab/leaks.rs"]
+mod leaks;
+
 use std::{
     fmt::Write as _,
     path::Path,

@@ -1,10 +1,12 @@
-//! Proxies, the real ones: what goes through them, that nothing goes around them, and that a relay brings two together
-//! who have nothing else.
+//! Proxies, the real ones: what goes through them, what they refuse, and that a relay brings two together who have nothing
+//! else. That nothing goes around them is shown in the lab (`nat_lab/leaks.rs`).
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
+    fs::Permissions,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -12,7 +14,7 @@ use std::{
 
 use bitchat_actors::transport::{Proxy, ProxyError};
 use bitchat_tests::{
-    lab::{self, Capture, Kind, Lab, LabNode},
+    lab::{self, Kind, Lab, LabNode},
     process::NodeProcess,
 };
 use serde_json::Value;
@@ -24,8 +26,8 @@ use tokio::{
 const CHANNEL: &str = "quiet";
 /// Long for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing may leave after the proxy is gone. Trackers and members are tried many times in it.
-const DARK: Duration = Duration::from_secs(40);
+/// "pass", as `openssl passwd -apr1` writes it.
+const SQUIDS_PASS: &str = "$apr1$quietlab$9jmQYnRxSKxp2sVCL0i0e/";
 
 /// Ends with the test.
 struct Service(Child);
@@ -149,101 +151,6 @@ async fn microsocks_takes_our_password_and_says_no() {
 }
 
 #[test]
-fn nothing_leaves_but_through_the_proxy() {
-    if !lab::enter("nothing_leaves_but_through_the_proxy") {
-        return;
-    }
-    std::thread::scope(|scope| {
-        for (name, kind) in [("nh", Kind::HttpProxy), ("ns", Kind::Socks5)] {
-            scope.spawn(move || leaks(name, kind));
-        }
-    });
-}
-
-fn leaks(name: &str, kind: Kind) {
-    let mut lab = Lab::new(name, &[kind, Kind::Open]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("quiet.chat");
-    let file = file.to_str().unwrap();
-    let url = lab.tracker();
-    let proxy = lab.sides[0].proxy.clone().unwrap();
-    let lan = lab.sides[0].lan();
-    {
-        let friend = LabNode::up(&lab.sides[1].hosts[0], 0, folder.path(), &[]).unwrap();
-        // A tracker by HTTP, one by UDP, and one by a name, which nobody here resolves.
-        let udp = format!("udp://{lan}:6969");
-        let made = [
-            "channel",
-            "create",
-            CHANNEL,
-            "--out",
-            file,
-            "--tracker",
-            &url,
-            "--tracker",
-            &udp,
-            "--tracker",
-            "http://tracker.example/announce",
-            "--node",
-            "router.example:6881",
-        ];
-        friend.cli(&made).unwrap();
-        lab.serve(&friend.hashes(CHANNEL).unwrap()).unwrap();
-        friend.is_announced(CHANNEL, PATIENCE).unwrap();
-
-        // With everything on that is on by default.
-        let host = &lab.sides[0].hosts[0];
-        // A way that it could take, if it did not keep to the proxy.
-        host.ip(&format!("route add default via {lan}\n")).unwrap();
-        let capture = Capture::of(host).unwrap();
-        let home = folder.path().join("hidden");
-        let node = host
-            .within(|| NodeProcess::up(&home, &["--proxy", &proxy]))
-            .unwrap();
-        let cli = |args: &[&str]| host.within(|| node.cli(args)).unwrap();
-        cli(&["channel", "join", file]);
-        let begin = Instant::now();
-        let linked = |status: &Value| status["channels"][0]["online"] == 2;
-        while !linked(&cli(&["status"])[0]) {
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "{kind}: {:#}",
-                cli(&["status"])[0]
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        println!("{kind}: linked after {:?}", begin.elapsed());
-        let router = &cli(&["status"])[0]["router"];
-        assert_eq!(router["state"], "off", "{router}");
-        cli(&["send", CHANNEL, "hello"]);
-        friend
-            .shows(CHANNEL, &["hello".to_owned()], PATIENCE)
-            .unwrap();
-        let seen = capture.end().unwrap();
-        println!("{kind}, while it talks: {seen:#?}");
-        only_the_proxy(&seen, lan);
-
-        let capture = Capture::of(host).unwrap();
-        lab.sides[0].stop_services();
-        cli_of(&lab, &node, &["send", CHANNEL, "is anybody there?"]);
-        std::thread::sleep(DARK);
-        let status = &cli_of(&lab, &node, &["status"])[0];
-        let trouble = status["proxy"]["trouble"].as_str().unwrap_or_default();
-        assert!(trouble.contains("cannot be reached"), "{status:#}");
-        let host = &lab.sides[0].hosts[0];
-        let (status, _) = host.within(|| node.stop()).unwrap();
-        assert!(status.success());
-        let seen = capture.end().unwrap();
-        println!("{kind}, when the proxy is gone: {seen:#?}");
-        only_the_proxy(&seen, lan);
-    }
-}
-
-fn cli_of(lab: &Lab, node: &NodeProcess, args: &[&str]) -> Vec<Value> {
-    lab.sides[0].hosts[0].within(|| node.cli(args)).unwrap()
-}
-
-#[test]
 fn two_behind_proxies_meet_at_a_relay_of_a_stranger() {
     if !lab::enter("two_behind_proxies_meet_at_a_relay_of_a_stranger") {
         return;
@@ -313,19 +220,89 @@ fn two_behind_proxies_meet_at_a_relay_of_a_stranger() {
     a.members(CHANNEL, PATIENCE, relayed).unwrap();
 }
 
-/// Apart from what the kernel says on its own to find its neighbours.
-fn only_the_proxy(seen: &std::collections::BTreeMap<String, u64>, proxy: Ipv4Addr) {
-    let wanted = format!("tcp > {proxy} 3128");
-    assert!(seen.contains_key(&wanted), "it was used: {seen:#?}");
-    let kernels = |what: &str| what.starts_with("arp ") || what.starts_with("icmpv6 ");
-    let leaked: Vec<_> = seen
-        .keys()
-        .filter(|what| **what != wanted && !kernels(what))
+#[tokio::test]
+async fn squid_takes_our_password_and_says_no() {
+    let (folder, to, port) = (tempfile::tempdir().unwrap(), echo().await, free_port());
+    // It lets go of root's rights, and reads these after that.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("users"), format!("ann:{SQUIDS_PASS}\n")).unwrap();
+    let settings = format!(
+        "http_port 127.0.0.1:{port}
+        auth_param basic program /usr/lib/squid/basic_ncsa_auth {}
+        auth_param basic children 1
+        acl known proxy_auth REQUIRED
+        http_access allow known
+        http_access deny all
+        cache deny all
+        access_log none
+        cache_log /dev/null
+        cache_store_log none
+        pid_filename none
+        shutdown_lifetime 0 seconds
+        visible_hostname lab
+        pinger_enable off\n",
+        path("users")
+    );
+    let settings: String = settings
+        .lines()
+        .map(|line| line.trim().to_owned() + "\n")
         .collect();
-    assert!(leaked.is_empty(), "{leaked:?}");
-    // It asked for nobody's address but the proxy's.
-    let asked = seen.keys().filter(|what| what.starts_with("arp "));
-    for what in asked {
-        assert!(what.ends_with(&proxy.to_string()), "{what}");
+    std::fs::write(path("squid.conf"), settings).unwrap();
+    let _proxy = service(&debians("squid"), &["-N", "-f", &path("squid.conf")]);
+    goes_through(&format!("http://ann:pass@127.0.0.1:{port}"), to).await;
+    for url in [
+        format!("http://127.0.0.1:{port}"),
+        format!("http://ann:wrong@127.0.0.1:{port}"),
+    ] {
+        assert_eq!(refused(&url, to).await, ProxyError::Unauthorised, "{url}");
     }
+    let url = format!("http://ann:pass@127.0.0.1:{port}");
+    let nobody = (Ipv4Addr::LOCALHOST, free_port()).into();
+    assert_eq!(refused(&url, nobody).await, ProxyError::NoWay);
+}
+
+/// A Tor that knows no other relay takes what we ask of it, with the password that has it keep our ways apart from
+/// others', and gives up in the end: it is not the proxy's fault. It warns of whoever resolves names himself, which is not us.
+#[tokio::test]
+async fn tor_takes_names_from_us_and_keeps_us_apart() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let nobody = "0123456789ABCDEF0123456789ABCDEF01234567";
+    let (socks, log) = (
+        format!("127.0.0.1:{port}"),
+        format!("notice file {}", path("log")),
+    );
+    let authority = format!("none orport=1 no-v2 v3ident={nobody} 127.0.0.1:1 {nobody}");
+    let args = [
+        ["-f", "/nonexistent"],
+        ["--DataDirectory", &path("data")],
+        ["--SocksPort", &socks],
+        ["--SocksTimeout", "2"],
+        ["--TestingTorNetwork", "1"],
+        ["--DirAuthority", &authority],
+        ["--AssumeReachable", "1"],
+        ["--Log", &log],
+    ];
+    let args = [&["--ignore-missing-torrc"], args.as_flattened()].concat();
+    let _proxy = service(&debians("tor"), &args);
+    let proxy = Proxy::parse(&format!("socks5h://ann:pass@127.0.0.1:{port}")).unwrap();
+    let begin = Instant::now();
+    let end = loop {
+        let name = url::Host::Domain("bitchat.example".into());
+        match proxy.connect(&name, 443).await {
+            Err(ProxyError::Unreachable) => assert!(begin.elapsed() < PATIENCE),
+            end => break end,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(end.unwrap_err(), ProxyError::NoWay);
+    let log = std::fs::read_to_string(path("log")).unwrap();
+    assert!(log.contains("to get a connection to"), "{log}");
+    assert!(!log.contains("only an IP address"), "{log}");
+}
+
+/// Debian keeps daemons out of a user's path.
+fn debians(program: &str) -> String {
+    format!("/usr/sbin/{program}")
 }

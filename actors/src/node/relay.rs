@@ -20,7 +20,7 @@ use crate::{
     offers::{self, Offer, OffersConfig, Uses},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
     tracker::{self, TrackerConfig, Trackers},
-    transport::{EVENTS, Relay, Transport, TransportConfig, TransportEvent},
+    transport::{EVENTS, IncomingLimits, Relay, Transport, TransportConfig, TransportEvent},
 };
 
 /// How long each layer may take to stop.
@@ -102,6 +102,7 @@ impl RelayBuilder {
         let config = TransportConfig {
             extra: self.extra,
             key: Some(key),
+            incoming: incoming(&self.limits),
             ..TransportConfig::new(self.bind, self.port, reset_key)
         };
         let (events, happenings) = mpsc::channel(EVENTS);
@@ -190,6 +191,20 @@ impl Keeper for Nothing {
 
     fn save(&self, _: Saved) -> BoxFuture<'_, ()> {
         Box::pin(async {})
+    }
+}
+
+/// A connection for each reservation, and for each who begins a circuit; the usual number for those who only ask.
+fn incoming(limits: &RelayLimits) -> IncomingLimits {
+    let usual = IncomingLimits::default();
+    let add = |one: usize, two: usize, more: usize| one.saturating_add(two).saturating_add(more);
+    IncomingLimits {
+        all: add(limits.reservations, limits.circuits, usual.all),
+        of_source: add(
+            limits.reservations_an_address,
+            limits.circuits_an_address,
+            usual.of_source,
+        ),
     }
 }
 

@@ -21,10 +21,11 @@ pub(super) const MAX_PENDING_SOURCE: usize = 4;
 /// From this many on, a source must first prove by a Retry that it receives at its address, so that forged
 /// addresses fill at most this much of [`MAX_PENDING`].
 pub(super) const RETRY_FROM: usize = 16;
-/// Connections that others opened. Those that we dial are counted apart, so strangers cannot use up all.
+/// Connections that others opened, unless a relay's clients are expected. Those that we dial are counted apart, so
+/// strangers cannot use up all.
 pub(super) const MAX_INCOMING: usize = 256;
 /// Of them, how many may come from one source: a household behind one address, not a flood.
-pub(super) const MAX_INCOMING_SOURCE: usize = 32;
+const MAX_INCOMING_SOURCE: usize = 32;
 /// Barred peers and addresses that are remembered; the one whose time ends first makes room.
 const MAX_BARRED: usize = 1_024;
 
@@ -59,8 +60,27 @@ impl Counts {
     }
 }
 
+/// How many connections others may have open here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncomingLimits {
+    /// In all.
+    pub all: usize,
+    /// From one IPv4 address, or one /64.
+    pub of_source: usize,
+}
+
+impl Default for IncomingLimits {
+    fn default() -> Self {
+        Self {
+            all: MAX_INCOMING,
+            of_source: MAX_INCOMING_SOURCE,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Tally {
+    limits: IncomingLimits,
     sources: HashMap<Source, Counts>,
     /// By QUIC.
     pending: usize,
@@ -72,7 +92,7 @@ struct Tally {
 
 impl Tally {
     fn is_full(&self) -> bool {
-        self.pending + self.tcp.len() + self.open >= MAX_INCOMING
+        self.pending + self.tcp.len() + self.open >= self.limits.all
     }
 }
 
@@ -91,6 +111,18 @@ pub(super) enum Verdict {
 pub(super) struct Admission(Arc<Mutex<Tally>>);
 
 impl Admission {
+    pub(super) fn new(limits: IncomingLimits) -> Self {
+        Self(Arc::new(Mutex::new(Tally {
+            limits,
+            ..Tally::default()
+        })))
+    }
+
+    /// How many may be open at most.
+    pub(super) fn most(&self) -> usize {
+        self.tally().limits.all
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,12 +131,12 @@ impl Admission {
     pub(super) fn judge(&self, ip: IpAddr, proven: bool) -> Verdict {
         let source = Source::of(ip);
         let mut tally = self.tally();
-        let (pending, full) = (tally.pending, tally.is_full());
+        let (pending, full, most) = (tally.pending, tally.is_full(), tally.limits.of_source);
         let counts = tally.sources.entry(source).or_default();
         let of_source = counts.all();
         // This machine's own programs are not strangers to each other: only the bounds on all apply to them.
         let local = ip.is_loopback();
-        let verdict = if full || (of_source >= MAX_INCOMING_SOURCE && !local) {
+        let verdict = if full || (of_source >= most && !local) {
             Some(Verdict::Refuse)
         } else if proven {
             // Counted apart from the unproven ones: whoever forges an address cannot lock its owner out.
@@ -137,13 +169,13 @@ impl Admission {
     pub(super) fn judge_tcp(&self, ip: IpAddr) -> Option<(Ticket, CancellationToken)> {
         let source = Source::of(ip);
         let mut tally = self.tally();
-        let full = tally.is_full();
+        let (full, most) = (tally.is_full(), tally.limits.of_source);
         let local = ip.is_loopback();
         let (all, tcp) = tally
             .sources
             .get(&source)
             .map_or((0, 0), |counts| (counts.all(), counts.tcp));
-        if full || !local && (all >= MAX_INCOMING_SOURCE || tcp >= MAX_PENDING_SOURCE) {
+        if full || !local && (all >= most || tcp >= MAX_PENDING_SOURCE) {
             return None;
         }
         while tally.tcp.len() >= MAX_PENDING_TCP

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     Connection, Duplex, NatView, Paths, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
+    admission::IncomingLimits,
     handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
     registry::{Dialling, MAILBOX, Msg, Registry},
@@ -72,6 +73,8 @@ pub struct TransportConfig {
     pub extra: Vec<SocketAddr>,
     /// The key of a PeerId that others have written down; `None`: a new one for this run.
     pub key: Option<Keypair>,
+    /// How many connections others may have open here.
+    pub incoming: IncomingLimits,
 }
 
 impl TransportConfig {
@@ -87,6 +90,7 @@ impl TransportConfig {
             paths: Paths::ALL,
             extra: Vec::new(),
             key: None,
+            incoming: IncomingLimits::default(),
         }
     }
 }

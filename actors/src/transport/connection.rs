@@ -338,7 +338,7 @@ impl Connection {
     }
 
     /// Opens a stream and writes its header. Waits while the peer has as many open streams as it allows (64 here), and
-    /// over TCP while we have 20 open.
+    /// over TCP while we have 40 open.
     /// Cancel-safe: a stream that was not returned is reset.
     pub async fn open(&self, kind: StreamKind) -> io::Result<Stream> {
         let mut stream = match &self.inner.carrier {

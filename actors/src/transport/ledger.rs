@@ -20,7 +20,7 @@ pub(super) struct Ended {
 }
 
 /// Last words that wait. A guard writes them, so writing neither waits nor fails; there is one a connection, and the
-/// registry counts them as connections, so there are never more than [`super::registry::MAX_CONNECTIONS`].
+/// registry counts them as connections, so there are never more than what its bounds let be open.
 #[derive(Default)]
 pub(super) struct Ledger {
     ended: Mutex<VecDeque<Ended>>,

@@ -43,6 +43,7 @@ mod udp;
 mod watch;
 
 pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
+pub use admission::IncomingLimits;
 pub use api::*;
 pub use connection::Connection;
 pub use demux::{Class, PUNCH_LEN, classify};

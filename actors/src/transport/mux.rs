@@ -1,8 +1,8 @@
 //! Many streams over one byte stream: yamux over TLS, driven by one task (`docs/PROTOCOL.md`, TCP).
 //!
 //! The task owns the byte stream; handles ask it for streams, and it hands in those of the peer. Everything in it is
-//! bounded: 64 streams in all, of which we open 20 at most, so that neither side runs into the limit, which would end
-//! the connection, while old streams are still being forgotten; and 16 MiB of unread bytes.
+//! bounded: 128 streams in all, of which we open 40 at most, so that neither side runs into the limit, which would end
+//! the connection, while old streams are still being forgotten; and 36 MiB of unread bytes.
 
 use std::{
     future::poll_fn,
@@ -25,11 +25,15 @@ use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 use yamux::{Config, Mode};
 
 /// Streams of both sides together (yamux ends a connection that passes it).
-const MAX_STREAMS: usize = 64;
-/// Streams that we have open: three times as many are below the limit.
-const MAX_OPENED: usize = 20;
+const MAX_STREAMS: usize = 128;
+/// Streams that we have open: three times as many are below the limit. Each circuit of a peer at its relay takes one
+/// (32 at most), and each link another.
+const MAX_OPENED: usize = 40;
 /// What the peer may send before it is read: 256 KiB a stream, which is the least that yamux takes.
-const WINDOW: usize = 16 << 20;
+const WINDOWS: usize = MAX_STREAMS * (256 << 10);
+/// And so much more for streams that are read quickly over a long way, all together: 256 KiB on the way at a time are
+/// 2.5 MiB a second where an answer takes 100 ms.
+const GROWTH: usize = 4 << 20;
 /// Wishes for a stream that wait for the task, which fulfils them at once.
 const OPENS: usize = 8;
 /// How long saying goodbye may take.
@@ -121,7 +125,7 @@ impl Mux {
         let mut config = Config::default();
         // In this order: yamux checks after each that the window is enough for the streams.
         config.set_max_num_streams(MAX_STREAMS);
-        config.set_max_connection_receive_window(Some(WINDOW));
+        config.set_max_connection_receive_window(Some(WINDOWS + GROWTH));
         let mode = if dialled { Mode::Client } else { Mode::Server };
         let yamux = yamux::Connection::new(io.compat(), config, mode);
         let (opens, wanted) = mpsc::channel(OPENS);
@@ -138,7 +142,7 @@ impl Mux {
         (mux, drive(yamux, wanted, accepted, end, last_word))
     }
 
-    /// Opens a stream, which the peer hears of with its first byte. Waits while we have 20 open. Cancel-safe.
+    /// Opens a stream, which the peer hears of with its first byte. Waits while we have 40 open. Cancel-safe.
     pub(super) async fn open(&self) -> io::Result<Half> {
         let permit = Arc::clone(&self.ours)
             .acquire_owned()

@@ -30,8 +30,8 @@ use crate::kit::{Actor, Addr, Inbox, Reply, Scope};
 
 /// Questions that wait. Each is answered at once, so this fills only when very many ask at the same moment; they wait.
 pub(super) const MAILBOX: usize = 64;
-/// Connections in all. Others can open half of them at most ([`super::admission::MAX_INCOMING`]).
-pub(super) const MAX_CONNECTIONS: usize = 512;
+/// Connections that we dial, at least; to them come those that others may open.
+const MAX_DIALLED: usize = 256;
 /// Dials under way: what discovery has in flight at most (32 unanswered, 4 answered), and as much again.
 const MAX_DIALS: usize = 72;
 
@@ -294,7 +294,7 @@ impl Registry {
 
     fn admits(&self, connection: &Connection) -> bool {
         !connection.is_closed()
-            && self.open.len() < MAX_CONNECTIONS
+            && self.open.len() < MAX_DIALLED + self.shared.admission.most()
             && self.shared.allows(connection.path())
             && !self
                 .shared

@@ -120,7 +120,7 @@ impl Shared {
             paths: config.paths,
             relays: Mutex::default(),
             local,
-            admission: Admission::default(),
+            admission: Admission::new(config.incoming),
             ledger: Ledger::default(),
             events,
             metrics,

@@ -48,7 +48,7 @@ pub struct Side {
     pub proxy: Option<String>,
     /// Its interface at the switch.
     plug: String,
-    services: Vec<Child>,
+    services: Mutex<Vec<Child>>,
     /// Of its proxy, for as long as that runs.
     settings: Option<tempfile::NamedTempFile>,
 }
@@ -150,7 +150,7 @@ impl Side {
                 external,
                 proxy: None,
                 plug: plug_name,
-                services: Vec::new(),
+                services: Mutex::default(),
                 settings: None,
             });
         }
@@ -181,7 +181,7 @@ impl Side {
             external,
             proxy: None,
             plug: plug_name,
-            services: Vec::new(),
+            services: Mutex::default(),
             settings: None,
         };
         side.start_proxy(inner)?;
@@ -222,8 +222,9 @@ impl Side {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(Stdio::null());
         let child = router.within(|| command.spawn());
-        self.services
-            .push(child.context("a proxy, of a Debian package that ./test installs")?);
+        let child = child.context("a proxy, of a Debian package that ./test installs")?;
+        let services = self.services.get_mut();
+        services.unwrap_or_else(PoisonError::into_inner).push(child);
         Ok(())
     }
 
@@ -240,8 +241,9 @@ impl Side {
     }
 
     /// Ends its proxy.
-    pub fn stop_services(&mut self) {
-        for mut service in self.services.drain(..) {
+    pub fn stop_services(&self) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        for mut service in services.drain(..) {
             let _ = service.kill();
             let _ = service.wait();
         }

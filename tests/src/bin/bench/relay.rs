@@ -1,7 +1,7 @@
 //! A circuit beside a direct TCP connection: throughput of one stream, and what a round trip takes longer.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
@@ -28,19 +28,24 @@ const ROUNDS: usize = 2_000;
 const SINK: u8 = 0;
 const ECHO: u8 = 1;
 
-struct Peer {
-    transport: Transport,
-    relays: Relays,
+/// A node without channels, which serves what it is asked.
+pub(crate) struct Peer {
+    pub(crate) transport: Transport,
+    pub(crate) relays: Relays,
     _scope: Scope,
 }
 
 impl Peer {
     async fn start(extra: Vec<SocketAddr>) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), extra).await
+    }
+
+    pub(crate) async fn start_at(ip: IpAddr, extra: Vec<SocketAddr>) -> Result<Self> {
         let (scope, _) = Scope::new(Metrics::default());
         let (sender, mut events) = mpsc::channel(EVENTS);
         let config = TransportConfig {
             extra,
-            ..TransportConfig::new(vec![Ipv4Addr::LOCALHOST.into()], 0, [3; 64].into())
+            ..TransportConfig::new(vec![ip], 0, [3; 64].into())
         };
         let transport = Transport::start(config, &scope, sender).await?;
         let config = RelayConfig {
@@ -92,17 +97,23 @@ async fn serve(mut stream: Stream) -> Result<()> {
     }
 }
 
-/// MiB a second of one stream.
-async fn throughput(connection: &Connection) -> Result<f64> {
+/// Sends so much on one stream, until all has arrived.
+pub(crate) async fn upload(connection: &Connection, bytes: usize) -> Result<()> {
     let mut stream = connection.open(StreamKind::Sub).await?;
     let piece = vec![7; PIECE];
-    let begin = Instant::now();
     stream.send.write_u8(SINK).await?;
-    for _ in 0..BYTES / PIECE {
+    for _ in 0..bytes / PIECE {
         stream.send.write_all(&piece).await?;
     }
     stream.send.shutdown().await?;
     ensure!(stream.recv.read_u8().await? == 1, "all has arrived");
+    Ok(())
+}
+
+/// MiB a second of one stream.
+async fn throughput(connection: &Connection) -> Result<f64> {
+    let begin = Instant::now();
+    upload(connection, BYTES).await?;
     Ok((BYTES >> 20) as f64 / begin.elapsed().as_secs_f64())
 }
 

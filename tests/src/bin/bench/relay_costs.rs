@@ -1,0 +1,203 @@
+//! What a relay costs who runs it: the real program in a process of its own, with a hundred reservations, then a hundred
+//! circuits, at rest and at work. By QUIC, and by TCP as behind proxies.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use bitchat_actors::transport::{Connection, PathKind, Relay};
+use bitchat_tests::process;
+use futures_util::future::try_join_all;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    figure::{cpu_seconds, print, resident_kib},
+    relay::{Peer, upload},
+};
+
+/// The first argument of the run inside a network of its own, whose bytes are nobody else's.
+pub(crate) const INSIDE: &str = "relay-costs";
+const MANY: usize = 100;
+/// How long it is watched at rest. QUIC's and our keep-alives come every 25 s.
+const WATCH: Duration = Duration::from_secs(50);
+/// What follows a beginning is not rest.
+const SETTLE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Nodes that begin circuits, as many each.
+const CALLERS: usize = 10;
+/// What each circuit carries at work.
+const BYTES: usize = 4 << 20;
+
+/// `bitchat relay`; ended when dropped.
+struct Program {
+    child: Child,
+    relay: Relay,
+    /// Where it listens by TCP alone.
+    tcp: Relay,
+}
+
+impl Program {
+    fn start(home: &Path) -> Result<Self> {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut child = process::command(home)
+            .args(["relay", "--bind", "127.0.0.1", "--port", "0", "--port"])
+            .arg(free.port().to_string())
+            .args(["--rate", "0", "--circuit-bytes", "0"])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let out = child.stdout.take().context("a piped output")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let ready: Value = serde_json::from_str(&line)?;
+        let peer = ready["peer_id"].as_str().context("no PeerId")?.parse()?;
+        let port = u16::try_from(ready["port"].as_u64().context("no port")?)?;
+        let at = |port| Relay {
+            address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            peer,
+        };
+        Ok(Self {
+            child,
+            relay: at(port),
+            tcp: at(free.port()),
+        })
+    }
+
+    fn costs(&self) -> Result<Costs> {
+        let pid = self.child.id();
+        Ok(Costs {
+            mib: resident_kib(Some(pid))? / 1_024.0,
+            cpu: cpu_seconds(pid)?,
+            bytes: loopback_bytes()?,
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What it has used so far.
+struct Costs {
+    mib: f64,
+    cpu: f64,
+    bytes: f64,
+}
+
+/// What has gone over loopback, with all headers but Ethernet's.
+fn loopback_bytes() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/net/dev")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("lo:"));
+    let first = line.and_then(|line| line.split_whitespace().next());
+    Ok(first.context("no loopback")?.parse()?)
+}
+
+/// Runs this again inside a network of its own, which takes root.
+pub(crate) fn begin() -> Result<()> {
+    // Built, if it must be, while there is a network.
+    process::binary();
+    let status = Command::new("unshare")
+        .args(["--net", "--", "sh", "-c"])
+        .arg(format!("ip link set lo up && exec \"$0\" {INSIDE}"))
+        .arg(std::env::current_exe()?)
+        .status()?;
+    ensure!(
+        status.success(),
+        "the costs of a relay are measured as root"
+    );
+    Ok(())
+}
+
+pub(crate) async fn run() -> Result<()> {
+    for (name, tcp) in [("quic", false), ("tcp", true)] {
+        measure(name, tcp).await?;
+    }
+    Ok(())
+}
+
+async fn measure(name: &str, tcp: bool) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = Program::start(folder.path())?;
+    let relay = if tcp { program.tcp } else { program.relay };
+    sleep(SETTLE).await;
+    let before = program.costs()?;
+    print(&format!("relay_{name}_rss_mib"), before.mib, "MiB");
+
+    // Ten of an address: a relay bounds those, and what they ask.
+    let at = |n: usize| IpAddr::from([127, 0, 1, u8::try_from(n / 10 + 1).unwrap_or(u8::MAX)]);
+    let targets = try_join_all((0..MANY).map(|n| Peer::start_at(at(n), vec![]))).await?;
+    for targets in targets.chunks(CALLERS) {
+        let reserved = targets.iter().map(async |target| {
+            let mut reachable = target.relays.reachable();
+            target.relays.offered(relay);
+            let held = reachable.wait_for(|relays| !relays.is_empty());
+            timeout(PATIENCE, held).await.context("no reservation")??;
+            anyhow::Ok(())
+        });
+        try_join_all(reserved).await?;
+    }
+    sleep(SETTLE).await;
+    let what = format!("relay_{name}_100_reservations");
+    let held = rest(&program, &what, before.mib).await?;
+
+    let callers = try_join_all((0..CALLERS).map(|n| Peer::start_at(at(n * 10), vec![]))).await?;
+    let mut circuits: Vec<Connection> = Vec::new();
+    for (n, target) in targets.iter().enumerate() {
+        let caller = &callers[n % CALLERS];
+        let circuit = caller
+            .relays
+            .dial(relay, target.transport.peer_id())
+            .await?;
+        ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
+        circuits.push(circuit);
+    }
+    sleep(SETTLE).await;
+    let what = format!("relay_{name}_100_circuits");
+    rest(&program, &what, held).await?;
+
+    let before = program.costs()?;
+    let begin = std::time::Instant::now();
+    try_join_all(circuits.iter().map(|circuit| upload(circuit, BYTES))).await?;
+    let after = program.costs()?;
+    let carried = (MANY * BYTES) as f64;
+    let gib = carried / f64::from(1 << 30);
+    print(&format!("{what}_working_mib"), after.mib - held, "MiB");
+    print(
+        &format!("relay_{name}_cpu_s_per_gib"),
+        (after.cpu - before.cpu) / gib,
+        "s/GiB",
+    );
+    let rate = carried / f64::from(1 << 20) / begin.elapsed().as_secs_f64();
+    print(&format!("{what}_mib_per_s"), rate, "MiB/s");
+    Ok(())
+}
+
+/// What it uses at rest; returns its memory.
+async fn rest(program: &Program, what: &str, before: f64) -> Result<f64> {
+    let first = program.costs()?;
+    sleep(WATCH).await;
+    let last = program.costs()?;
+    let minutes = WATCH.as_secs_f64() / 60.0;
+    print(&format!("{what}_mib"), last.mib - before, "MiB more");
+    print(
+        &format!("{what}_cpu_ms_per_min"),
+        (last.cpu - first.cpu) * 1_000.0 / minutes,
+        "ms/min",
+    );
+    print(
+        &format!("{what}_kib_per_min"),
+        (last.bytes - first.bytes) / 1_024.0 / minutes,
+        "KiB/min, both ways",
+    );
+    Ok(last.mib)
+}
