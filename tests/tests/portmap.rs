@@ -116,12 +116,11 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     if speaks == Speaks::All {
         // Longer than one mapping lasts.
         std::thread::sleep(Duration::from_secs(u64::from(LIFETIME) + 5));
-        ensure!(
-            mapper.mappings()?.len() == 4,
-            "it was not renewed: {}",
-            mapper.log()
-        );
-        ensure!(router(&a)?["state"] == "mapped", "{:?}", router(&a));
+        eventually("mappings are renewed", PATIENCE, || {
+            let mapped = router(&a)?["state"] == "mapped";
+            Ok((mapped && mapper.mappings()?.len() == 4).then_some(()))
+        })
+        .with_context(|| mapper.log())?;
     }
     a.stop()?;
     ensure!(
