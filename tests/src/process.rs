@@ -67,14 +67,8 @@ fn find_binary() -> Result<PathBuf> {
     };
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "bitchat",
-            "--bin",
-            "bitchat",
-        ])
+        // With the features that the tests were built with, or all of it would be built twice.
+        .args(["build", "--quiet", "--workspace", "--bin", "bitchat"])
         .args(["--profile", profile, "--target-dir"])
         .arg(profile_dir.parent().context("no target folder")?)
         .status()

@@ -61,7 +61,11 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
         let bound = world.rng.random_range(0..100) < BOUND_OF_100;
         honest.push(world.honest(address, bound, &knows));
         addresses.push(address);
-        world.run(apart(nodes, Duration::from_millis(40), Duration::from_secs(24)));
+        world.run(apart(
+            nodes,
+            Duration::from_millis(40),
+            Duration::from_secs(24),
+        ));
     }
     println!("joined: {} packets", world.packets);
     world.run(Duration::from_secs(20));
@@ -99,7 +103,11 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         let hash = hash(&mut world.rng);
         world.command(who, Command::Watch(hash, 4_444));
         pairs.push((ticket as u64, who, *other, hash));
-        world.run(apart(tries, Duration::from_millis(200), Duration::from_secs(8)));
+        world.run(apart(
+            tries,
+            Duration::from_millis(200),
+            Duration::from_secs(8),
+        ));
     }
     world.run(Duration::from_secs(30));
     println!(
@@ -109,7 +117,11 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
     let (mut found, mut asked, mut answered, mut hops) = (0, 0, 0, Vec::new());
     for (ticket, who, other, hash) in &pairs {
         world.command(*other, Command::Lookup(*hash, *ticket));
-        world.run(apart(tries, Duration::from_millis(200), Duration::from_secs(8)));
+        world.run(apart(
+            tries,
+            Duration::from_millis(200),
+            Duration::from_secs(8),
+        ));
         let _ = who;
     }
     // No lookup takes longer.
