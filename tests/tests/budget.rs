@@ -23,9 +23,15 @@ fn top() -> PathBuf {
 
 /// `name version|licence` of each package that `cargo tree` finds below the binary.
 fn tree(edges: &str) -> BTreeSet<String> {
+    cargo_tree(&["--package", "bitchat", "--edges", edges], "{p}|{l}")
+}
+
+/// What `cargo tree` says of each package, in that format.
+fn cargo_tree(what: &[&str], format: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(top())
-        .args(["tree", "--locked", "--package", "bitchat", "--edges", edges])
+        .args(["tree", "--locked"])
+        .args(what)
         .args([
             "--target",
             "x86_64-unknown-linux-gnu",
@@ -33,7 +39,7 @@ fn tree(edges: &str) -> BTreeSet<String> {
             "none",
             "--no-dedupe",
         ])
-        .args(["--format", "{p}|{l}"])
+        .args(["--format", format])
         .output()
         .unwrap();
     assert!(
@@ -168,6 +174,22 @@ fn every_licence_is_allowed() {
     assert!(
         refused.is_empty(),
         "not in the allow list of deny.toml: {refused:#?}"
+    );
+}
+
+/// Whoever builds the program, then the tests, builds others' crates once: what only tests need of them must not change
+/// their features, or everything above them is built anew (half of a clean build, when it was so).
+#[test]
+fn tests_and_the_program_use_the_same_features() {
+    let program = cargo_tree(
+        &["--package", "bitchat", "--edges", "normal,build"],
+        "{p} {f}",
+    );
+    let all = cargo_tree(&["--workspace", "--edges", "normal,build,dev"], "{p} {f}");
+    let differ: Vec<_> = program.difference(&all).collect();
+    assert!(
+        differ.is_empty(),
+        "the workspace's tests give these other features; name them in the workspace's Cargo.toml: {differ:#?}"
     );
 }
 

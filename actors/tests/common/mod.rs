@@ -10,14 +10,21 @@ use bitchat_wire::{
     channel::{Policy, Rotation},
     identity::IdentityKey,
 };
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// A node on loopback, with a database of its own.
 pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
     // `RUST_LOG=bitchat_actors=debug` shows what the nodes do.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_test_writer()
-        .try_init();
+    if let Some(filter) = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|filter| filter.parse::<Targets>().ok())
+    {
+        let lines = tracing_subscriber::fmt::layer().with_test_writer();
+        let _ = tracing_subscriber::registry()
+            .with(lines)
+            .with(filter)
+            .try_init();
+    }
     let mut builder = NodeBuilder::new(
         folder.join(format!("{name}.db")),
         IdentityKey::from_seed(&[seed; 32]),
