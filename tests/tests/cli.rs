@@ -406,3 +406,27 @@ fn saying_and_reading() {
     println!("stopped in {took:?}");
     assert_eq!(follower.wait().unwrap().code(), Some(1));
 }
+
+#[test]
+fn a_relay_is_asked_whether_it_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("relay");
+    let relay = NodeProcess::relay(&home, &["--bind", "127.0.0.1"]).unwrap();
+    let port = relay.port().to_string();
+    let own = ["relay", "--bind", "127.0.0.1", "--port", &port, "--check"];
+    let told = cli_one(&home, &own).unwrap();
+    for way in ["quic", "tcp"] {
+        assert!(told[way]["ms"].as_f64().unwrap() > 0.0, "{told}");
+    }
+    // From another home, by its address.
+    let elsewhere = dir.path().join("elsewhere");
+    let named = told["relay"].as_str().unwrap();
+    assert_eq!(
+        cli_one(&elsewhere, &["relay", "--check", named]).unwrap()["relay"],
+        named
+    );
+    assert_eq!(error(&elsewhere, &["relay", "--check"]), "usage");
+    assert_eq!(error(&elsewhere, &["relay", "--check", "x"]), "bad_relay");
+    assert!(relay.stop().unwrap().0.success());
+    assert_eq!(error(&home, &own), "no_relay");
+}

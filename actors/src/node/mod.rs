@@ -10,11 +10,13 @@ mod offers;
 mod outer;
 mod portmap;
 mod relay;
+mod relay_check;
 mod start;
 mod status;
 mod trackers;
 
 pub use api::*;
 pub use follow::Follow;
-pub use relay::{Announce, RELAY_KEYS, RelayBuilder, RelayNode};
+pub use relay::{Announce, RELAY_KEYS, RelayBuilder, RelayNode, relay_peer};
+pub use relay_check::{RelayCheck, check_relay};
 pub use start::Node;

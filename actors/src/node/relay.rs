@@ -71,6 +71,17 @@ struct Inner {
     layers: [Scope; 4],
 }
 
+fn keypair(keys: &[u8; RELAY_KEYS]) -> Keypair {
+    let mut seed = Zeroizing::new([0; 32]);
+    seed.copy_from_slice(&keys[..32]);
+    Keypair::ed25519_from_bytes(seed.as_mut_slice()).expect("any 32 bytes are a seed")
+}
+
+/// The PeerId of a relay with these keys.
+pub fn relay_peer(keys: &[u8; RELAY_KEYS]) -> PeerId {
+    keypair(keys).public().to_peer_id()
+}
+
 impl RelayBuilder {
     /// The usual limits, on all addresses.
     pub fn new(port: u16, keys: Zeroizing<[u8; RELAY_KEYS]>) -> Self {
@@ -89,19 +100,15 @@ impl RelayBuilder {
         let metrics = Metrics::default();
         let (base, _) = Scope::new(metrics.clone());
         let layers = [(); 4].map(|()| base.layer());
-        let mut seed = Zeroizing::new([0; 32]);
         let mut reset_key = Zeroizing::new([0; 64]);
-        seed.copy_from_slice(&self.keys[..32]);
         reset_key.copy_from_slice(&self.keys[32..]);
         let listen = |error| StartError::Listen {
             port: self.port,
             error,
         };
-        let key = Keypair::ed25519_from_bytes(seed.as_mut_slice())
-            .map_err(|error| listen(std::io::Error::other(error)))?;
         let config = TransportConfig {
             extra: self.extra,
-            key: Some(key),
+            key: Some(keypair(&self.keys)),
             incoming: incoming(&self.limits),
             ..TransportConfig::new(self.bind, self.port, reset_key)
         };

@@ -157,7 +157,9 @@ SIGTERM lets circuits end, for 10 s at most; a second one stops it at once.
 
 Examples:
   bitchat relay --port 4001 --port 443 --public-ip 203.0.113.7
-  bitchat relay --port 4001 --metrics 127.0.0.1:9100 --circuits 100 --rate 1000000";
+  bitchat relay --port 4001 --metrics 127.0.0.1:9100 --circuits 100 --rate 1000000
+  bitchat relay --port 4001 --check
+  bitchat relay --check /ip4/203.0.113.7/udp/4001/quic-v1/p2p/12D3Koo...";
 
 const DHT: &str = "\
 The DHT is a table that the BitTorrent clients of the world keep together. Members of a channel find each other
@@ -287,6 +289,10 @@ pub struct RelayArgs {
     /// Where to serve metrics for Prometheus, at /metrics; anybody who gets there may read them
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
+    /// Do not run a relay, but ask one whether it serves, by QUIC and by TCP: the one that runs in this home with that --port,
+    /// or any other, as channel files name it. Exit status 1 when it gives no reservation
+    #[arg(long, value_name = "RELAY", num_args = 0..=1, default_missing_value = "")]
+    pub check: Option<String>,
     /// Reservations in all [default: 512]
     #[arg(long, value_name = "N")]
     pub reservations: Option<usize>,

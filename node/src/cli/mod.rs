@@ -8,6 +8,7 @@ mod log;
 pub mod out;
 mod profile;
 mod relay;
+mod relay_check;
 mod render;
 mod send;
 mod sse;
@@ -86,7 +87,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let home = Home::find(cli.home.as_deref())?;
     match command {
         Command::Up(flags) => return up::run(&home, &flags),
-        Command::Relay(flags) => return relay::run(&home, &flags),
+        Command::Relay(flags) if flags.check.is_none() => return relay::run(&home, &flags),
         _ => {}
     }
     // A tool says what it has to say by its result; a warning (a folder that was open, say) is worth a line.
@@ -119,6 +120,7 @@ async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
             let request = client.request(reqwest::Method::GET, &["v1", "doctor"])?;
             out.show(&client.json(request).await?, render::doctor)
         }
+        Command::Relay(flags) => relay_check::run(home, &flags, out).await,
         Command::Dht { command } => dht(home, command, out).await,
         Command::Channel(command) => channel::run(home, command, out).await,
         Command::Send(send) => send::run(home, send, out).await,

@@ -1,4 +1,5 @@
-//! A circuit beside a direct TCP connection: throughput of one stream, and what a round trip takes longer.
+//! A circuit beside a direct TCP connection: throughput of one stream, and what a round trip takes longer. To the relay by
+//! TCP, as those go that need one most (behind proxies, or where UDP is blocked), and by QUIC.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -10,7 +11,9 @@ use bitchat_actors::{
     kit::{Metrics, Scope},
     node::{RELAY_KEYS, RelayBuilder},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
-    transport::{Connection, EVENTS, PathKind, Stream, Transport, TransportConfig, TransportEvent},
+    transport::{
+        Connection, EVENTS, PathKind, Relay, Stream, Transport, TransportConfig, TransportEvent,
+    },
 };
 use bitchat_wire::stream::StreamKind;
 use tokio::{
@@ -24,6 +27,8 @@ use crate::figure::{percentile, print};
 const BYTES: usize = 256 << 20;
 const PIECE: usize = 64 << 10;
 const ROUNDS: usize = 2_000;
+/// Blocks of each way, in turn; figures are medians.
+const BLOCKS: usize = 3;
 /// The first byte of a stream: what to do with the rest.
 const SINK: u8 = 0;
 const ECHO: u8 = 1;
@@ -32,7 +37,7 @@ const ECHO: u8 = 1;
 pub(crate) struct Peer {
     pub(crate) transport: Transport,
     pub(crate) relays: Relays,
-    _scope: Scope,
+    scope: Scope,
 }
 
 impl Peer {
@@ -72,8 +77,13 @@ impl Peer {
         Ok(Self {
             transport,
             relays,
-            _scope: scope,
+            scope,
         })
+    }
+
+    /// Ends it, and that it looks for its relay.
+    pub(crate) async fn stop(&self) {
+        self.scope.stop(Duration::from_secs(5)).await;
     }
 }
 
@@ -133,24 +143,8 @@ async fn round_trip(connection: &Connection) -> Result<f64> {
     Ok(percentile(&mut times, 0.5))
 }
 
-pub(crate) async fn run() -> Result<()> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    let (target, other) = (Peer::start(vec![free]).await?, Peer::start(vec![]).await?);
-    let direct = other.transport.dial(free, None).await?;
-    ensure!(direct.path() == PathKind::Tcp, "nobody speaks QUIC there");
-    let direct_rtt = round_trip(&direct).await?;
-    let direct_rate = throughput(&direct).await?;
-    direct.close();
-
-    let mut builder = RelayBuilder::new(0, [9; RELAY_KEYS].into());
-    builder.bind = vec![Ipv4Addr::LOCALHOST.into()];
-    builder.limits = RelayLimits {
-        circuit_bytes: 0,
-        bytes_a_second: 0,
-        ..RelayLimits::PUBLIC
-    };
-    let node = builder.start().await?;
-    let relay = node.at(Ipv4Addr::LOCALHOST.into());
+/// A circuit to the target, both of whose legs go to the relay at that address.
+async fn circuit(target: &Peer, other: &Peer, relay: Relay) -> Result<Connection> {
     let mut reachable = target.relays.reachable();
     target.relays.offered(relay);
     tokio::time::timeout(
@@ -161,13 +155,80 @@ pub(crate) async fn run() -> Result<()> {
     .context("there is no reservation")??;
     let circuit = other.relays.dial(relay, target.transport.peer_id()).await?;
     ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
-    let rtt = round_trip(&circuit).await?;
-    let rate = throughput(&circuit).await?;
-    print("direct_tcp_mib_per_s", direct_rate, "MiB/s");
-    print("relay_mib_per_s", rate, "MiB/s");
-    print("relay_throughput_ratio", rate / direct_rate, "x direct TCP");
-    print("direct_tcp_rtt_p50_ms", direct_rtt, "ms");
-    print("relay_rtt_added_ms", rtt - direct_rtt, "ms");
+    Ok(circuit)
+}
+
+/// What was measured of one way.
+#[derive(Default)]
+struct Way {
+    rates: Vec<f64>,
+    round_trips: Vec<f64>,
+}
+
+impl Way {
+    async fn block(&mut self, connection: &Connection) -> Result<()> {
+        self.round_trips.push(round_trip(connection).await?);
+        self.rates.push(throughput(connection).await?);
+        Ok(())
+    }
+
+    /// The medians.
+    fn result(mut self) -> (f64, f64) {
+        (
+            percentile(&mut self.rates, 0.5),
+            percentile(&mut self.round_trips, 0.5),
+        )
+    }
+}
+
+pub(crate) async fn run() -> Result<()> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let free = TcpListener::bind((loopback, 0))?.local_addr()?;
+    let (_target, other) = (Peer::start(vec![free]).await?, Peer::start(vec![]).await?);
+    let direct = other.transport.dial(free, None).await?;
+    ensure!(direct.path() == PathKind::Tcp, "nobody speaks QUIC there");
+
+    let at = TcpListener::bind((loopback, 0))?.local_addr()?;
+    let mut builder = RelayBuilder::new(0, [9; RELAY_KEYS].into());
+    builder.bind = vec![loopback];
+    builder.extra = vec![at];
+    builder.limits = RelayLimits {
+        circuit_bytes: 0,
+        bytes_a_second: 0,
+        ..RelayLimits::PUBLIC
+    };
+    let node = builder.start().await?;
+    let by_quic = node.at(loopback);
+    // An extra address speaks TCP alone.
+    let by_tcp = Relay {
+        address: at,
+        peer: by_quic.peer,
+    };
+    // Two have one connection: others go by TCP, and others by QUIC.
+    let (tcp_target, tcp_other) = (Peer::start(vec![]).await?, Peer::start(vec![]).await?);
+    let tcp = circuit(&tcp_target, &tcp_other, by_tcp).await?;
+    let (quic_target, quic_other) = (Peer::start(vec![]).await?, Peer::start(vec![]).await?);
+    let quic = circuit(&quic_target, &quic_other, by_quic).await?;
+
+    let (mut ways, connections) = ([(); 3].map(|()| Way::default()), [&direct, &tcp, &quic]);
+    for _ in 0..BLOCKS {
+        for (way, connection) in ways.iter_mut().zip(connections) {
+            way.block(connection).await?;
+        }
+    }
+    let [direct, tcp, quic] = ways.map(Way::result);
+    print("direct_tcp_mib_per_s", direct.0, "MiB/s");
+    print("relay_mib_per_s", tcp.0, "MiB/s");
+    print("relay_throughput_ratio", tcp.0 / direct.0, "x direct TCP");
+    print("relay_quic_mib_per_s", quic.0, "MiB/s");
+    print(
+        "relay_quic_throughput_ratio",
+        quic.0 / direct.0,
+        "x direct TCP",
+    );
+    print("direct_tcp_rtt_p50_ms", direct.1, "ms");
+    print("relay_rtt_added_ms", tcp.1 - direct.1, "ms");
+    print("relay_quic_rtt_added_ms", quic.1 - direct.1, "ms");
     node.stop(Duration::ZERO).await;
     Ok(())
 }

@@ -179,6 +179,10 @@ async fn measure(name: &str, tcp: bool) -> Result<()> {
     );
     let rate = carried / f64::from(1 << 20) / begin.elapsed().as_secs_f64();
     print(&format!("{what}_mib_per_s"), rate, "MiB/s");
+    drop(circuits);
+    for peer in targets.iter().chain(&callers) {
+        peer.stop().await;
+    }
     Ok(())
 }
 
