@@ -41,10 +41,12 @@ const KINDS: [Kind; 7] = [
 ];
 
 /// Pairs beyond each with each.
-const MORE: [(Kind, Kind); 3] = [
+const MORE: [(Kind, Kind); 5] = [
     (Kind::Open, Kind::OwnPorts),
     (Kind::PortRestricted, Kind::OwnPorts),
     (Kind::OwnPorts, Kind::OwnPorts),
+    (Kind::UdpBlocked, Kind::BlockedSymmetric),
+    (Kind::BlockedSymmetric, Kind::BlockedSymmetric),
 ];
 
 /// A line of the table.
@@ -102,18 +104,23 @@ fn table(mut rows: Vec<Row>) -> String {
 
 /// Which ways two of these kinds may have in the end.
 fn ways((one, other): (Kind, Kind)) -> &'static [&'static str] {
-    use Kind::{FullCone, Open, Symmetric, UdpBlocked};
+    use Kind::{BlockedSymmetric, FullCone, Open, Symmetric, UdpBlocked};
     let either = |fits: fn(Kind) -> bool| fits(one) || fits(other);
+    let no_udp = |kind| matches!(kind, UdpBlocked | BlockedSymmetric);
     if either(|kind| kind == Open) {
         match () {
             () if either(Kind::is_proxy) => &["proxy"],
-            () if either(|kind| kind == UdpBlocked) => &["tcp"],
+            () if either(no_udp) => &["tcp"],
             () => &["quic"],
         }
-    } else if either(|kind| kind.is_proxy() || kind == UdpBlocked)
+    } else if either(Kind::is_proxy)
+        || either(|kind| kind == BlockedSymmetric)
         || either(|kind| kind == Symmetric) && !either(|kind| kind == FullCone)
     {
         &["relay"]
+    } else if either(no_udp) {
+        // Both dial at one moment.
+        &["tcp"]
     } else {
         &["quic"]
     }

@@ -12,6 +12,8 @@ pub const MAX_CONTROL: usize = 4_096;
 
 /// Addresses in one punch.
 pub const MAX_PUNCH_ADDRESSES: usize = 8;
+/// Addresses of TCP in one punch: one of each family.
+pub const MAX_PUNCH_TCP: usize = 2;
 /// The longest PeerId, in bytes.
 pub const MAX_PEER_ID: usize = 64;
 
@@ -89,7 +91,10 @@ fn is_punch(peer: &[u8], punch: &Option<proto::Punch>) -> bool {
     let address = |bytes: &bytes::Bytes| !bytes.is_empty() && bytes.len() <= MAX_ADDRESS;
     peer.len() <= MAX_PEER_ID
         && punch.as_ref().is_some_and(|punch| {
-            punch.addresses.len() <= MAX_PUNCH_ADDRESSES && punch.addresses.iter().all(address)
+            punch.addresses.len() <= MAX_PUNCH_ADDRESSES
+                && punch.addresses.iter().all(address)
+                && punch.tcp_addresses.len() <= MAX_PUNCH_TCP
+                && punch.tcp_addresses.iter().all(address)
         })
 }
 
@@ -116,7 +121,19 @@ mod tests {
                 answer: true,
                 nat: proto::punch::Nat::Symmetric.into(),
                 addresses: vec![vec![4; len].into(); addresses],
+                ..proto::Punch::default()
             }),
+        }
+    }
+
+    fn by_tcp(addresses: usize, len: usize) -> proto::PunchTo {
+        let punch = proto::Punch {
+            tcp_addresses: vec![vec![4; len].into(); addresses],
+            ..proto::Punch::default()
+        };
+        proto::PunchTo {
+            punch: Some(punch),
+            ..punch_to(38, 0, 0)
         }
     }
 
@@ -131,6 +148,9 @@ mod tests {
         refused(punch_to(38, MAX_PUNCH_ADDRESSES + 1, 8));
         refused(punch_to(38, 1, MAX_ADDRESS + 1));
         refused(punch_to(38, 1, 0));
+        refused(by_tcp(MAX_PUNCH_TCP + 1, 8));
+        refused(by_tcp(1, MAX_ADDRESS + 1));
+        refused(by_tcp(1, 0));
         refused(proto::PunchTo {
             punch: None,
             ..punch_to(38, 0, 0)
@@ -156,6 +176,7 @@ mod tests {
             Kind::Stalled(proto::Stalled {}).into(),
             Kind::Unanswered(proto::Unanswered {}).into(),
             Kind::PunchTo(punch_to(MAX_PEER_ID, MAX_PUNCH_ADDRESSES, MAX_ADDRESS)).into(),
+            Kind::PunchTo(by_tcp(MAX_PUNCH_TCP, MAX_ADDRESS)).into(),
             Kind::PunchFrom(proto::PunchFrom {
                 punch: Some(proto::Punch::default()),
                 ..proto::PunchFrom::default()

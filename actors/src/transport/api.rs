@@ -192,7 +192,7 @@ pub enum TransportEvent {
 /// A handle to the transport. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) registry: Addr<Msg>,
 }
 

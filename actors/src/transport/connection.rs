@@ -83,6 +83,10 @@ struct Tcp {
     listens_on: AtomicU16,
     /// As last measured, in microseconds.
     rtt_us: AtomicU64,
+    /// We dialled it from the port on which we listen.
+    from_our_port: AtomicBool,
+    /// The peer has come from where we had sent something to.
+    asked: AtomicBool,
 }
 
 impl fmt::Debug for Connection {
@@ -138,6 +142,8 @@ impl Connection {
             way,
             listens_on: AtomicU16::new(0),
             rtt_us: AtomicU64::new(micros(rtt)),
+            from_our_port: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
         }));
         Ok(Self::new(peer, side, &exporter, carrier, shared))
     }
@@ -224,11 +230,13 @@ impl Connection {
     }
 
     /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
-    /// from; of a TCP connection that it opened, at that host and the port on which it says that it listens; of a circuit
-    /// that we opened, through its relay.
+    /// from; of a TCP connection that it opened by itself, at that host and the port on which it says that it listens; of a
+    /// circuit that we opened, through its relay.
     pub fn dialable(&self) -> Option<Target> {
         match &self.inner.carrier {
-            Carrier::Tcp(tcp) if self.side() == TlsSide::Server => {
+            Carrier::Tcp(tcp)
+                if self.side() == TlsSide::Server && !tcp.asked.load(Ordering::Relaxed) =>
+            {
                 let port = tcp.listens_on.load(Ordering::Relaxed);
                 let direct = self.direct().filter(|_| port != 0)?;
                 Some(Target::Direct(SocketAddr::new(direct.ip(), port)))
@@ -241,6 +249,36 @@ impl Connection {
     pub(super) fn listens_on(&self, port: u16) {
         if let Carrier::Tcp(tcp) = &self.inner.carrier {
             tcp.listens_on.store(port, Ordering::Relaxed);
+        }
+    }
+
+    /// Of TCP, we have dialled it from the port on which we listen: so the peer sees that port.
+    pub(super) fn set_from_our_port(&self) {
+        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+            tcp.from_our_port.store(true, Ordering::Relaxed);
+            tcp.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Of TCP, the peer comes from where we have dialled.
+    pub(super) fn set_asked(&self) {
+        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+            tcp.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_from_our_port(&self) -> bool {
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) => tcp.from_our_port.load(Ordering::Relaxed),
+            Carrier::Quic(_) => false,
+        }
+    }
+
+    /// Of TCP, whether the peer comes from where we had sent nothing to: a stranger gets through to us.
+    pub(crate) fn is_unasked(&self) -> bool {
+        match &self.inner.carrier {
+            Carrier::Tcp(tcp) => !tcp.asked.load(Ordering::Relaxed),
+            Carrier::Quic(_) => false,
         }
     }
 

@@ -132,7 +132,10 @@ async fn hear(
                     .ok_or("an observed address that is none")?;
                 // What fits no port is none.
                 connection.listens_on(u16::try_from(observed.port).unwrap_or(0));
-                // Of TCP the port is that of one connection: it tells nobody where we can be reached.
+                // Else the port is that of one connection: it tells nobody where we can be reached.
+                if path == PathKind::Tcp && connection.is_from_our_port() {
+                    shared.observed_tcp(connection.remote(), address);
+                }
                 if path == PathKind::Quic
                     && connection.path() == PathKind::Quic
                     && told.len() < MAX_OBSERVED

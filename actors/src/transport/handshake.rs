@@ -164,10 +164,10 @@ pub(super) async fn dial(
     });
     let punch = via
         .zip(expected)
-        .filter(|_| shared.paths.quic && !shared.listens_nowhere());
+        .filter(|_| !shared.paths.is_hidden() && !shared.listens_nowhere());
     let punch = punch.map(|(via, peer)| {
         let shared = Arc::clone(&shared);
-        punch::attempt(peer, Some(address), via, shared).boxed()
+        punch::attempt(peer, Some(address), via, true, shared).boxed()
     });
     let race = timeout(
         limit(&shared),
@@ -266,8 +266,12 @@ async fn race(
         return Ok((connection, None));
     }
     if !shared.paths.quic {
-        let from = shared.local_for(address.ip());
-        let connection = tcp::connect(from, address, expected, shared).await?;
+        let tcp = tcp::connect(address, expected, shared);
+        let connection = tokio::select! {
+            biased;
+            Ok(connection) = settled(&mut punch) => connection,
+            end = tcp => end?,
+        };
         return Ok((connection, None));
     }
     let seen = shared.sorter.expect(address);
@@ -294,10 +298,7 @@ async fn race(
             () = &mut head_start, if !tcp_tried => {
                 tcp_tried = true;
                 let shared = Arc::clone(shared);
-                let attempt = async move {
-                    let from = shared.local_for(address.ip());
-                    tcp::connect(from, address, expected, &shared).await
-                };
+                let attempt = async move { tcp::connect(address, expected, &shared).await };
                 tcp = Some(attempt.boxed());
             }
             end = settled(&mut punch) => match end {

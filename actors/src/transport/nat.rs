@@ -77,6 +77,8 @@ pub(super) struct Nat {
 struct Side {
     /// Who, a host each, and what it sees; the newest last.
     votes: VecDeque<(IpAddr, SocketAddr)>,
+    /// The same of TCP, by those whom we have dialled from the port on which we listen.
+    tcp: VecDeque<(IpAddr, SocketAddr)>,
     /// What most nodes of the DHT see.
     dht: Option<SocketAddr>,
     /// What a tracker sees.
@@ -108,12 +110,14 @@ impl Nat {
         if is_local(address.ip()) || by.is_ipv4() != address.is_ipv4() {
             return;
         }
-        let by = subscriber(by.ip());
-        side.votes.retain(|(other, _)| *other != by);
-        if side.votes.len() >= MOST_VOTES {
-            side.votes.pop_front();
+        vote(&mut side.votes, by, address);
+    }
+
+    /// The same of TCP: a peer that we dialled at `by` from the port on which we listen sees that port there.
+    pub(super) fn observed_tcp(&mut self, by: SocketAddr, address: SocketAddr) {
+        if !is_local(address.ip()) && by.is_ipv4() == address.is_ipv4() {
+            vote(&mut self.side(address.ip()).tcp, by, address);
         }
-        side.votes.push_back((by, address));
     }
 
     /// Nodes of the DHT have agreed on where they see us; port 0: not on the port.
@@ -174,6 +178,15 @@ impl Nat {
         side.view()
     }
 
+    /// Where others see what we dial by TCP from the port `local`, on which we listen; `None` where that is not known, or
+    /// is another place for each.
+    pub(super) fn tcp(&self, ipv6: bool, local: u16) -> Option<SocketAddr> {
+        match self.only {
+            Some(_) => None,
+            None => self.sides[usize::from(ipv6)].tcp(local),
+        }
+    }
+
     /// The port to announce, if that is another than our own: IPv4 first, which most are looked for by.
     pub(super) fn port(&self) -> Option<u16> {
         [false, true].into_iter().find_map(|ipv6| {
@@ -190,6 +203,43 @@ impl Nat {
     }
 }
 
+fn vote(votes: &mut VecDeque<(IpAddr, SocketAddr)>, by: SocketAddr, address: SocketAddr) {
+    let by = subscriber(by.ip());
+    votes.retain(|(other, _)| *other != by);
+    if votes.len() >= MOST_VOTES {
+        votes.pop_front();
+    }
+    votes.push_back((by, address));
+}
+
+/// What several see of us together.
+struct Seen {
+    ip: Option<IpAddr>,
+    /// The port that two or more, and most, see.
+    agreed: Option<u16>,
+    /// What one sees, or some.
+    best: Option<u16>,
+    /// Each sees another port.
+    differ: bool,
+}
+
+impl Seen {
+    fn by(votes: &VecDeque<(IpAddr, SocketAddr)>) -> Self {
+        let ip = most(votes.iter().map(|(_, at)| at.ip())).map(|(ip, _)| ip);
+        // Those who see us at another address came another way, and their ports say nothing.
+        let ports = votes.iter().filter(|(_, at)| Some(at.ip()) == ip);
+        let ports = ports.map(|(_, at)| at.port());
+        let (all, best) = (ports.clone().count(), most(ports));
+        let agreed = best.filter(|(_, count)| *count >= 2 && count * 2 > all);
+        Self {
+            ip,
+            agreed: agreed.map(|(port, _)| port),
+            best: best.map(|(port, _)| port),
+            differ: all >= 2 && best.is_some_and(|(_, count)| count == 1),
+        }
+    }
+}
+
 /// What most say, and how many do.
 fn most<T: PartialEq + Copy>(all: impl Iterator<Item = T> + Clone) -> Option<(T, usize)> {
     let count = |one: &T| all.clone().filter(|other| other == one).count();
@@ -201,25 +251,18 @@ fn most<T: PartialEq + Copy>(all: impl Iterator<Item = T> + Clone) -> Option<(T,
 
 impl Side {
     fn view(&self) -> NatView {
-        let ips = self.votes.iter().map(|(_, at)| at.ip());
-        let seen = most(ips).map(|(ip, _)| ip);
+        let votes = Seen::by(&self.votes);
+        let seen = votes.ip;
         let ip = seen
             .or(self.dht.map(|at| at.ip()))
             .or(self.mapped.map(|at| at.ip()))
             .or(self.tracker);
-        // Those who see us at another address came another way, and their ports say nothing.
-        let ports = self.votes.iter().filter(|(_, at)| Some(at.ip()) == seen);
-        let ports = ports.map(|(_, at)| at.port());
-        let (all, best) = (ports.clone().count(), most(ports));
         let dht_port = self.dht.map(|at| at.port()).filter(|port| *port != 0);
-        let agreed = best
-            .filter(|(_, count)| *count >= 2 && count * 2 > all)
-            .map(|(port, _)| port)
-            .or(dht_port);
-        let differ = all >= 2 && agreed.is_none() && best.is_some_and(|(_, count)| count == 1);
-        let port = match (agreed, best) {
+        let agreed = votes.agreed.or(dht_port);
+        let differ = agreed.is_none() && votes.differ;
+        let port = match (agreed, votes.best) {
             (Some(port), _) => port,
-            (None, Some((port, _))) if !differ => port,
+            (None, Some(port)) if !differ => port,
             _ => 0,
         };
         // A router whose outer address several see us at another than has another one behind it, whatever it says.
@@ -231,7 +274,7 @@ impl Side {
         let kind = match () {
             () if here => NatKind::Open,
             () if differ => NatKind::Symmetric,
-            () if self.reached && (agreed.is_some() || all > 0) => NatKind::FullCone,
+            () if self.reached && (agreed.or(votes.best).is_some()) => NatKind::FullCone,
             () if agreed.is_some() => NatKind::PortRestricted,
             () if self.only_tcp && !self.udp && self.dht.is_none() => NatKind::UdpBlocked,
             () => NatKind::Unknown,
@@ -244,6 +287,18 @@ impl Side {
             reached: self.reached,
             mapped,
         }
+    }
+
+    fn tcp(&self, local: u16) -> Option<SocketAddr> {
+        let seen = Seen::by(&self.tcp);
+        if let Some(ip) = seen.ip {
+            let port = seen.agreed.or(seen.best).filter(|_| !seen.differ)?;
+            return Some(SocketAddr::new(ip, port));
+        }
+        // None that we dialled by TCP says so. A NAT that keeps the port of UDP keeps that of TCP as well.
+        let udp = self.view();
+        let kept = |at: &SocketAddr| at.port() == local && udp.mapped.is_none();
+        udp.external.filter(kept)
     }
 }
 
@@ -343,6 +398,46 @@ mod tests {
         assert_eq!(told.view(false), NatView::default());
         told.set_only(NatKind::Proxy);
         assert_eq!(told.view(true).kind, NatKind::Proxy);
+    }
+
+    #[test]
+    fn tcp_is_judged_by_what_was_dialled_from_our_port() {
+        let of = |votes: &[(&str, &str)]| {
+            let mut nat = nat(&[]);
+            for (by, sees) in votes {
+                nat.observed_tcp(at(by), at(sees));
+            }
+            assert_eq!(
+                nat.view(false),
+                NatView::default(),
+                "it says nothing of UDP"
+            );
+            nat.tcp(false, 7_001)
+        };
+        assert_eq!(of(&[]), None);
+        let one = ("1.1.1.1:5", "9.9.9.9:7005");
+        assert_eq!(of(&[one]), Some(at("9.9.9.9:7005")));
+        let same = ("2.2.2.2:5", "9.9.9.9:7005");
+        assert_eq!(of(&[one, same]), Some(at("9.9.9.9:7005")));
+        let other = ("2.2.2.2:5", "9.9.9.9:7006");
+        assert_eq!(of(&[one, other]), None, "symmetric");
+        assert_eq!(
+            of(&[one, other, ("3.3.3.3:5", "9.9.9.9:7005")]),
+            Some(at("9.9.9.9:7005"))
+        );
+        let home = ("192.168.1.9:5", "192.168.1.2:7001");
+        assert_eq!(of(&[home]), None);
+
+        // As long as nobody says, a NAT is taken to do with TCP as it does with UDP.
+        let kept = nat(&[("1.1.1.1:5", "9.9.9.9:7001")]);
+        assert_eq!(kept.tcp(false, 7_001), Some(at("9.9.9.9:7001")));
+        assert_eq!(kept.tcp(false, 7_002), None);
+        assert_eq!(kept.tcp(true, 7_001), None);
+        let each = nat(&[("1.1.1.1:5", "9.9.9.9:7001"), ("2.2.2.2:5", "9.9.9.9:7002")]);
+        assert_eq!(each.tcp(false, 7_001), None);
+        let mut proxied = kept;
+        proxied.set_only(NatKind::Proxy);
+        assert_eq!(proxied.tcp(false, 7_001), None);
     }
 
     proptest! {

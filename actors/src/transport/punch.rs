@@ -4,6 +4,7 @@
 //! One side asks: its request is carried to the other, which sends datagrams at once to where the asker is seen, and
 //! answers. When the answer is there, the other's NAT lets the asker in, who dials by QUIC. So only one dials, and no
 //! clocks need to agree. Who has another port for each target cannot be knocked at, and dials itself.
+//! Where UDP does not do, both dial by TCP at that moment (`punch_tcp`).
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use bitchat_wire::{
     control::MAX_PUNCH_ADDRESSES,
     proto::{self, control::Kind, punch::Nat as Word},
 };
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use rand::RngExt;
 use tokio::{
@@ -30,6 +31,7 @@ use super::{
     connection::live,
     handshake::{connect, register},
     network::{is_local, is_plausible},
+    punch_tcp,
     registry::Msg,
     shared::Shared,
 };
@@ -38,7 +40,9 @@ use crate::kit::{Addr, Guard};
 /// How long an answer may take: it is carried twice by somebody else.
 const ANSWER: Duration = Duration::from_millis(1_000);
 /// How long the dials may take that follow.
-const DIALS: Duration = Duration::from_millis(1_800);
+pub(super) const DIALS: Duration = Duration::from_millis(1_800);
+/// No longer is waited for the other side to have heard.
+const LONGEST_WAY: Duration = Duration::from_millis(300);
 /// How long the other side's dial is waited for where ours cannot succeed.
 const GRACE: Duration = Duration::from_millis(600);
 /// When datagrams are sent, from the request on: the first of them may come before the other side has opened its own.
@@ -73,6 +77,8 @@ fn is_hopeless(ours: Word, theirs: Word) -> bool {
 struct Answer {
     nat: Word,
     targets: Vec<SocketAddr>,
+    /// As it names them.
+    tcp: Vec<bytes::Bytes>,
 }
 
 /// Requests of ours that wait for answers.
@@ -142,6 +148,13 @@ pub(super) struct Via {
 }
 
 impl Via {
+    /// How long what is said takes to the other end, about: as long as here and back, of two ways alike.
+    fn one_way(&self) -> Duration {
+        let rtt = self.connection.rtt();
+        let way = if self.carried { rtt } else { rtt / 2 };
+        way.min(LONGEST_WAY)
+    }
+
     fn say(&self, peer: PeerId, punch: proto::Punch) {
         let punch = Some(punch);
         self.connection.flow().carry(if self.carried {
@@ -158,6 +171,9 @@ impl Via {
 
 /// What we say of ourselves; to a neighbour also where we are at home.
 fn ours(shared: &Shared, neighbour: bool) -> (Word, Vec<bytes::Bytes>) {
+    if !shared.paths.quic {
+        return (Word::NoUdp, Vec::new());
+    }
     shared.nat(|nat| {
         let view = nat.view(false);
         let six = nat.view(true);
@@ -190,12 +206,13 @@ fn targets(seen: Option<SocketAddr>, punch: &proto::Punch, shared: &Shared) -> V
     all
 }
 
-/// Asks the other side, and dials when it has answered. [`DialError::TimedOut`]: there was no answer.
+/// Asks the other side, and dials when it has answered, where `tcp` says so by TCP as well. [`DialError::TimedOut`]: there was no answer.
 /// [`DialError::NeedsRelay`]: there is no direct way. Takes less than 3 s.
 pub(super) async fn attempt(
     peer: PeerId,
     address: Option<SocketAddr>,
     via: Via,
+    tcp: bool,
     shared: Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let (id, answer) = shared.punches.begin(peer).ok_or(DialError::Busy)?;
@@ -205,24 +222,45 @@ pub(super) async fn attempt(
     });
     let neighbour = address.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
     let (nat, addresses) = ours(&shared, neighbour);
+    let tcp = if tcp {
+        punch_tcp::ours(&shared)
+    } else {
+        Vec::new()
+    };
     let request = proto::Punch {
         id,
         answer: false,
         nat: nat.into(),
         addresses,
+        tcp_addresses: punch_tcp::named(&tcp),
     };
     via.say(peer, request);
     let answer = timeout(ANSWER, answer).await;
     let Ok(Ok(answer)) = answer else {
         return Err(DialError::TimedOut);
     };
-    tracing::debug!(?nat, theirs = ?answer.nat, targets = ?answer.targets, "punching");
-    if is_hopeless(nat, answer.nat) {
+    let by_tcp = punch_tcp::targets(&tcp, &answer.tcp);
+    tracing::debug!(?nat, theirs = ?answer.nat, targets = ?answer.targets, ?by_tcp, "punching");
+    let hopeless = is_hopeless(nat, answer.nat);
+    if hopeless && by_tcp.is_empty() {
         sleep(GRACE).await;
         return Err(DialError::NeedsRelay);
     }
-    let dialled = any(peer, answer.targets, &shared);
-    match timeout(DIALS, dialled).await {
+    let by_udp = if hopeless { Vec::new() } else { answer.targets };
+    let (by_udp, by_tcp) = (
+        any(peer, by_udp, &shared),
+        punch_tcp::meet(peer, by_tcp, hopeless, &shared),
+    );
+    let mut ways = FuturesUnordered::from_iter([by_udp.boxed(), by_tcp.boxed()]);
+    let first = async {
+        while let Some(end) = ways.next().await {
+            if end.is_some() {
+                return end;
+            }
+        }
+        None
+    };
+    match timeout(DIALS, first).await {
         Ok(Some(connection)) => Ok(connection),
         Ok(None) | Err(_) => Err(DialError::NeedsRelay),
     }
@@ -256,34 +294,61 @@ pub(super) fn heard(
         let answer = Answer {
             nat: punch.nat(),
             targets,
+            tcp: punch.tcp_addresses.clone(),
         };
         shared.punches.answered(punch.id, peer, answer);
         return None;
     }
     let neighbour = seen.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
     let (nat, addresses) = ours(shared, neighbour);
+    // Who names none does not dial.
+    let tcp = if punch.tcp_addresses.is_empty() {
+        Vec::new()
+    } else {
+        punch_tcp::ours(shared)
+    };
     let answer = proto::Punch {
         id: punch.id,
         answer: true,
         nat: nat.into(),
         addresses,
+        tcp_addresses: punch_tcp::named(&tcp),
     };
+    let moment = via.one_way();
     via.say(peer, answer);
     let theirs = punch.nat();
+    let by_tcp = punch_tcp::targets(&tcp, &punch.tcp_addresses);
+    let hopeless = is_hopeless(nat, theirs);
     let we_dial = nat == Word::Symmetric && !matches!(theirs, Word::Symmetric | Word::NoUdp);
     let (shared, registry) = (Arc::clone(shared), registry.clone());
     Some(async move {
-        if we_dial {
-            let dialled = timeout(DIALS, any(peer, targets, &shared)).await;
-            if let Ok(Some(connection)) = dialled
-                && register(&connection, &registry).await
-            {
-                live(connection, shared, registry, None).await;
+        let by_udp = async {
+            if !we_dial {
+                knock(&shared.udp, &targets).await;
+                return;
             }
-        } else {
-            knock(&shared.udp, &targets).await;
-        }
+            let dialled = timeout(DIALS, any(peer, targets, &shared)).await;
+            if let Ok(Some(connection)) = dialled {
+                begin(connection, &shared, &registry).await;
+            }
+        };
+        let by_tcp = async {
+            sleep(moment).await;
+            if let Some(connection) =
+                punch_tcp::answer(peer, by_tcp, hopeless, &shared, &registry).await
+            {
+                begin(connection, &shared, &registry).await;
+            }
+        };
+        tokio::join!(by_udp, by_tcp);
     })
+}
+
+/// Lives a connection that nobody waits for.
+async fn begin(connection: Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) {
+    if register(&connection, registry).await {
+        live(connection, Arc::clone(shared), registry.clone(), None).await;
+    }
 }
 
 async fn knock(udp: &Udp, targets: &[SocketAddr]) {
@@ -309,15 +374,20 @@ const BETTER_PAUSES: [Duration; 5] = [
 /// How often to look whether a link is up.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks for a direct QUIC path beside another path, where that is ours to do: the lower PeerId's, of peers with whom
+/// Looks for a direct QUIC path beside another path, or a direct one by TCP beside a circuit, where that is ours to do: the lower PeerId's, of peers with whom
 /// we have links. Never ends.
 pub(super) async fn better(
     connection: &Connection,
     shared: &Arc<Shared>,
     registry: &Addr<Msg>,
 ) -> String {
-    let poor = matches!(connection.path(), PathKind::Relayed | PathKind::Tcp);
-    if !poor || connection.chooses() || shared.listens_nowhere() || !shared.paths.quic {
+    let relayed = connection.path() == PathKind::Relayed;
+    let poor = match connection.path() {
+        PathKind::Relayed => !shared.paths.is_hidden(),
+        PathKind::Tcp => shared.paths.quic,
+        PathKind::Quic | PathKind::Proxied => false,
+    };
+    if !poor || connection.chooses() || shared.listens_nowhere() {
         return std::future::pending().await;
     }
     let last = BETTER_PAUSES[BETTER_PAUSES.len() - 1];
@@ -336,7 +406,7 @@ pub(super) async fn better(
         };
         let peer = connection.peer();
         let address = connection.direct();
-        let end = attempt(peer, address, via, Arc::clone(shared)).await;
+        let end = attempt(peer, address, via, relayed, Arc::clone(shared)).await;
         if let Ok(better) = end
             && register(&better, registry).await
         {

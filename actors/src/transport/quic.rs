@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{
     admission::MAX_INCOMING,
+    crossed,
     tls::{MismatchCell, Tls},
 };
 
@@ -250,7 +251,7 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+pub(super) fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     // The kernel makes no socket of a family that it does not have; out of descriptors is another matter.
     let socket = Socket::new(domain, kind, Some(protocol)).map_err(|e| match e.raw_os_error() {
@@ -284,6 +285,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     tcp.bind(&address.into())?;
     tcp.listen(BACKLOG)?;
+    // Without that, dials leave from other ports, and work as well.
+    let _ = crossed::share(&tcp);
     Ok(tcp.into())
 }
 

@@ -452,9 +452,9 @@ impl Registry {
         let (Some(peer), Some(what)) = (peer, &punch.punch) else {
             return;
         };
-        // Punches are for QUIC, and say where we are.
+        // Punches are for direct ways, and say where we are.
         if peer == self.shared.tls.peer()
-            || !self.shared.paths.quic
+            || self.shared.paths.is_hidden()
             || !what.answer && !self.shared.heeds()
         {
             return;

@@ -30,7 +30,7 @@ use super::{
     runtime::Counted,
     stream::CODE,
     tls::Tls,
-    udp::{SharedSocket, Sorter, Udp},
+    udp::{Asked, SharedSocket, Sorter, Udp},
 };
 use crate::disguise::Torrents;
 
@@ -53,6 +53,8 @@ pub(super) struct Shared {
     /// What leaves the sockets beside QUIC, and what comes.
     pub(super) udp: Udp,
     pub(super) sorter: Arc<Sorter>,
+    /// Where we have dialled by TCP from the port on which we listen.
+    pub(super) asked_tcp: Asked,
     /// What BitTorrent clients may come for.
     pub(super) torrents: Option<Torrents>,
     /// Emptied at a stop, as the endpoints are.
@@ -127,6 +129,7 @@ impl Shared {
             pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
+            asked_tcp: Asked::default(),
             torrents: config.torrents.clone(),
             listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
@@ -168,6 +171,11 @@ impl Shared {
             }
             nat.observed(by, address);
         });
+    }
+
+    /// A peer whom we dialled by TCP from the port on which we listen sees it there.
+    pub(super) fn observed_tcp(&self, by: SocketAddr, address: SocketAddr) {
+        self.nat(|nat| nat.observed_tcp(by, address));
     }
 
     /// Whether one more request to open the way is heeded.
@@ -216,9 +224,9 @@ impl Shared {
         self.runtime.spawn(Box::pin(task));
     }
 
-    /// The address that others like this one are dialled from.
-    pub(super) fn local_for(&self, ip: IpAddr) -> Option<IpAddr> {
-        let mut local = self.local.iter().map(SocketAddr::ip);
+    /// Where we listen for addresses like this one, and dial them from.
+    pub(super) fn local_for(&self, ip: IpAddr) -> Option<SocketAddr> {
+        let mut local = self.local.iter().copied();
         local.find(|local| local.is_ipv4() == ip.is_ipv4())
     }
 

@@ -22,8 +22,9 @@ use super::{
     addr::canonical,
     admission::Ticket,
     connection::Way,
+    crossed::{Crossed, Crossing, is_taken, socket_from},
     handshake::{HANDSHAKE_TIMEOUT, welcome},
-    mux::{Duplex, Metered},
+    mux::{Duplex, Meter, Metered},
     quic,
     registry::Msg,
     shared::Shared,
@@ -128,7 +129,12 @@ async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> O
         _ => return None,
     }
     tcp.set_nodelay(true).ok()?;
-    upgrade_as_server(tcp, Way::Direct(from), shared).await
+    let unasked = shared.asked_tcp.is_unasked(from);
+    let connection = upgrade_as_server(tcp, Way::Direct(from), shared).await?;
+    if !unasked {
+        connection.set_asked();
+    }
+    Some(connection)
 }
 
 /// TLS and yamux as the server over a byte stream.
@@ -137,20 +143,21 @@ pub(super) async fn upgrade_as_server(
     way: Way,
     shared: &Arc<Shared>,
 ) -> Option<Connection> {
-    let begin = Instant::now();
     let (io, meter) = Metered::new(io);
+    serve(io, meter, way, shared).await
+}
+
+async fn serve<T: Duplex + 'static>(
+    io: Metered<T>,
+    meter: Arc<Meter>,
+    way: Way,
+    shared: &Arc<Shared>,
+) -> Option<Connection> {
+    let begin = Instant::now();
     let config = shared.tls.server_tcp().ok()?;
     let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
-    let took = begin.elapsed();
-    Connection::tcp(
-        TlsStream::from(tls),
-        meter,
-        TlsSide::Server,
-        way,
-        took,
-        shared,
-    )
-    .ok()
+    let (tls, took) = (TlsStream::from(tls), begin.elapsed());
+    Connection::tcp(tls, meter, TlsSide::Server, way, took, shared).ok()
 }
 
 /// Receives a BitTorrent client, which a tracker or the DHT has sent here. One that comes for what we announce gets
@@ -174,19 +181,101 @@ async fn bittorrent(tcp: &mut TcpStream, shared: &Shared) {
     }
 }
 
-/// Dials by TCP and shakes hands.
+/// Dials by TCP and shakes hands: from the port on which we listen, so that a NAT shows the one mapping that a peer can
+/// be told of; from another one where a socket of ours leads there already.
 pub(super) async fn connect(
-    from: Option<IpAddr>,
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
+    match connect_from_our_port(address, expected, shared).await {
+        Err(Knock::Taken) => {}
+        Err(Knock::Refused) => return Err(DialError::Refused("nobody listens".to_owned())),
+        Err(Knock::Failed(error)) => return Err(error),
+        Ok(connection) => return Ok(connection),
+    }
     let begin = Instant::now();
-    let tcp = open(from, address).await.map_err(|e| match e.kind() {
-        io::ErrorKind::ConnectionRefused => DialError::Refused("nobody listens".to_owned()),
-        _ => DialError::TimedOut,
+    let from = shared.local_for(address.ip()).map(|local| local.ip());
+    let tcp = open(from, address).await;
+    let tcp = tcp.map_err(|error| match Knock::from(error) {
+        Knock::Failed(error) => error,
+        _ => DialError::Refused("nobody listens".to_owned()),
     })?;
     upgrade(tcp, Way::Direct(address), begin.elapsed(), expected, shared).await
+}
+
+/// Why a dial from our port came to nothing.
+#[derive(Debug)]
+pub(super) enum Knock {
+    /// No packet was sent: another socket of ours leads there, or the port cannot be shared.
+    Taken,
+    /// Somebody there, or on the way, does not want it.
+    Refused,
+    Failed(DialError),
+}
+
+impl From<io::Error> for Knock {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            _ if is_taken(&error) => Self::Taken,
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable => Self::Refused,
+            _ => Self::Failed(DialError::TimedOut),
+        }
+    }
+}
+
+/// Dials from the port on which we listen. The other end may dial from there at the same moment: then both come to one
+/// connection.
+pub(super) async fn connect_from_our_port(
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, Knock> {
+    let begin = Instant::now();
+    let local = shared.local_for(address.ip()).ok_or(Knock::Taken)?;
+    let socket = socket_from(local).map_err(|_| Knock::Taken)?;
+    shared.asked_tcp.asks(address);
+    socket
+        .set_nodelay(true)
+        .map_err(|_| Knock::Failed(DialError::Stopped))?;
+    let tcp = socket.connect(address).await?;
+    let rtt = begin.elapsed();
+    let connection = upgrade_crossing(tcp, Way::Direct(address), rtt, expected, shared)
+        .await
+        .map_err(Knock::Failed)?;
+    connection.set_from_our_port();
+    Ok(connection)
+}
+
+/// TLS and yamux over a byte stream that was dialled, perhaps from both ends.
+pub(super) async fn upgrade_crossing(
+    io: impl Duplex + 'static,
+    way: Way,
+    rtt: Duration,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let (io, meter) = Metered::new(Crossing::new(io));
+    let failed = match shake(io, expected, shared).await {
+        Ok(tls) => return client(tls, meter, way, rtt, shared),
+        Err(failed) => failed,
+    };
+    match (failed.crossed, failed.io) {
+        (Some(Crossed::Server), Some(io)) => {
+            let connection = serve(io, meter, way, shared).await;
+            let connection =
+                connection.ok_or_else(|| DialError::Refused("its TLS is not ours".to_owned()))?;
+            if expected.is_some_and(|expected| expected != connection.peer()) {
+                connection.close();
+                return Err(DialError::OtherPeer);
+            }
+            Ok(connection)
+        }
+        (Some(Crossed::Ourselves), _) => Err(DialError::Ourselves),
+        _ => Err(failed.why),
+    }
 }
 
 /// Dials through the proxy and shakes hands.
@@ -225,31 +314,60 @@ pub(super) async fn upgrade(
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
-    let refused = |error: &dyn std::fmt::Display| DialError::Refused(error.to_string());
-    let mismatch = MismatchCell::default();
-    let config = shared
-        .tls
-        .client_tcp(expected, Arc::clone(&mismatch))
-        .map_err(|e| refused(&e))?;
     let (io, meter) = Metered::new(io);
+    let tls = shake(io, expected, shared).await.map_err(|end| end.why)?;
+    client(tls, meter, way, rtt, shared)
+}
+
+fn client<T: Duplex + 'static>(
+    tls: Shaken<T>,
+    meter: Arc<Meter>,
+    way: Way,
+    rtt: Duration,
+    shared: &Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let tls = TlsStream::from(tls);
+    Connection::tcp(tls, meter, TlsSide::Client, way, rtt, shared).map_err(refused)
+}
+
+type Shaken<T> = tokio_rustls::client::TlsStream<Metered<T>>;
+
+/// A handshake of ours as the client that failed.
+struct Failed<T> {
+    why: DialError,
+    crossed: Option<Crossed>,
+    io: Option<Metered<T>>,
+}
+
+fn refused(error: impl std::fmt::Display) -> DialError {
+    DialError::Refused(error.to_string())
+}
+
+async fn shake<T: Duplex + 'static>(
+    io: Metered<T>,
+    expected: Option<PeerId>,
+    shared: &Arc<Shared>,
+) -> Result<Shaken<T>, Failed<T>> {
+    let mismatch = MismatchCell::default();
+    let config = shared.tls.client_tcp(expected, Arc::clone(&mismatch));
+    let config = config.map_err(|error| Failed {
+        why: refused(error),
+        crossed: None,
+        io: None,
+    })?;
     // An address for a name: none is sent to the server.
     let name = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
-    let end = TlsConnector::from(Arc::new(config)).connect(name, io).await;
-    let tls = end.map_err(|e| match mismatch.get() {
-        Some(Mismatch::Ourselves) => DialError::Ourselves,
-        Some(Mismatch::OtherPeer) => DialError::OtherPeer,
-        None if e.kind() == io::ErrorKind::UnexpectedEof => {
-            DialError::Refused("closed by the peer".to_owned())
-        }
-        None => DialError::Refused("its TLS is not ours".to_owned()),
-    })?;
-    Connection::tcp(
-        TlsStream::from(tls),
-        meter,
-        TlsSide::Client,
-        way,
-        rtt,
-        shared,
-    )
-    .map_err(|e| refused(&e))
+    let dial = TlsConnector::from(Arc::new(config)).connect(name, io);
+    dial.into_fallible().await.map_err(|(error, io)| Failed {
+        why: match mismatch.get() {
+            Some(Mismatch::Ourselves) => DialError::Ourselves,
+            Some(Mismatch::OtherPeer) => DialError::OtherPeer,
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                DialError::Refused("closed by the peer".to_owned())
+            }
+            None => DialError::Refused("its TLS is not ours".to_owned()),
+        },
+        crossed: Crossed::of(&error),
+        io: Some(io),
+    })
 }

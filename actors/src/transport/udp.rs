@@ -48,8 +48,7 @@ pub(super) struct Sorter {
     awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
     /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
     awaiting: AtomicUsize,
-    /// To whom something was sent of late, so that what comes from there was asked for.
-    asked: Mutex<HashMap<SocketAddr, Instant>>,
+    asked: Asked,
     metrics: Metrics,
 }
 
@@ -62,13 +61,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// To whom something was sent of late from the port on which we listen, so that what comes from there was asked for.
+#[derive(Default)]
+pub(super) struct Asked(Mutex<HashMap<SocketAddr, Instant>>);
+
+impl Asked {
+    /// Something is sent there.
+    pub(super) fn asks(&self, to: SocketAddr) {
+        let (mut asked, now) = (lock(&self.0), Instant::now());
+        if asked.len() >= MOST_ASKED {
+            asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
+        }
+        if asked.len() < MOST_ASKED || asked.contains_key(&to) {
+            asked.insert(canonical(to), now);
+        }
+    }
+
+    /// Whether something from there can have come without our having sent anything: only then it shows that strangers
+    /// get through to us.
+    pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
+        let asked = lock(&self.0);
+        asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
+    }
+}
+
 impl Sorter {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             readers: Mutex::default(),
             awaited: Mutex::default(),
             awaiting: AtomicUsize::new(0),
-            asked: Mutex::default(),
+            asked: Asked::default(),
             metrics,
         }
     }
@@ -103,20 +126,12 @@ impl Sorter {
 
     /// Something is sent there.
     pub(super) fn asks(&self, to: SocketAddr) {
-        let (mut asked, now) = (lock(&self.asked), Instant::now());
-        if asked.len() >= MOST_ASKED {
-            asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
-        }
-        if asked.len() < MOST_ASKED || asked.contains_key(&to) {
-            asked.insert(canonical(to), now);
-        }
+        self.asked.asks(to);
     }
 
-    /// Whether a packet from there can have come without our having sent one: only then it shows that strangers get
-    /// through to us.
+    /// See [`Asked::is_unasked`].
     pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
-        let asked = lock(&self.asked);
-        asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
+        self.asked.is_unasked(from)
     }
 
     /// Notices the first QUIC packets from an address for as long as the guard lives.

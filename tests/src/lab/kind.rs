@@ -17,8 +17,10 @@ pub enum Kind {
     OwnPorts,
     /// A NAT with another random port for every target.
     Symmetric,
-    /// A NAT that drops all UDP.
+    /// A NAT that drops all UDP; of TCP it keeps ports, and lets in only what answers.
     UdpBlocked,
+    /// A NAT that drops all UDP, and has another random port for every target of TCP.
+    BlockedSymmetric,
     /// No way out but an HTTP proxy.
     HttpProxy,
     /// No way out but a SOCKS5 proxy.
@@ -37,6 +39,7 @@ impl fmt::Display for Kind {
             Self::OwnPorts => "own ports",
             Self::Symmetric => "symmetric",
             Self::UdpBlocked => "UDP blocked",
+            Self::BlockedSymmetric => "no UDP symmetric",
             Self::HttpProxy => "HTTP proxy",
             Self::Socks5 => "SOCKS5",
         })
@@ -52,7 +55,9 @@ impl Kind {
     /// The rules of its router, whose outer interface is `wan`, for a host with that address and port.
     pub(super) fn rules(self, host: &str, port: u16) -> String {
         let out = match self {
-            Self::Symmetric => "oifname \"wan\" masquerade random,fully-random;".to_owned(),
+            Self::Symmetric | Self::BlockedSymmetric => {
+                "oifname \"wan\" masquerade random,fully-random;".to_owned()
+            }
             Self::OwnPorts => {
                 let outer = port + OWN_PORT_OFFSET;
                 format!(
@@ -66,7 +71,7 @@ impl Kind {
             _ => String::new(),
         };
         let forward = match self {
-            Self::UdpBlocked => "meta l4proto udp drop;",
+            Self::UdpBlocked | Self::BlockedSymmetric => "meta l4proto udp drop;",
             Self::HttpProxy | Self::Socks5 => "drop;",
             _ => "",
         };

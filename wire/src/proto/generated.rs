@@ -600,6 +600,9 @@ pub struct Punch {
     /// where the sender may be reached by UDP: binary multiaddrs, at most 8
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// from where the sender dials by TCP at that moment: at most 2; none: it does not
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub tcp_addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// Nested message and enum types in `Punch`.
 pub mod punch {

@@ -298,6 +298,7 @@ fn vectors() {
                     addresses: vec![
                         vec![4, 192, 0, 2, 1, 0x91, 0x02, 0x0f, 0xa1, 0xcd, 0x03].into(),
                     ],
+                    ..proto::Punch::default()
                 }),
             }),
         ),
@@ -311,7 +312,21 @@ fn vectors() {
                     answer: true,
                     nat: proto::punch::Nat::Symmetric.into(),
                     addresses: Vec::new(),
+                    ..proto::Punch::default()
                 }),
+            }),
+        ),
+        (
+            "punch_from: a request of one that has no UDP, and will dial by TCP",
+            Control::PunchFrom(proto::PunchFrom {
+                peer: vec![0x22; 38].into(),
+                punch: Some(proto::Punch {
+                    id: 0x0102_0304,
+                    nat: proto::punch::Nat::NoUdp.into(),
+                    tcp_addresses: vec![vec![4, 192, 0, 2, 9, 0x06, 0x0f, 0xa1].into()],
+                    ..proto::Punch::default()
+                }),
+                ..proto::PunchFrom::default()
             }),
         ),
     ]

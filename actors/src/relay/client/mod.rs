@@ -458,7 +458,7 @@ impl Relays {
     pub async fn connected(&self, connection: &Connection) {
         let ip = connection.remote().ip();
         let reached = match connection.path() {
-            PathKind::Tcp => true,
+            PathKind::Tcp => is_local(ip) || connection.is_unasked(),
             PathKind::Quic => {
                 is_local(ip) || self.parts.transport.nat()[usize::from(ip.is_ipv6())].reached
             }

@@ -3,6 +3,7 @@
 
 mod bittorrent;
 mod circuit;
+mod crossed;
 mod hostile;
 mod life;
 mod paths;
