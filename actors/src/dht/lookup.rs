@@ -13,8 +13,9 @@ use std::{
 
 use super::{
     Family, Id,
+    candidate::{Candidate, Phase, STALL},
     krpc::Node,
-    network::{Host, Network, host, is_believable, is_local, network},
+    network::{Host, host, is_believable, is_local, network},
     security,
 };
 
@@ -22,8 +23,6 @@ use super::{
 pub(super) const NEAREST: usize = 8;
 /// Questions under way.
 const PARALLEL: usize = 4;
-/// A node that takes longer no longer holds up others; its answer still counts when it comes.
-const STALL: Duration = Duration::from_millis(1_200);
 /// Candidates that are remembered.
 const MOST_CANDIDATES: usize = 160;
 /// Candidates that one answer may add.
@@ -39,39 +38,6 @@ const TROUBLE: usize = 10;
 const MOST_ASKED: usize = 160;
 /// Time in all.
 const MOST_TIME: Duration = Duration::from_secs(40);
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Phase {
-    New,
-    Asked(Instant),
-    Answered(Option<Vec<u8>>),
-    Failed,
-}
-
-struct Candidate {
-    node: Node,
-    host: Host,
-    network: Option<Network>,
-    valid: bool,
-    /// Who alone named it; `None`: several did, or we knew it.
-    source: Option<Host>,
-    /// Questions from us to it.
-    hops: usize,
-    /// Which node that we began with led to it.
-    line: usize,
-    phase: Phase,
-}
-
-impl Candidate {
-    /// It was asked, and seems to be gone.
-    fn is_silent(&self, now: Instant) -> bool {
-        match self.phase {
-            Phase::Failed => true,
-            Phase::Asked(at) => now.saturating_duration_since(at) >= STALL,
-            _ => false,
-        }
-    }
-}
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
