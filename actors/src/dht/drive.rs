@@ -16,6 +16,8 @@ use super::{
 
 /// Lookups at a time that nobody waits for in person. Others wait their turn.
 const MOST_LOOKUPS: usize = 12;
+/// Of those, lookups for buckets that grow old: they never keep what is watched waiting.
+const MOST_REFRESHES: usize = 4;
 /// Lookups at a time in all.
 const MOST_LOOKUPS_EVER: usize = 32;
 /// Nodes of the table that a lookup begins with.
@@ -60,7 +62,7 @@ impl State {
                 let lookup = self.start(family, hash, Owner::Watch(hash), &[], now, rng);
                 self.watches.begin(&hash, family, lookup, now);
             }
-            while self.has_room() {
+            while self.may_refresh() {
                 let side = self.sides[family.index()].as_mut();
                 let Some(target) = side.and_then(|side| side.table.refresh(now, rng)) else {
                     break;
@@ -77,6 +79,12 @@ impl State {
     /// Whether another lookup may begin.
     pub(super) fn has_room(&self) -> bool {
         self.lookups.len() < MOST_LOOKUPS
+    }
+
+    /// Whether another lookup for a bucket that grows old may begin.
+    pub(super) fn may_refresh(&self) -> bool {
+        let refreshes = |running: &&Running| running.owner == Owner::Refresh;
+        self.has_room() && self.lookups.values().filter(refreshes).count() < MOST_REFRESHES
     }
 
     /// Whether lookups make sense in a family: we know somebody, and do not just get to know more.

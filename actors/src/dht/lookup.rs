@@ -13,8 +13,9 @@ use std::{
 
 use super::{
     Family, Id,
+    candidate::{Candidate, Phase, STALL},
     krpc::Node,
-    network::{Host, Network, host, is_believable, is_local, network},
+    network::{Host, host, is_believable, is_local, network},
     security,
 };
 
@@ -22,8 +23,6 @@ use super::{
 pub(super) const NEAREST: usize = 8;
 /// Questions under way.
 const PARALLEL: usize = 4;
-/// A node that takes longer no longer holds up others; its answer still counts when it comes.
-const STALL: Duration = Duration::from_millis(1_200);
 /// Candidates that are remembered.
 const MOST_CANDIDATES: usize = 160;
 /// Candidates that one answer may add.
@@ -32,30 +31,13 @@ const MOST_OF_ONE: usize = 8;
 const MOST_OF_A_NETWORK: usize = 2;
 /// Who named so many that do not answer is believed last.
 const BLAME: usize = 3;
+/// With so many silent nodes a lookup also goes on where most answer. A fifth of all nodes is gone at any time, of
+/// whom a lookup meets less than this.
+const TROUBLE: usize = 10;
 /// Questions in all.
 const MOST_ASKED: usize = 160;
 /// Time in all.
 const MOST_TIME: Duration = Duration::from_secs(40);
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Phase {
-    New,
-    Asked(Instant),
-    Answered(Option<Vec<u8>>),
-    Failed,
-}
-
-struct Candidate {
-    node: Node,
-    host: Host,
-    network: Option<Network>,
-    valid: bool,
-    /// Who alone named it; `None`: several did, or we knew it.
-    source: Option<Host>,
-    /// Questions from us to it.
-    hops: usize,
-    phase: Phase,
-}
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +72,10 @@ pub(super) struct Lookup {
     seeds: VecDeque<SocketAddr>,
     seeds_asked: BTreeMap<SocketAddr, Instant>,
     started: Instant,
-    bound_next: bool,
+    /// Whose turn it is to choose.
+    turn: usize,
+    /// Nodes that we began with.
+    lines: usize,
     pub(super) cost: LookupCost,
 }
 
@@ -105,7 +90,8 @@ impl Lookup {
             seeds: VecDeque::new(),
             seeds_asked: BTreeMap::new(),
             started: now,
-            bound_next: false,
+            turn: 0,
+            lines: 0,
             cost: LookupCost::default(),
         }
     }
@@ -120,13 +106,11 @@ impl Lookup {
 
     /// A node to begin at, or one that `source` named.
     pub(super) fn add(&mut self, node: Node, source: Option<SocketAddr>) -> bool {
-        let hops = 1 + source.map_or(0, |source| {
-            let by = self
-                .candidates
-                .iter()
-                .find(|known| known.node.address == source);
-            by.map_or(0, |by| by.hops)
+        let by = source.and_then(|source| {
+            let is_it = |known: &&Candidate| known.node.address == source;
+            self.candidates.iter().find(is_it)
         });
+        let (hops, line) = by.map_or((1, self.lines), |by| (by.hops + 1, by.line));
         let local = source.is_none_or(|source| is_local(source.ip()));
         let (from, host) = (source.map(host), host(node.address));
         if Family::of(node.address) != self.family
@@ -160,8 +144,12 @@ impl Lookup {
             valid: security::is_valid(&node.id, node.address.ip()),
             source: from,
             hops,
+            line,
             phase: Phase::New,
         };
+        if line == self.lines {
+            self.lines += 1;
+        }
         self.insert(new);
         true
     }
@@ -173,11 +161,27 @@ impl Lookup {
             .partition_point(|known| known.node.id.distance(&self.target) < distance);
         self.candidates.insert(at, new);
         if self.candidates.len() > MOST_CANDIDATES {
-            // The farthest that nobody waits for.
-            let idle = |known: &Candidate| matches!(known.phase, Phase::New | Phase::Failed);
-            if let Some(at) = self.candidates.iter().rposition(idle) {
-                self.candidates.remove(at);
+            self.make_room();
+        }
+    }
+
+    /// Forgets a candidate that nobody waits for: the farthest of the line that has most, so that liars, who name
+    /// nearer places than anybody, displace each other and not those whom we began with.
+    fn make_room(&mut self) {
+        let mut sizes = vec![0; self.lines];
+        let idle = |known: &Candidate| matches!(known.phase, Phase::New | Phase::Failed);
+        for known in self.candidates.iter().filter(|known| idle(known)) {
+            if let Some(size) = sizes.get_mut(known.line) {
+                *size += 1;
             }
+        }
+        let most = (0..self.lines).max_by_key(|line| sizes.get(*line).copied());
+        let at = self
+            .candidates
+            .iter()
+            .rposition(|known| idle(known) && most == Some(known.line));
+        if let Some(at) = at {
+            self.candidates.remove(at);
         }
     }
 
@@ -213,11 +217,14 @@ impl Lookup {
 
     fn pick(&mut self, now: Instant) -> Option<SocketAddr> {
         let blamed = self.blamed(now);
-        // Both frontiers in turn, so that neither can starve the other.
-        self.bound_next = !self.bound_next;
+        // Both frontiers in turn, so that neither can starve the other; and when many are silent, somebody names ever
+        // nearer places where nobody is, and who names none has its turn too.
+        self.turn = (self.turn + 1) % 3;
+        let (bound, trusty) = (self.turn == 1, self.turn == 0);
         let picked = self
-            .frontier(self.bound_next, &blamed)
-            .or_else(|| self.frontier(!self.bound_next, &blamed))
+            .frontier(bound, &blamed)
+            .or_else(|| self.frontier(!bound, &blamed))
+            .map(|at| trusty.then(|| self.trusty(now)).flatten().unwrap_or(at))
             .or_else(|| self.last_resort());
         if let Some(at) = picked {
             self.candidates[at].phase = Phase::Asked(now);
@@ -249,6 +256,22 @@ impl Lookup {
         None
     }
 
+    /// In trouble: the nearest candidate to ask of the line with the fewest silent nodes.
+    fn trusty(&self, now: Instant) -> Option<usize> {
+        let mut silent = vec![0; self.lines];
+        for known in self.candidates.iter().filter(|known| known.is_silent(now)) {
+            *silent.get_mut(known.line)? += 1;
+        }
+        if silent.iter().sum::<usize>() < TROUBLE {
+            return None;
+        }
+        let candidates = self.candidates.iter().enumerate();
+        // Of equals the first, which is the nearest.
+        let new = candidates.filter(|(_, known)| known.phase == Phase::New && known.valid);
+        new.min_by_key(|(_, known)| silent.get(known.line).copied())
+            .map(|(at, _)| at)
+    }
+
     /// While too few have answered, those too whom nobody believes.
     fn last_resort(&self) -> Option<usize> {
         let answered = |known: &&Candidate| matches!(known.phase, Phase::Answered(_));
@@ -260,12 +283,7 @@ impl Lookup {
     fn blamed(&self, now: Instant) -> Vec<Host> {
         let mut counts: BTreeMap<Host, usize> = BTreeMap::new();
         for known in &self.candidates {
-            let silent = match known.phase {
-                Phase::Failed => true,
-                Phase::Asked(at) => now.saturating_duration_since(at) >= STALL,
-                _ => false,
-            };
-            if let (true, Some(by)) = (silent, known.source) {
+            if let (true, Some(by)) = (known.is_silent(now), known.source) {
                 *counts.entry(by).or_default() += 1;
             }
         }
@@ -288,8 +306,9 @@ impl Lookup {
             .iter()
             .position(|known| known.node.address == from.address);
         self.seeds_asked.remove(&from.address);
-        let (hops, source) = at.map_or((1, None), |at| {
-            (self.candidates[at].hops, self.candidates[at].source)
+        let (hops, source, line) = at.map_or((1, None, self.lines), |at| {
+            let known = &self.candidates[at];
+            (known.hops, known.source, known.line)
         });
         let misnamed = at.is_some_and(|at| self.candidates[at].node.id != from.id);
         match at {
@@ -305,6 +324,9 @@ impl Lookup {
             if from.id == self.own || self.candidates.iter().any(known) {
                 return;
             }
+            if line == self.lines {
+                self.lines += 1;
+            }
             self.insert(Candidate {
                 node: from,
                 host: host(from.address),
@@ -312,6 +334,7 @@ impl Lookup {
                 valid: security::is_valid(&from.id, from.address.ip()),
                 source,
                 hops,
+                line,
                 phase: Phase::Answered(token),
             });
         }

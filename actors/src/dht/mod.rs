@@ -15,6 +15,7 @@ mod announce;
 mod api;
 mod bootstrap;
 mod bucket;
+mod candidate;
 mod drive;
 mod id;
 mod inbound;

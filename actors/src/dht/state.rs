@@ -277,7 +277,7 @@ impl State {
         for running in self.lookups.values() {
             at(Some(running.wake));
         }
-        let room = self.has_room();
+        let (room, refresh) = (self.has_room(), self.may_refresh());
         for family in Family::ALL {
             if !room {
                 break;
@@ -285,7 +285,7 @@ impl State {
             if self.is_ready(family) {
                 at(self.watches.next(family));
             }
-            if let Some(side) = &self.sides[family.index()] {
+            if refresh && let Some(side) = &self.sides[family.index()] {
                 at(side.table.next_refresh());
             }
         }

@@ -16,6 +16,7 @@ use super::{
     bucket::{BUCKET, Bucket, Entry},
     krpc::Node,
     network::{host, is_local, network},
+    security,
 };
 
 /// Nodes of one network (an IPv4 /24, an IPv6 /48) in one bucket.
@@ -33,10 +34,14 @@ const REFRESH_STEP_S: u64 = 15;
 /// A table that has next to nobody asks whom it has for more.
 const REFRESH_FIRST: Duration = Duration::from_secs(8);
 
+/// The last bucket, of all nodes that share so many bits or more with us. A hundred million nodes share no more, so
+/// that whoever is nearer chose its id: such nodes get one bucket, and not one for each bit that they can choose.
+const DEEPEST: usize = 24;
+
 /// The table.
 pub(super) struct Table {
     own: Id,
-    /// By shared bits; as many as are in use.
+    /// By shared bits up to [`DEEPEST`]; as many as are in use.
     buckets: Vec<Bucket>,
 }
 
@@ -77,12 +82,17 @@ impl Table {
         }
     }
 
+    /// Which bucket an id belongs to.
+    fn depth(&self, id: &Id) -> usize {
+        self.own.shared_bits(id).min(DEEPEST)
+    }
+
     /// The bucket of an id, made if it is not there; `None` for our own id.
     fn bucket(&mut self, id: &Id, now: Instant) -> Option<&mut Bucket> {
-        let bits = self.own.shared_bits(id);
-        if bits >= 160 {
+        if *id == self.own {
             return None;
         }
+        let bits = self.depth(id);
         let pause = if self.entries().nth(BUCKET).is_some() {
             // One after the other.
             REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
@@ -100,7 +110,7 @@ impl Table {
     /// Whether that node has a place.
     pub(super) fn has(&self, id: &Id, address: SocketAddr) -> bool {
         let here = |entry: &Entry| entry.node.id == *id && entry.node.address == address;
-        let bucket = self.buckets.get(self.own.shared_bits(id));
+        let bucket = self.buckets.get(self.depth(id));
         bucket.is_some_and(|bucket| bucket.live().iter().any(here))
     }
 
@@ -153,7 +163,7 @@ impl Table {
         let Some(network) = new.network else {
             return true;
         };
-        let here = self.buckets.get(self.own.shared_bits(&new.node.id));
+        let here = self.buckets.get(self.depth(&new.node.id));
         here.is_none_or(|bucket| bucket.of_network(network) < NETWORK_IN_BUCKET)
             && self
                 .buckets
@@ -168,7 +178,7 @@ impl Table {
         if node.id == self.own {
             return false;
         }
-        let bits = self.own.shared_bits(&node.id);
+        let bits = self.depth(&node.id);
         let Some(bucket) = self.buckets.get_mut(bits) else {
             return true;
         };
@@ -180,13 +190,13 @@ impl Table {
             }
             return !same;
         }
-        if bucket.is_full()
-            && !bucket
-                .live()
-                .iter()
-                .any(|entry| entry.is_bad() || !entry.valid)
-        {
-            return false;
+        if bucket.is_full() {
+            // As [`Bucket::insert`] has it: others would only wait, and all who ask would be pinged for nothing.
+            let valid = security::is_valid(&node.id, node.address.ip());
+            let gives_way = |entry: &Entry| entry.is_bad() || (valid && !entry.valid);
+            if !bucket.live().iter().any(gives_way) {
+                return false;
+            }
         }
         let (host, network) = (host(node.address), network(node.address.ip()));
         !bucket.live().iter().any(|entry| entry.host == host)
@@ -246,10 +256,26 @@ impl Table {
         counts
     }
 
+    /// How many buckets are looked after, from the first on. Deeper ones hold no more nodes together than one lookup
+    /// finds, and one near us finds them all. A table that has next to nobody asks everywhere.
+    fn looked_at(&self) -> usize {
+        let mut deeper = 0;
+        let mut all = self.buckets.len();
+        while let Some(bucket) = all.checked_sub(1).and_then(|at| self.buckets.get(at)) {
+            deeper += bucket.live().len();
+            if deeper > BUCKET {
+                return self.buckets.len().min(all + 1);
+            }
+            all -= 1;
+        }
+        self.buckets.len()
+    }
+
     /// When a bucket wants looking after next.
     pub(super) fn next_refresh(&self) -> Option<Instant> {
         self.buckets
             .iter()
+            .take(self.looked_at())
             .filter_map(|bucket| bucket.refresh)
             .min()
     }
@@ -259,7 +285,8 @@ impl Table {
         let own = self.own;
         let due = |bucket: &Bucket| bucket.refresh.is_some_and(|due| due <= now);
         // The nearest first: that is where others look for us.
-        while let Some(bits) = self.buckets.iter().rposition(due) {
+        let all = self.looked_at();
+        while let Some(bits) = self.buckets[..all].iter().rposition(due) {
             let fresh = self.buckets[bits].is_fresh(now);
             self.looked_after(bits, now, rng);
             if !fresh {
@@ -271,7 +298,7 @@ impl Table {
 
     /// A lookup went to that id: its bucket need not be looked after for a while.
     pub(super) fn looked_up(&mut self, target: &Id, now: Instant, rng: &mut dyn Rng) {
-        let bits = self.own.shared_bits(target);
+        let bits = self.depth(target);
         self.looked_after(bits, now, rng);
     }
 

@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::super::{Id, krpc::Node, security, table::Table};
+use super::super::{Id, bucket::Entry, krpc::Node, security, table::Table};
 
 const OWN: Id = Id([0; 20]);
 
@@ -107,6 +107,47 @@ fn bound_ids_are_preferred() {
     }
     assert_eq!(table.counts(now).nodes, 8);
     assert_eq!(table.counts(now).valid, 8);
+}
+
+/// Whoever chooses its id may come as near as it likes, and gets no more places and no more lookups for that.
+#[test]
+fn ids_chosen_near_ours_get_one_bucket() {
+    let (now, mut table) = (Instant::now(), Table::new(OWN));
+    let mut rng = StdRng::seed_from_u64(1);
+    for number in 0..40 {
+        table.answered(node(usize::from(number) % 5, number), now);
+    }
+    for number in 100..1_000 {
+        table.answered(node(24 + usize::from(number) % 130, number), now);
+    }
+    let near = |entry: &&Entry| OWN.shared_bits(&entry.node.id) >= 24;
+    assert_eq!(table.entries().filter(near).count(), 8);
+    // The five buckets that others fill, and one for all between them and us.
+    let mut later = now;
+    let mut depths = Vec::new();
+    for _ in 0..60 {
+        later += Duration::from_secs(10);
+        while let Some(target) = table.refresh(later, &mut rng) {
+            depths.push(OWN.shared_bits(&target));
+        }
+    }
+    assert!(!depths.is_empty() && depths.len() <= 12, "{depths:?}");
+    assert!(depths.iter().all(|depth| *depth <= 5), "{depths:?}");
+}
+
+#[test]
+fn who_would_only_wait_is_not_pinged_when_it_asks() {
+    let (now, mut table) = (Instant::now(), Table::new(OWN));
+    assert!(table.asked(node(0, 100), now), "there is room");
+    for number in 0..8 {
+        table.answered(node(0, number), now);
+    }
+    assert!(!table.asked(node(0, 101), now));
+    assert!(table.asked(fitting(102), now), "bound ids are preferred");
+    for _ in 0..2 {
+        table.failed(address(1));
+    }
+    assert!(table.asked(node(0, 103), now), "one is gone");
 }
 
 #[test]
