@@ -6,6 +6,8 @@
 
 #[path = "nat_lab/leaks.rs"]
 mod leaks;
+#[path = "nat_lab/strangers.rs"]
+mod strangers;
 
 use std::{
     fmt::Write as _,
