@@ -251,16 +251,7 @@ pub(super) async fn attempt(
         any(peer, by_udp, &shared),
         punch_tcp::meet(peer, by_tcp, hopeless, &shared),
     );
-    let mut ways = FuturesUnordered::from_iter([by_udp.boxed(), by_tcp.boxed()]);
-    let first = async {
-        while let Some(end) = ways.next().await {
-            if end.is_some() {
-                return end;
-            }
-        }
-        None
-    };
-    match timeout(DIALS, first).await {
+    match timeout(DIALS, first([by_udp.boxed(), by_tcp.boxed()])).await {
         Ok(Some(connection)) => Ok(connection),
         Ok(None) | Err(_) => Err(DialError::NeedsRelay),
     }
@@ -268,13 +259,21 @@ pub(super) async fn attempt(
 
 /// The first connection with that peer at one of these addresses.
 async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Option<Connection> {
-    let dials = targets.into_iter();
-    let mut dials: FuturesUnordered<_> = dials
-        .map(|at| connect(at, Some(peer), Arc::clone(shared)))
-        .collect();
-    while let Some(end) = dials.next().await {
-        if let Ok(connection) = end {
-            return Some(connection);
+    let dials = targets.into_iter().map(|at| {
+        let shared = Arc::clone(shared);
+        async move { connect(at, Some(peer), shared).await.ok() }
+    });
+    first(dials).await
+}
+
+/// The first that comes of several ways; the others are given up.
+pub(super) async fn first(
+    ways: impl IntoIterator<Item = impl Future<Output = Option<Connection>>>,
+) -> Option<Connection> {
+    let mut ways = FuturesUnordered::from_iter(ways);
+    while let Some(end) = ways.next().await {
+        if end.is_some() {
+            return end;
         }
     }
     None

@@ -9,7 +9,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::control::MAX_PUNCH_TCP;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +16,7 @@ use super::{
     Connection, PathKind,
     addr::{from_observed, observed},
     network::{is_local, is_plausible},
-    punch::DIALS,
+    punch::{DIALS, first},
     registry::Msg,
     shared::Shared,
     tcp::{Knock, connect_from_our_port},
@@ -80,20 +79,23 @@ pub(super) async fn meet(
     at_once: bool,
     shared: &Arc<Shared>,
 ) -> Option<Connection> {
+    wait(&targets, at_once).await?;
+    dial(peer, targets, shared).await
+}
+
+/// For UDP to have its time, unless it is hopeless; `None`: there is nothing to wait for.
+async fn wait(targets: &[SocketAddr], at_once: bool) -> Option<()> {
     if targets.is_empty() {
         return None;
     }
     if !at_once {
         sleep(UDP_FIRST).await;
     }
-    let dials = targets.into_iter().map(|at| knock(peer, at, shared));
-    let mut dials: FuturesUnordered<_> = dials.collect();
-    while let Some(end) = dials.next().await {
-        if end.is_some() {
-            return end;
-        }
-    }
-    None
+    Some(())
+}
+
+async fn dial(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Option<Connection> {
+    first(targets.into_iter().map(|at| knock(peer, at, shared))).await
 }
 
 /// The other end's part of it: nothing, if a direct way has come about meanwhile.
@@ -104,18 +106,13 @@ pub(super) async fn answer(
     shared: &Arc<Shared>,
     registry: &Addr<Msg>,
 ) -> Option<Connection> {
-    if targets.is_empty() {
-        return None;
-    }
-    if !at_once {
-        sleep(UDP_FIRST).await;
-    }
+    wait(&targets, at_once).await?;
     let open = registry.ask(Msg::Connections).await.ok()?;
     let direct = |one: &Connection| one.peer() == peer && one.path() != PathKind::Relayed;
     if open.iter().any(direct) {
         return None;
     }
-    timeout(DIALS, meet(peer, targets, true, shared))
+    timeout(DIALS, dial(peer, targets, shared))
         .await
         .ok()
         .flatten()

@@ -56,6 +56,7 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
     let mut world = World::new(seed);
     let mut honest: Vec<usize> = Vec::new();
     let mut addresses = Vec::new();
+    let pause = apart(nodes, Duration::from_millis(40), Duration::from_secs(24));
     for _ in 0..nodes {
         let address = world.somewhere();
         if addresses.len() > 8 && world.rng.random_range(0..100) < HOSTILE_OF_100 {
@@ -67,11 +68,7 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
         let bound = world.rng.random_range(0..100) < BOUND_OF_100;
         honest.push(world.honest(address, bound, &knows));
         addresses.push(address);
-        world.run(apart(
-            nodes,
-            Duration::from_millis(40),
-            Duration::from_secs(24),
-        ));
+        world.run(pause);
     }
     println!("joined: {} packets", world.packets);
     world.run(Duration::from_secs(20));
@@ -97,6 +94,7 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         world.packets
     );
     let before = world.packets;
+    let pause = apart(tries, Duration::from_millis(200), Duration::from_secs(8));
     let mut pairs = Vec::new();
     for ticket in 0..tries {
         let who = *alive.choose(&mut world.rng).unwrap();
@@ -109,11 +107,7 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         let hash = hash(&mut world.rng);
         world.command(who, Command::Watch(hash, 4_444));
         pairs.push((ticket as u64, who, *other, hash));
-        world.run(apart(
-            tries,
-            Duration::from_millis(200),
-            Duration::from_secs(8),
-        ));
+        world.run(pause);
     }
     world.run(Duration::from_secs(30));
     println!(
@@ -121,14 +115,9 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         (world.packets - before) as f64 / tries as f64
     );
     let (mut found, mut asked, mut answered, mut hops) = (0, 0, 0, Vec::new());
-    for (ticket, who, other, hash) in &pairs {
+    for (ticket, _, other, hash) in &pairs {
         world.command(*other, Command::Lookup(*hash, *ticket));
-        world.run(apart(
-            tries,
-            Duration::from_millis(200),
-            Duration::from_secs(8),
-        ));
-        let _ = who;
+        world.run(pause);
     }
     // No lookup takes longer.
     world.run(Duration::from_secs(40));

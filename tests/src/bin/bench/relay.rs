@@ -27,6 +27,8 @@ use crate::figure::{percentile, print};
 const BYTES: usize = 256 << 20;
 const PIECE: usize = 64 << 10;
 const ROUNDS: usize = 2_000;
+/// How long a reservation may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Blocks of each way, in turn; figures are medians.
 const BLOCKS: usize = 3;
 /// The first byte of a stream: what to do with the rest.
@@ -79,6 +81,24 @@ impl Peer {
             relays,
             scope,
         })
+    }
+
+    /// Holds a reservation at the relay.
+    pub(crate) async fn reserve(&self, relay: Relay) -> Result<()> {
+        let mut reachable = self.relays.reachable();
+        self.relays.offered(relay);
+        let held = reachable.wait_for(|relays| !relays.is_empty());
+        tokio::time::timeout(PATIENCE, held)
+            .await
+            .context("no reservation")??;
+        Ok(())
+    }
+
+    /// A circuit to a target that holds one there.
+    pub(crate) async fn circuit(&self, relay: Relay, target: &Self) -> Result<Connection> {
+        let circuit = self.relays.dial(relay, target.transport.peer_id()).await?;
+        ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
+        Ok(circuit)
     }
 
     /// Ends it, and that it looks for its relay.
@@ -145,17 +165,8 @@ async fn round_trip(connection: &Connection) -> Result<f64> {
 
 /// A circuit to the target, both of whose legs go to the relay at that address.
 async fn circuit(target: &Peer, other: &Peer, relay: Relay) -> Result<Connection> {
-    let mut reachable = target.relays.reachable();
-    target.relays.offered(relay);
-    tokio::time::timeout(
-        Duration::from_secs(20),
-        reachable.wait_for(|relays| !relays.is_empty()),
-    )
-    .await
-    .context("there is no reservation")??;
-    let circuit = other.relays.dial(relay, target.transport.peer_id()).await?;
-    ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
-    Ok(circuit)
+    target.reserve(relay).await?;
+    other.circuit(relay, target).await
 }
 
 /// What was measured of one way.

@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bitchat_actors::transport::{Connection, PathKind, Relay};
+use bitchat_actors::transport::{Connection, Relay};
 use bitchat_tests::process;
 use futures_util::future::try_join_all;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     figure::{cpu_seconds, print, resident_kib},
@@ -28,7 +28,6 @@ const MANY: usize = 100;
 const WATCH: Duration = Duration::from_secs(50);
 /// What follows a beginning is not rest.
 const SETTLE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes that begin circuits, as many each.
 const CALLERS: usize = 10;
 /// What each circuit carries at work.
@@ -137,14 +136,7 @@ async fn measure(name: &str, tcp: bool) -> Result<()> {
     let at = |n: usize| IpAddr::from([127, 0, 1, u8::try_from(n / 10 + 1).unwrap_or(u8::MAX)]);
     let targets = try_join_all((0..MANY).map(|n| Peer::start_at(at(n), vec![]))).await?;
     for targets in targets.chunks(CALLERS) {
-        let reserved = targets.iter().map(async |target| {
-            let mut reachable = target.relays.reachable();
-            target.relays.offered(relay);
-            let held = reachable.wait_for(|relays| !relays.is_empty());
-            timeout(PATIENCE, held).await.context("no reservation")??;
-            anyhow::Ok(())
-        });
-        try_join_all(reserved).await?;
+        try_join_all(targets.iter().map(|target| target.reserve(relay))).await?;
     }
     sleep(SETTLE).await;
     let what = format!("relay_{name}_100_reservations");
@@ -153,13 +145,7 @@ async fn measure(name: &str, tcp: bool) -> Result<()> {
     let callers = try_join_all((0..CALLERS).map(|n| Peer::start_at(at(n * 10), vec![]))).await?;
     let mut circuits: Vec<Connection> = Vec::new();
     for (n, target) in targets.iter().enumerate() {
-        let caller = &callers[n % CALLERS];
-        let circuit = caller
-            .relays
-            .dial(relay, target.transport.peer_id())
-            .await?;
-        ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
-        circuits.push(circuit);
+        circuits.push(callers[n % CALLERS].circuit(relay, target).await?);
     }
     sleep(SETTLE).await;
     let what = format!("relay_{name}_100_circuits");
