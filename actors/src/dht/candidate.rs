@@ -15,8 +15,16 @@ pub(super) const STALL: Duration = Duration::from_millis(1_200);
 pub(super) enum Phase {
     New,
     Asked(Instant),
-    Answered(Option<Vec<u8>>),
+    Answered(Option<Grant>),
     Failed,
+}
+
+/// What lets us announce to a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Grant {
+    pub(super) token: Vec<u8>,
+    /// The port at which it says to see us.
+    pub(super) port: Option<u16>,
 }
 
 /// A node that a lookup may ask, or has asked.

@@ -244,19 +244,19 @@ impl State {
                 let counts = (nodes.len(), found.len());
                 let port = self.watches.ended(&hash, family, counts, now, rng);
                 let Some(port) = port else { return };
-                // Behind a NAT others reach us at the port that they see, if they all see one.
-                let seen = self.sides[family.index()]
-                    .as_ref()
-                    .and_then(|side| side.votes.port());
-                let port = seen.unwrap_or(port);
+                let Some(side) = &self.sides[family.index()] else {
+                    return;
+                };
+                let seen: Vec<_> = nodes.iter().map(|(_, grant)| grant.port).collect();
+                let ports = side.votes.announced(port, &seen);
                 let (implied_port, seed) = self.profile.announce_flags();
-                for (to, token) in nodes {
+                for ((to, grant), port) in nodes.into_iter().zip(ports) {
                     let method = Method::AnnouncePeer {
                         info_hash: hash,
                         port,
                         implied_port,
                         seed,
-                        token,
+                        token: grant.token,
                     };
                     // Beyond the limit too: they are few, and what the lookup was for.
                     self.limits.ask(now);

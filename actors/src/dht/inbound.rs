@@ -9,6 +9,7 @@ use rand::Rng;
 
 use super::{
     Family, Found, Id,
+    candidate::Grant,
     krpc::{Body, Message, Method, Node, PROTOCOL_ERROR, ParseError, Response, looks_like_query},
     network::{canonical, is_believable, is_local},
     pending::Purpose,
@@ -20,8 +21,10 @@ use super::{
 const REBASE_PAUSE: Duration = Duration::from_secs(600);
 /// With so many nodes in the table whose ids are bound to their addresses, others have no say on our address.
 const ENOUGH_BOUND: usize = 8;
-/// Peers that one lookup tells of.
+/// Peers that one lookup tells of,
 const MOST_FOUND: usize = 1_000;
+/// and beyond them the first few of each answer: who names many that do not exist leaves room for who names one.
+const ALWAYS_FOUND: usize = 8;
 /// Nodes of the other family that are pinged when we know none there.
 const STRANGERS: usize = 2;
 
@@ -94,9 +97,10 @@ impl State {
                 };
                 self.answered = Some(now);
                 let id = response.id;
-                self.response(from, response, asked.purpose, now);
-                if let Some(observed) = message.observed {
-                    self.vote(from, &id, canonical(observed), now, rng);
+                let seen = message.observed.map(canonical);
+                self.response(from, response, seen, asked.purpose, now);
+                if let Some(seen) = seen {
+                    self.vote(from, &id, seen, now, rng);
                 }
                 true
             }
@@ -117,7 +121,15 @@ impl State {
         }
     }
 
-    fn response(&mut self, from: SocketAddr, response: Response, purpose: Purpose, now: Instant) {
+    /// `seen`: where it says to see us.
+    fn response(
+        &mut self,
+        from: SocketAddr,
+        response: Response,
+        seen: Option<SocketAddr>,
+        purpose: Purpose,
+        now: Instant,
+    ) {
         let node = Node {
             id: response.id,
             address: from,
@@ -134,11 +146,18 @@ impl State {
         match purpose {
             Purpose::Ping => {}
             Purpose::Announce(hash) => self.watches.taken(&hash, family),
-            Purpose::Lookup(lookup) => self.lookup_answered(lookup, node, response, now),
+            Purpose::Lookup(lookup) => self.lookup_answered(lookup, node, response, seen, now),
         }
     }
 
-    fn lookup_answered(&mut self, id: u64, from: Node, response: Response, now: Instant) {
+    fn lookup_answered(
+        &mut self,
+        id: u64,
+        from: Node,
+        response: Response,
+        seen: Option<SocketAddr>,
+        now: Instant,
+    ) {
         let family = Family::of(from.address);
         let (here, there) = match family {
             Family::V4 => (response.nodes, response.nodes6),
@@ -151,8 +170,8 @@ impl State {
         };
         let target = running.lookup.target;
         let mut peers = Vec::new();
-        for peer in response.values.into_iter().map(canonical) {
-            if running.found.len() < MOST_FOUND
+        for (at, peer) in response.values.into_iter().map(canonical).enumerate() {
+            if (at < ALWAYS_FOUND || running.found.len() < MOST_FOUND)
                 && is_believable(peer, local)
                 && running.found.insert(peer)
             {
@@ -160,7 +179,9 @@ impl State {
             }
         }
         let found = !running.found.is_empty();
-        running.lookup.answered(from, response.token, &here, found);
+        let port = seen.map(|seen| seen.port()).filter(|port| *port != 0);
+        let grant = response.token.map(|token| Grant { token, port });
+        running.lookup.answered(from, grant, &here, found);
         running.wake = now;
         if let Owner::Watch(hash) = running.owner
             && !peers.is_empty()

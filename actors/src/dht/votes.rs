@@ -11,7 +11,9 @@ use super::network::{Host, host};
 const MOST_VOTES: usize = 32;
 /// So many hosts must agree before anything is believed.
 const LEAST_AGREEING: usize = 3;
-/// And so many before we announce a port that nobody told us: a few liars would make us unreachable.
+/// And so many, of all at least three quarters, before we announce a port that nobody told us: liars would make us
+/// unreachable. They draw lookups to themselves, so that of those who answer more lie than of all nodes: where one node
+/// of twenty lies, every hundredth hears more lies than truths, but none three times as many.
 const LEAST_FOR_ANNOUNCES: usize = 8;
 
 /// The votes of one family.
@@ -36,39 +38,48 @@ impl Votes {
 
     /// The IP that more than half of the voters see.
     pub(super) fn ip(&self) -> Option<IpAddr> {
-        most(
-            self.votes.iter().map(|(_, address)| address.ip()),
-            LEAST_AGREEING,
-        )
+        let (ip, count) = most(self.votes.iter().map(|(_, address)| address.ip()))?;
+        self.are_most(count).then_some(ip)
     }
 
     /// The address with port that more than half of them see: behind a NAT that gives each
     /// destination another port, there is none.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        most(
-            self.votes.iter().map(|(_, address)| *address),
-            LEAST_AGREEING,
-        )
+        let (address, count) = most(self.votes.iter().map(|(_, address)| *address))?;
+        self.are_most(count).then_some(address)
+    }
+
+    fn are_most(&self, count: usize) -> bool {
+        count >= LEAST_AGREEING && count * 2 > self.votes.len()
     }
 
     /// The port at which others reach us, if so many say so that it is worth announcing.
-    pub(super) fn port(&self) -> Option<u16> {
-        let address = most(
-            self.votes.iter().map(|(_, address)| *address),
-            LEAST_FOR_ANNOUNCES,
-        )?;
-        Some(address.port())
+    fn port(&self) -> Option<u16> {
+        let (address, count) = most(self.votes.iter().map(|(_, address)| *address))?;
+        (count >= LEAST_FOR_ANNOUNCES && count * 4 >= self.votes.len() * 3).then(|| address.port())
+    }
+
+    /// The ports to announce to nodes that say to see us at `seen`, in their order; `own` is the one where we listen. A
+    /// node hears the port that it sees itself, so that who lies spoils only what it keeps: but not a port that few see,
+    /// since behind a NAT that gives each destination another, it is nobody else's.
+    pub(super) fn announced(&self, own: u16, seen: &[Option<u16>]) -> Vec<u16> {
+        let usual = self.port().unwrap_or(own);
+        let shared = |port: &u16| {
+            seen.iter().filter(|other| **other == Some(*port)).count() >= LEAST_AGREEING
+        };
+        seen.iter()
+            .map(|port| port.filter(shared).unwrap_or(usual))
+            .collect()
     }
 }
 
-fn most<T: Ord + Copy>(votes: impl ExactSizeIterator<Item = T>, least: usize) -> Option<T> {
-    let all = votes.len();
+/// What most say, and how many do.
+fn most<T: Ord + Copy>(votes: impl Iterator<Item = T>) -> Option<(T, usize)> {
     let mut counts: BTreeMap<T, usize> = BTreeMap::new();
     for vote in votes {
         *counts.entry(vote).or_default() += 1;
     }
-    let (vote, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    (count >= least && count * 2 > all).then_some(vote)
+    counts.into_iter().max_by_key(|(_, count)| *count)
 }
 
 #[cfg(test)]
@@ -103,5 +114,28 @@ mod tests {
         assert_eq!(votes.address(), Some(at("4.4.4.4:4")));
         assert_eq!(votes.port(), Some(4));
         assert!(votes.votes.len() <= MOST_VOTES);
+        // A third of them lies: where we are is plain, but no port is worth announcing.
+        for host in 0..10 {
+            votes.add(at(&format!("6.6.6.{host}:1")), at("6.6.6.6:6"));
+        }
+        assert_eq!(votes.address(), Some(at("4.4.4.4:4")));
+        assert_eq!(votes.port(), None);
+    }
+
+    #[test]
+    fn a_node_is_told_the_port_that_it_sees() {
+        let mut votes = Votes::default();
+        let (own, nat, lie) = (1, 4, 6);
+        let all = [Some(nat), Some(lie), None, Some(nat), Some(lie), Some(nat)];
+        assert_eq!(votes.announced(own, &all), [nat, own, own, nat, own, nat]);
+        // A port for each destination is of no use to others.
+        let each: Vec<_> = (20..28).map(Some).collect();
+        assert_eq!(votes.announced(own, &each), [own; 8]);
+        for host in 0..8 {
+            let voter = SocketAddr::from(([7, 7, 7, host], 1));
+            votes.add(voter, SocketAddr::from(([4, 4, 4, 4], nat)));
+        }
+        assert_eq!(votes.announced(own, &all), [nat; 6]);
+        assert_eq!(votes.announced(own, &[None]), [nat]);
     }
 }

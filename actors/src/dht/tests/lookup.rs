@@ -10,6 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::super::{
     Family, Id,
+    candidate::Grant,
     krpc::Node,
     lookup::{Lookup, NEAREST, Next},
 };
@@ -68,7 +69,11 @@ fn liars_without_end_do_not_hide_the_nearest() {
             lookup.answered(liar, None, &named, false);
         } else if let Some(node) = honest.iter().chain(&nearest).find(is_it) {
             told.insert(node.address);
-            lookup.answered(*node, Some(vec![1]), &nearest, false);
+            let grant = Grant {
+                token: vec![1],
+                port: None,
+            };
+            lookup.answered(*node, Some(grant), &nearest, false);
         }
     }
     let reached = nearest.iter().filter(|node| told.contains(&node.address));

@@ -13,7 +13,7 @@ use rand::{RngExt, seq::IndexedRandom};
 
 use super::{
     super::state::Command,
-    world::{Kind, World, hash},
+    world::{Kind, LIE, World, hash},
 };
 
 const DEAD_OF_100: u32 = 20;
@@ -93,6 +93,14 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
         alive.len(),
         world.packets
     );
+    let lie = Some(LIE.ip());
+    let mut side = |node: &usize| {
+        world.state(*node).sides[0]
+            .as_ref()
+            .map(|side| side.external)
+    };
+    let fooled = alive.iter().filter(|node| side(node) == Some(lie));
+    println!("{} believe liars where they are", fooled.count());
     let before = world.packets;
     let pause = apart(tries, Duration::from_millis(200), Duration::from_secs(8));
     let mut pairs = Vec::new();

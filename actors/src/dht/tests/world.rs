@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,9 @@ use super::super::{
     security,
     state::{Command, Effect, Input, Setup, State},
 };
+
+/// Where hostile nodes say that they see whoever asks.
+pub(super) const LIE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(6, 6, 6, 6)), 6);
 
 /// One node.
 pub(super) enum Kind {
@@ -262,7 +265,7 @@ impl World {
             transaction: message.transaction,
             version: None,
             read_only: false,
-            observed: Some(SocketAddr::from(([6, 6, 6, 6], 6))),
+            observed: Some(LIE),
             body: Body::Response(response),
         };
         self.send(to, from, reply.encode());
