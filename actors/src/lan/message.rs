@@ -3,8 +3,14 @@
 //! An announce is a PTR record that names an instance and a TXT record of that instance; no SRV, A or AAAA record, so
 //! no host's name.
 
-/// The service, label by label.
-const SERVICE: [&[u8]; 3] = [b"_bitchat", b"_udp", b"local"];
+use simple_dns::{
+    CLASS, Name, OPCODE, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceRecord, TYPE,
+    header_buffer,
+    rdata::{PTR, RData, TXT},
+};
+
+/// The service.
+const SERVICE: &str = "_bitchat._udp.local";
 /// Random bytes of an instance, whose name is their hexadecimal digits.
 pub(super) const SALT: usize = 8;
 /// Bytes of a tag.
@@ -17,17 +23,8 @@ const TAGS_A_STRING: usize = 20;
 pub(super) const MAX_MESSAGE: usize = 1_472;
 /// For how long others may remember an announce, in seconds.
 const TTL: u32 = 120;
-
-const PTR: u16 = 12;
-const TXT: u16 = 16;
-const ANY: u16 = 255;
-const IN: u16 = 1;
-/// In a record: there is no other of that name. In a question: the answer may come to us alone.
-const TOP: u16 = 0x8000;
-/// An answer, with authority.
-const RESPONSE: u16 = 0x8400;
-/// Records of others' datagrams that are looked at.
-const MAX_RECORDS: usize = 32;
+/// Questions and records that a datagram may claim to have: no more fit into one.
+const MAX_RECORDS: usize = 128;
 /// Announces in one datagram that are looked at.
 const MAX_ANNOUNCES: usize = 4;
 
@@ -58,135 +55,105 @@ pub(super) enum Message {
 
 /// The question.
 pub(super) fn question() -> Vec<u8> {
-    let mut out = header(0, 1, 0);
-    labels(&mut out, &SERVICE);
-    out.extend(PTR.to_be_bytes());
-    out.extend(IN.to_be_bytes());
-    out
+    let mut packet = Packet::new_query(0);
+    let service = Name::new_unchecked(SERVICE);
+    let question = Question::new(service, TYPE::PTR.into(), CLASS::IN.into(), false);
+    packet.questions.push(question);
+    bytes(&packet)
 }
 
 impl Announce {
     /// Of the tags, the first [`MAX_TAGS`].
     pub(super) fn write(&self) -> Vec<u8> {
-        let ttl = if self.goodbye { 0 } else { TTL };
-        let mut out = header(RESPONSE, 0, 2);
-        let name = hex::encode(self.salt);
-        let service = u16::try_from(out.len()).unwrap_or(0);
-        let record = |out: &mut Vec<u8>, kind: u16, class: u16, data: &[u8]| {
-            out.extend(kind.to_be_bytes());
-            out.extend(class.to_be_bytes());
-            out.extend(ttl.to_be_bytes());
-            out.extend(u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
-            out.extend(data);
+        let name = format!("{}.{SERVICE}", hex::encode(self.salt));
+        let instance = Name::new_unchecked(&name);
+        let mut text = TXT::new();
+        let mut add = |key: &str, value: &[u8]| {
+            let added = text.add_attribute(key, Some(value));
+            debug_assert!(added.is_ok(), "{key} is too long");
         };
-        let mut instance = vec![u8::try_from(name.len()).unwrap_or(0)];
-        instance.extend(name.as_bytes());
-        // The rest of the name stands where the service was written first (RFC 1035, 4.1.4).
-        instance.extend((0xc000 | service).to_be_bytes());
-        labels(&mut out, &SERVICE);
-        record(&mut out, PTR, IN, &instance);
-        let mut strings = Vec::new();
-        let mut string = |text: &[u8]| {
-            strings.push(u8::try_from(text.len()).unwrap_or(0));
-            strings.extend(text);
-        };
-        string(format!("p={}", self.port).as_bytes());
+        add("p", self.port.to_string().as_bytes());
         let tags = &self.tags[..self.tags.len().min(MAX_TAGS)];
         for (n, tags) in tags.chunks(TAGS_A_STRING).enumerate() {
-            string(&[format!("t{n}=").as_bytes(), &tags.concat()].concat());
+            add(&format!("t{n}"), &tags.concat());
         }
-        out.extend(&instance);
-        record(&mut out, TXT, IN | TOP, &strings);
-        out
+        let ttl = if self.goodbye { 0 } else { TTL };
+        let record = |name, data| ResourceRecord::new(name, CLASS::IN, ttl, data);
+        let mut packet = Packet::new_reply(0);
+        packet.set_flags(PacketFlag::AUTHORITATIVE_ANSWER);
+        packet.answers = vec![
+            record(
+                Name::new_unchecked(SERVICE),
+                RData::PTR(PTR(instance.clone())),
+            ),
+            // There is no other of that name.
+            record(instance, RData::TXT(text)).with_cache_flush(true),
+        ];
+        bytes(&packet)
     }
 }
 
-fn header(flags: u16, questions: u16, answers: u16) -> Vec<u8> {
-    let mut out = Vec::with_capacity(MAX_MESSAGE);
-    for field in [0, flags, questions, answers, 0, 0] {
-        out.extend(field.to_be_bytes());
-    }
-    out
-}
-
-fn labels(out: &mut Vec<u8>, labels: &[&[u8]]) {
-    for label in labels {
-        out.push(u8::try_from(label.len()).unwrap_or(0));
-        out.extend(*label);
-    }
-    out.push(0);
+/// Never empty: what we write is small, and goes to memory.
+fn bytes(packet: &Packet<'_>) -> Vec<u8> {
+    packet.build_bytes_vec_compressed().unwrap_or_default()
 }
 
 /// Reads a datagram; `None` if it is not about our service, or malformed.
 pub(super) fn read(data: &[u8]) -> Option<Message> {
-    if data.len() > MAX_MESSAGE {
+    if data.len() > MAX_MESSAGE || claimed(data)? > MAX_RECORDS {
         return None;
     }
-    let mut reader = Reader { data, at: 0 };
-    let [_, flags, questions, answers, ..] = {
-        let mut fields = [0; 6];
-        for field in &mut fields {
-            *field = reader.u16()?;
-        }
-        fields
-    };
-    // Anything but a standard query or its answer, without an error.
-    if flags & 0x780f != 0 {
+    let packet = Packet::parse(data).ok()?;
+    if packet.opcode() != OPCODE::StandardQuery || packet.rcode() != RCODE::NoError {
         return None;
     }
-    if flags & 0x8000 == 0 {
-        for _ in 0..usize::from(questions).min(MAX_RECORDS) {
-            let name = reader.name()?;
-            let (kind, class) = (reader.u16()?, reader.u16()?);
-            if is(&name, &SERVICE) && matches!(kind, PTR | ANY) && class & !TOP == IN {
-                return Some(Message::Question);
-            }
-        }
-        return None;
+    let service = Name::new_unchecked(SERVICE);
+    if !packet.has_flags(PacketFlag::RESPONSE) {
+        let asks = |question: &Question<'_>| {
+            question.qname == service
+                && matches!(question.qtype, QTYPE::TYPE(TYPE::PTR) | QTYPE::ANY)
+        };
+        return packet
+            .questions
+            .iter()
+            .any(asks)
+            .then_some(Message::Question);
     }
-    for _ in 0..usize::from(questions).min(MAX_RECORDS) {
-        reader.name()?;
-        reader.take(4)?;
-    }
-    let mut announces = Vec::new();
-    for _ in 0..usize::from(answers).min(MAX_RECORDS) {
-        let name = reader.name()?;
-        let (kind, class, ttl) = (reader.u16()?, reader.u16()?, reader.u32()?);
-        let length = reader.u16()?;
-        let strings = reader.take(usize::from(length))?;
-        let ours = name.split_first().filter(|(_, rest)| is(rest, &SERVICE));
-        if let (Some((instance, _)), TXT, IN) = (ours, kind, class & !TOP)
-            && announces.len() < MAX_ANNOUNCES
-            && let Some(announce) = announce(instance, strings, ttl == 0)
-        {
-            announces.push(announce);
-        }
-    }
+    let ours = |record: &&ResourceRecord<'_>| record.name.is_subdomain_of(&service);
+    let announces: Vec<Announce> = packet
+        .answers
+        .iter()
+        .filter(ours)
+        .filter_map(announce)
+        .take(MAX_ANNOUNCES)
+        .collect();
     (!announces.is_empty()).then_some(Message::Announces(announces))
 }
 
-fn announce(instance: &[u8], strings: &[u8], goodbye: bool) -> Option<Announce> {
-    let mut salt = [0; SALT];
-    hex::decode_to_slice(instance, &mut salt).ok()?;
-    let (mut port, mut tags) = (None, Vec::new());
-    let mut reader = Reader {
-        data: strings,
-        at: 0,
+/// The questions and records that a datagram's header claims: memory is set aside for them before they are read.
+fn claimed(data: &[u8]) -> Option<usize> {
+    let counts = [
+        header_buffer::questions(data),
+        header_buffer::answers(data),
+        header_buffer::name_servers(data),
+        header_buffer::additional_records(data),
+    ];
+    counts
+        .into_iter()
+        .try_fold(0, |sum, count| Some(sum + usize::from(count.ok()?)))
+}
+
+fn announce(record: &ResourceRecord<'_>) -> Option<Announce> {
+    let RData::TXT(text) = &record.rdata else {
+        return None;
     };
-    while reader.at < strings.len() {
-        let length = reader.take(1)?[0];
-        let string = reader.take(usize::from(length))?;
-        match string {
-            [b'p', b'=', digits @ ..] => {
-                port = std::str::from_utf8(digits).ok()?.parse().ok();
-            }
-            [b't', b'0'..=b'9', b'=', bytes @ ..] => {
-                tags.extend(bytes.chunks_exact(TAG).map(|tag| {
-                    let mut out = [0; TAG];
-                    out.copy_from_slice(tag);
-                    out
-                }));
-            }
+    let mut salt = [0; SALT];
+    hex::decode_to_slice(record.name.get_labels().first()?, &mut salt).ok()?;
+    let (mut port, mut tags) = (None, Vec::new());
+    for (key, value) in text.iter_raw() {
+        match (key, value.unwrap_or_default()) {
+            (b"p", digits) => port = std::str::from_utf8(digits).ok()?.parse().ok(),
+            ([b't', b'0'..=b'9'], bytes) => tags.extend(bytes.as_chunks().0),
             // Whatever a later version adds.
             _ => {}
         }
@@ -196,70 +163,8 @@ fn announce(instance: &[u8], strings: &[u8], goodbye: bool) -> Option<Announce> 
         salt,
         port: port.filter(|port| *port != 0)?,
         tags,
-        goodbye,
+        goodbye: record.ttl == 0,
     })
-}
-
-fn is(name: &[&[u8]], other: &[&[u8]]) -> bool {
-    let same = |(a, b): (&&[u8], &&[u8])| a.eq_ignore_ascii_case(b);
-    name.len() == other.len() && name.iter().zip(other).all(same)
-}
-
-struct Reader<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(count)?;
-        let taken = self.data.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        let bytes = self.take(2)?;
-        Some(u16::from_be_bytes([bytes[0], bytes[1]]))
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from(self.u16()?) << 16 | u32::from(self.u16()?))
-    }
-
-    /// A name of at most 255 bytes. Its references lead backwards only, so that they end.
-    fn name(&mut self) -> Option<Vec<&'a [u8]>> {
-        let (mut labels, mut length) = (Vec::new(), 0);
-        // Where to go on behind the name, once it led elsewhere.
-        let mut behind = None;
-        let mut before = self.at;
-        loop {
-            let first = usize::from(self.take(1)?[0]);
-            match first {
-                0 => break,
-                1..=63 => {
-                    labels.push(self.take(first)?);
-                    length += first + 1;
-                }
-                0xc0.. => {
-                    let target = (first & 0x3f) << 8 | usize::from(self.take(1)?[0]);
-                    behind.get_or_insert(self.at);
-                    if target >= before {
-                        return None;
-                    }
-                    (self.at, before) = (target, target);
-                }
-                _ => return None,
-            }
-            if length > 254 {
-                return None;
-            }
-        }
-        if let Some(behind) = behind {
-            self.at = behind;
-        }
-        Some(labels)
-    }
 }
 
 #[cfg(test)]
@@ -314,12 +219,16 @@ mod tests {
             "085f62697463686174045f756470056c6f63616c00",
             "000c0001000000780013",
             "1035613561356135613561356135613561c00c",
-            "1035613561356135613561356135613561c00c",
+            "c02b",
             "00108001000000780017",
             "06703d37303030",
             "0f74303d111111111111111111111111",
         ];
         assert_eq!(hex::encode(announce.write()), expected.concat());
+        // Another may write the name of the second record out again, but for the service.
+        let longer = expected.concat().replace("c02b", expected[3]);
+        let read = read(&hex::decode(longer).unwrap());
+        assert_eq!(read, Some(Message::Announces(vec![announce])));
         let expected = "000000000001000000000000085f62697463686174045f756470056c6f63616c00000c0001";
         assert_eq!(hex::encode(question()), expected);
     }
@@ -333,9 +242,13 @@ mod tests {
         upper[14] = b'B';
         assert_eq!(read(&upper), Some(Message::Question));
         // A name that refers to itself.
-        let mut circle = header(0, 1, 0);
+        let mut circle = question()[..12].to_vec();
         circle.extend([0xc0, 12, 0, 12, 0, 1]);
         assert_eq!(read(&circle), None);
+        // More records than it has, for which memory would be set aside.
+        let mut boasts = sample(1).write();
+        boasts[10] = 0xff;
+        assert_eq!(read(&boasts), None);
         let no_port = Announce {
             port: 0,
             ..sample(1)
