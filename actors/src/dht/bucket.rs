@@ -147,6 +147,13 @@ impl Bucket {
         }
     }
 
+    /// Whether a node that is not here yet would get a place at once, by the rule of [`Self::insert`]. `valid`: its id is
+    /// bound to its address.
+    pub(super) fn has_place(&self, valid: bool) -> bool {
+        let gives_way = |entry: &Entry| entry.is_bad() || (valid && !entry.valid);
+        !self.is_full() || self.live.iter().any(gives_way)
+    }
+
     /// A node answered that is not here yet. Full buckets keep what they have, unless it is bad or (for a node
     /// whose id is bound to its address) not so bound; the new node then waits.
     pub(super) fn insert(&mut self, new: Entry) {

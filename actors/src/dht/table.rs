@@ -43,6 +43,8 @@ pub(super) struct Table {
     own: Id,
     /// By shared bits up to [`DEEPEST`]; as many as are in use.
     buckets: Vec<Bucket>,
+    /// It had some company already, so that no bucket is in a hurry.
+    settled: bool,
 }
 
 /// How full a table is.
@@ -62,6 +64,7 @@ impl Table {
         Self {
             own,
             buckets: Vec::new(),
+            settled: false,
         }
     }
 
@@ -93,13 +96,12 @@ impl Table {
             return None;
         }
         let bits = self.depth(id);
-        let pause = if self.entries().nth(BUCKET).is_some() {
-            // One after the other.
-            REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
-        } else {
-            REFRESH_FIRST
-        };
         while self.buckets.len() <= bits {
+            let pause = if self.settled {
+                first_refresh(self.buckets.len())
+            } else {
+                REFRESH_FIRST
+            };
             let mut bucket = Bucket::default();
             bucket.refresh = Some(now + pause);
             self.buckets.push(bucket);
@@ -148,7 +150,14 @@ impl Table {
         }
         let bucket = self.bucket(&new.node.id, now)?;
         bucket.insert(new);
-        bucket.doubtful(now)
+        let doubtful = bucket.doubtful(now);
+        if !self.settled && self.entries().nth(BUCKET).is_some() {
+            self.settled = true;
+            for (bits, bucket) in self.buckets.iter_mut().enumerate() {
+                bucket.refresh = Some(now + first_refresh(bits));
+            }
+        }
+        doubtful
     }
 
     /// Whether the table's rules let a node in that answered: nobody is pushed out by another node that claims
@@ -190,13 +199,9 @@ impl Table {
             }
             return !same;
         }
-        if bucket.is_full() {
-            // As [`Bucket::insert`] has it: others would only wait, and all who ask would be pinged for nothing.
-            let valid = security::is_valid(&node.id, node.address.ip());
-            let gives_way = |entry: &Entry| entry.is_bad() || (valid && !entry.valid);
-            if !bucket.live().iter().any(gives_way) {
-                return false;
-            }
+        // Others would only wait, and all who ask would be pinged for nothing.
+        if !bucket.has_place(security::is_valid(&node.id, node.address.ip())) {
+            return false;
         }
         let (host, network) = (host(node.address), network(node.address.ip()));
         !bucket.live().iter().any(|entry| entry.host == host)
@@ -313,6 +318,11 @@ impl Table {
             bucket.refresh = Some(now + pause + Duration::from_millis(jitter));
         }
     }
+}
+
+/// After how long a new bucket is looked after, one after the other.
+fn first_refresh(bits: usize) -> Duration {
+    REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
 }
 
 /// Keeps the `most` nodes nearest to an id, in order.

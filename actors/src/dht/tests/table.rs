@@ -213,6 +213,21 @@ fn buckets_are_looked_after_in_their_time() {
     assert!(table.next_refresh().unwrap() > due + Duration::from_secs(300));
 }
 
+#[test]
+fn a_table_with_some_company_is_in_no_hurry() {
+    let (start, mut table) = (Instant::now(), Table::new(OWN));
+    for number in 0..8 {
+        table.answered(node(usize::from(number) % 4, number), start);
+    }
+    let due = |table: &Table| table.next_refresh().unwrap() - start;
+    assert!(due(&table) < Duration::from_secs(10), "next to nobody");
+    table.answered(node(1, 8), start);
+    assert_eq!(due(&table), Duration::from_secs(60));
+    // Later ones do not put it off again.
+    table.answered(node(1, 9), start + Duration::from_secs(50));
+    assert_eq!(due(&table), Duration::from_secs(60));
+}
+
 proptest! {
     #[test]
     fn the_rules_hold_whatever_happens(seed: u64) {
