@@ -32,13 +32,26 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The port cannot be used.
-    #[error("cannot listen on port {port}: {error}")]
+    #[error("cannot listen on port {port}: {error}{}", hint(error))]
     Listen {
         /// Which.
         port: u16,
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// What to do about an address that cannot be listened on.
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        // Of TCP, a connection that some program has made from there suffices, for a minute after its end too.
+        std::io::ErrorKind::AddrInUse => {
+            ": another program listens there, or has a connection from there; end it, wait a minute, or use another port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        std::io::ErrorKind::PermissionDenied => ": ports below 1024 are the administrator's",
+        _ => "",
+    }
 }
 
 /// Why the node did not do what it was asked.
