@@ -1,7 +1,7 @@
 //! Bit Chat's node as a library.
 //!
 //! One folder an actor, ranked; a module imports only lower ranks: [`kit`] and [`disguise`] 0, [`store`] 1,
-//! [`transport`] 2, relay and [`portmap`] 3, [`tracker`], [`dht`] and [`lan`] 4, [`discovery`] and [`offers`] 5, [`link`] 6, [`channel`] 7, [`node`] 8.
+//! [`transport`] 2, relay and [`portmap`] 3, [`tracker`], [`dht`] and [`lan`] 4, [`discovery`] and [`offers`] 5, [`link`] 6, [`channel`] 7, [`chat`] 8, [`node`] 9.
 //! Commands go down through an `Addr`; events go up through a sender given at construction, whose type
 //! belongs to the lower module. Nothing here is process-wide: no crypto provider, signal handler,
 //! standard output or subscriber is installed, so a program may run many nodes.
@@ -12,6 +12,7 @@
 pub use bitchat_wire as wire;
 
 pub mod channel;
+pub mod chat;
 pub mod dht;
 pub mod discovery;
 pub mod disguise;

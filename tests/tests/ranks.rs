@@ -20,7 +20,8 @@ const RANKS: &[(&str, u8)] = &[
     ("offers", 5),
     ("link", 6),
     ("channel", 7),
-    ("node", 8),
+    ("chat", 8),
+    ("node", 9),
 ];
 
 /// What `wire` must not name: its callers pass time and randomness in, and do all I/O.

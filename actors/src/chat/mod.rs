@@ -1,0 +1,1 @@
+//! Chat: what the events of a channel mean to people (`docs/PROTOCOL.md`, 9.3).
