@@ -11,7 +11,7 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::EventKind,
+    chat::{EventKind, Position},
     node::NodeBuilder,
     wire::{channel::ChannelFile, identity::IdentityKey},
 };
@@ -30,20 +30,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = NodeBuilder::new(home.join("echo.db"), identity(home)?);
     builder.name = "Echo".into();
     let node = builder.start().await?;
-    let cid = node.join(ChannelFile::parse(&fs::read(file)?)?).await?;
+    let chat = node.join(ChannelFile::parse(&fs::read(file)?)?).await?;
     println!("{} listens on port {}", node.id(), node.port());
 
-    let mut talk = node.follow(Some(cid), node.last_position().await?);
+    let mut events = chat.follow(Position::Now).await?;
     loop {
         let event = tokio::select! {
             _ = tokio::signal::ctrl_c() => break,
-            event = talk.next() => event?,
+            event = events.next() => match event? {
+                Some(event) => event,
+                None => break,
+            },
         };
         if let EventKind::Text(text) = event.kind
             && !text.starts_with(MARK)
         {
             // With the event's id as the key, no event is ever answered twice.
-            let answer = node.send(cid, format!("{MARK}{text}"), Some(event.id.to_string()));
+            let answer = chat.send(format!("{MARK}{text}")).key(event.id);
             if let Err(error) = answer.await {
                 println!("not answered: {error}");
             }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::{ChannelError, ChannelEvent, EventKind, EventView, Mesh},
-    node::{Node, NodeError},
+    channel::ChannelEvent,
+    chat::{ChatError, EventKind, EventView, MemberView, Mesh},
+    node::Node,
     store::{PageQuery, StoreError},
 };
 use bitchat_wire::{
@@ -31,13 +32,13 @@ async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
     let (bob, alice) = (nodes.pop().unwrap(), nodes.pop().unwrap());
     let request = open_channel("friends");
     let file = alice.create_channel(request).await.unwrap();
-    let cid = bob.join(file).await.unwrap();
+    let cid = bob.join(file).await.unwrap().id();
     meet(&bob, &alice, cid).await;
     // Names are known once both have said theirs.
     until("names are known", || async {
         let mut known = true;
         for node in [&alice, &bob] {
-            let members = node.members(cid).await.unwrap();
+            let members = node.chat(cid).unwrap().members().await.unwrap();
             known &= members.len() == 2 && members.iter().all(|m| !m.name.is_empty());
         }
         known
@@ -72,7 +73,7 @@ async fn log(node: &Node, cid: ChannelId) -> Vec<EventView> {
         limit: 100,
         conversation_only: true,
     };
-    node.log(cid, query).await.unwrap()
+    node.chat(cid).unwrap().page(query).await.unwrap()
 }
 
 /// All that a log shows, but for what each node knows of its own.
@@ -116,16 +117,33 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
     let folder = tempfile::tempdir().unwrap();
     let (alice, bob, cid) = pair(folder.path(), false).await;
     let first = alice
-        .send(cid, "dinner tonight, @Bob?".into(), None)
+        .chat(cid)
+        .unwrap()
+        .send("dinner tonight, @Bob?")
         .await
         .unwrap();
     agree("bob hears", &alice, &bob, cid, |log| log.len() == 1).await;
     assert_eq!(log(&bob, cid).await[0].mentions, [bob.id()]);
 
-    let answer = bob.reply(cid, first, "yes!", None).await.unwrap();
-    bob.react(cid, first, "👍", false).await.unwrap();
-    bob.react(cid, first, "🎉", false).await.unwrap();
-    assert_eq!(bob.react(cid, first, "🎉", false).await.unwrap(), None);
+    let answer = bob.chat(cid).unwrap().reply(first, "yes!").await.unwrap();
+    bob.chat(cid)
+        .unwrap()
+        .react(first, "👍", false)
+        .await
+        .unwrap();
+    bob.chat(cid)
+        .unwrap()
+        .react(first, "🎉", false)
+        .await
+        .unwrap();
+    assert_eq!(
+        bob.chat(cid)
+            .unwrap()
+            .react(first, "🎉", false)
+            .await
+            .unwrap(),
+        None
+    );
     agree("alice hears", &alice, &bob, cid, |log| {
         log.len() == 2 && log[0].reactions.len() == 2
     })
@@ -133,11 +151,22 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
     assert_eq!(log(&alice, cid).await[1].reply_to, Some(first));
 
     alice
-        .edit(cid, first, "lunch tomorrow?", None)
+        .chat(cid)
+        .unwrap()
+        .edit(first, "lunch tomorrow?")
         .await
         .unwrap();
-    alice.react(cid, first, "👍", false).await.unwrap();
-    bob.react(cid, first, "🎉", true).await.unwrap();
+    alice
+        .chat(cid)
+        .unwrap()
+        .react(first, "👍", false)
+        .await
+        .unwrap();
+    bob.chat(cid)
+        .unwrap()
+        .react(first, "🎉", true)
+        .await
+        .unwrap();
     agree(
         "edits and reactions are everywhere",
         &alice,
@@ -156,37 +185,49 @@ async fn what_happens_to_a_text_is_the_same_at_both() {
     // What was said is found as it is shown; nobody changes what another said.
     for node in [&alice, &bob] {
         assert!(
-            node.search(None, "dinner", 10, None)
+            node.chats()
+                .search(None, "dinner", 10, None)
                 .await
                 .unwrap()
                 .is_empty()
         );
-        let found = node.search(Some(cid), "lunch", 10, None).await.unwrap();
+        let found = node
+            .chats()
+            .search(Some(cid), "lunch", 10, None)
+            .await
+            .unwrap();
         assert_eq!(found[0].id, first);
     }
-    let refused = |error: ChannelError| Err(NodeError::Channel(error));
     assert_eq!(
-        bob.edit(cid, first, "mine", None).await,
-        refused(ChannelError::NotOurs)
+        bob.chat(cid).unwrap().edit(first, "mine").await,
+        Err(ChatError::NotOurs)
     );
-    assert_eq!(bob.delete(cid, first).await, refused(ChannelError::NotOurs));
-
-    let gone = alice.delete(cid, first).await.unwrap();
-    assert_eq!(alice.delete(cid, first).await, Ok(gone), "once is enough");
     assert_eq!(
-        alice.edit(cid, first, "back", None).await,
-        refused(ChannelError::Deleted)
+        bob.chat(cid).unwrap().delete(first).await,
+        Err(ChatError::NotOurs)
+    );
+
+    let gone = alice.chat(cid).unwrap().delete(first).await.unwrap();
+    assert_eq!(
+        alice.chat(cid).unwrap().delete(first).await,
+        Ok(gone),
+        "once is enough"
+    );
+    assert_eq!(
+        alice.chat(cid).unwrap().edit(first, "back").await,
+        Err(ChatError::Deleted)
     );
     agree("it is taken back everywhere", &alice, &bob, cid, |log| {
         log[0].deleted && text(&log[0]).is_empty() && log[0].reactions.is_empty()
     })
     .await;
     assert_eq!(
-        bob.react(cid, first, "👍", false).await,
-        Err(NodeError::Channel(ChannelError::Deleted))
+        bob.chat(cid).unwrap().react(first, "👍", false).await,
+        Err(ChatError::Deleted)
     );
     assert!(
-        bob.search(None, "lunch", 10, None)
+        bob.chats()
+            .search(None, "lunch", 10, None)
             .await
             .unwrap()
             .is_empty()
@@ -200,25 +241,41 @@ async fn what_one_missed_is_shown_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let (alice, bob, cid) = pair(folder.path(), false).await;
     let long = "ä".repeat(MAX_TEXT / 2);
-    let first = alice.send(cid, long.clone(), None).await.unwrap();
-    let second = alice.send(cid, "second".into(), None).await.unwrap();
+    let first = alice.chat(cid).unwrap().send(long.clone()).await.unwrap();
+    let second = alice.chat(cid).unwrap().send("second").await.unwrap();
     agree("bob hears", &alice, &bob, cid, |log| log.len() == 2).await;
     assert_eq!(text(&log(&bob, cid).await[0]), long);
     assert_eq!(
-        alice.send(cid, long.clone() + "x", None).await,
-        Err(ChannelError::BadText(MAX_TEXT + 1).into())
+        alice.chat(cid).unwrap().send(long.clone() + "x").await,
+        Err(ChatError::BadText(MAX_TEXT + 1))
     );
     bob.stop().await;
 
-    let key = || Some("once".to_owned());
-    let edit = alice.edit(cid, first, "short", key()).await.unwrap();
+    let edit = alice
+        .chat(cid)
+        .unwrap()
+        .edit(first, "short")
+        .key("once")
+        .await
+        .unwrap();
     assert_eq!(
-        alice.edit(cid, first, "short", key()).await.unwrap(),
+        alice
+            .chat(cid)
+            .unwrap()
+            .edit(first, "short")
+            .key("once")
+            .await
+            .unwrap(),
         edit,
         "a key makes one event"
     );
-    alice.delete(cid, second).await.unwrap();
-    alice.react(cid, first, "x", false).await.unwrap();
+    alice.chat(cid).unwrap().delete(second).await.unwrap();
+    alice
+        .chat(cid)
+        .unwrap()
+        .react(first, "x", false)
+        .await
+        .unwrap();
     let bob = builder(folder.path(), "bob", 2).start().await.unwrap();
     agree("bob catches up", &alice, &bob, cid, |log| {
         text(&log[0]) == "short" && log[1].deleted && log[0].reactions.len() == 1
@@ -227,15 +284,21 @@ async fn what_one_missed_is_shown_when_it_is_back() {
 
     // Ids may be short, if they are long enough.
     let hex = first.to_string();
-    assert_eq!(bob.find_event(cid, &hex[..10]).await, Ok(first));
-    assert_eq!(bob.find_event(cid, &hex.to_uppercase()).await, Ok(first));
+    assert_eq!(
+        bob.chat(cid).unwrap().find_event(&hex[..10]).await,
+        Ok(first)
+    );
+    assert_eq!(
+        bob.chat(cid).unwrap().find_event(&hex.to_uppercase()).await,
+        Ok(first)
+    );
     assert!(matches!(
-        bob.find_event(cid, &hex[..5]).await,
-        Err(NodeError::Store(StoreError::Invalid(_)))
+        bob.chat(cid).unwrap().find_event(&hex[..5]).await,
+        Err(ChatError::Store(StoreError::Invalid(_)))
     ));
     assert!(matches!(
-        bob.find_event(cid, &"0".repeat(64)).await,
-        Err(NodeError::NoEvent(_))
+        bob.chat(cid).unwrap().find_event(&"0".repeat(64)).await,
+        Err(ChatError::NoMatch(_))
     ));
     tokio::join!(alice.stop(), bob.stop());
 }
@@ -246,18 +309,16 @@ async fn typing_is_heard_seldom_and_ends_with_the_text() {
     let (alice, bob, cid) = pair(folder.path(), false).await;
     let mut news = bob.subscribe();
     for _ in 0..50 {
-        alice.typing(cid).await.unwrap();
+        alice.chat(cid).unwrap().typing().await.unwrap();
     }
-    let typing = |members: Vec<bitchat_actors::channel::MemberView>| {
-        members.iter().any(|m| m.id == alice.id() && m.typing)
-    };
+    let typing = |members: Vec<MemberView>| members.iter().any(|m| m.id == alice.id() && m.typing);
     until("bob sees it", || async {
-        typing(bob.members(cid).await.unwrap())
+        typing(bob.chat(cid).unwrap().members().await.unwrap())
     })
     .await;
-    alice.send(cid, "done".into(), None).await.unwrap();
+    alice.chat(cid).unwrap().send("done").await.unwrap();
     until("the text ends it", || async {
-        log(&bob, cid).await.len() == 1 && !typing(bob.members(cid).await.unwrap())
+        log(&bob, cid).await.len() == 1 && !typing(bob.chat(cid).unwrap().members().await.unwrap())
     })
     .await;
     let mut heard = 0;
@@ -279,26 +340,29 @@ async fn profiles_are_told_now_and_later_and_not_again() {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     png.resize(MAX_PICTURE, 7);
     let picture = Picture::new(png).unwrap();
-    alice.set_status(" at sea ").await.unwrap();
-    alice.set_picture(Some(&picture)).await.unwrap();
+    alice.chats().set_status(" at sea ").await.unwrap();
+    alice.chats().set_picture(Some(&picture)).await.unwrap();
     until("bob sees both", || async {
-        let members = bob.members(cid).await.unwrap();
+        let members = bob.chat(cid).unwrap().members().await.unwrap();
         let ann = members.iter().find(|m| m.id == alice.id()).unwrap();
         ann.status == "at sea" && ann.picture.is_some()
     })
     .await;
-    let seen = bob.picture(cid, alice.id()).await.unwrap();
+    let seen = bob.chat(cid).unwrap().picture(alice.id()).await.unwrap();
     assert_eq!(seen.as_ref(), Some(&picture));
-    assert_eq!(bob.picture(cid, bob.id()).await.unwrap(), None);
-    let long = alice.set_status(&"x".repeat(257)).await;
-    assert!(matches!(long, Err(NodeError::Channel(_))));
+    assert_eq!(
+        bob.chat(cid).unwrap().picture(bob.id()).await.unwrap(),
+        None
+    );
+    let long = alice.chats().set_status(&"x".repeat(257)).await;
+    assert!(matches!(long, Err(ChatError::BadBody(_))));
 
     // A channel made later has it as well, and a restart says nothing twice.
     let request = open_channel("others");
     let later = alice.create_channel(request).await.unwrap().id();
     let own = |node: &Node, cid| {
         let node = node.clone();
-        async move { node.picture(cid, node.id()).await.unwrap() }
+        async move { node.chat(cid).unwrap().picture(node.id()).await.unwrap() }
     };
     until("it is told there", || async {
         own(&alice, later).await.as_ref() == Some(&picture)
@@ -309,18 +373,21 @@ async fn profiles_are_told_now_and_later_and_not_again() {
         limit: 100,
         conversation_only: false,
     };
-    let count = alice.log(later, all).await.unwrap().len();
+    let count = alice.chat(later).unwrap().page(all).await.unwrap().len();
     alice.stop().await;
     let alice = builder(folder.path(), "alice", 1).start().await.unwrap();
-    assert_eq!(alice.profile().await.unwrap().0, "at sea");
+    assert_eq!(alice.chats().profile().await.unwrap().0, "at sea");
     // What a new life has to say comes before anything that it is asked.
-    alice.send(later, "hello".into(), None).await.unwrap();
-    assert_eq!(alice.log(later, all).await.unwrap().len(), count + 1);
+    alice.chat(later).unwrap().send("hello").await.unwrap();
+    assert_eq!(
+        alice.chat(later).unwrap().page(all).await.unwrap().len(),
+        count + 1
+    );
 
-    alice.set_picture(None).await.unwrap();
-    alice.set_status("").await.unwrap();
+    alice.chats().set_picture(None).await.unwrap();
+    alice.chats().set_status("").await.unwrap();
     until("bob sees neither", || async {
-        let members = bob.members(cid).await.unwrap();
+        let members = bob.chat(cid).unwrap().members().await.unwrap();
         let ann = members.iter().find(|m| m.id == alice.id()).unwrap();
         ann.status.is_empty() && ann.picture.is_none()
     })
@@ -333,21 +400,27 @@ async fn read_marks_are_told_only_by_those_who_want_to() {
     for wanted in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let (alice, bob, cid) = pair(folder.path(), wanted).await;
-        let first = alice.send(cid, "one".into(), None).await.unwrap();
-        let second = alice.send(cid, "two".into(), None).await.unwrap();
+        let first = alice.chat(cid).unwrap().send("one").await.unwrap();
+        let second = alice.chat(cid).unwrap().send("two").await.unwrap();
         agree("bob hears", &alice, &bob, cid, |log| log.len() == 2).await;
-        assert_eq!(bob.mark_read(cid, first).await.unwrap(), wanted);
+        assert_eq!(
+            bob.chat(cid).unwrap().mark_read(first).await.unwrap(),
+            wanted
+        );
         if wanted {
             until("alice knows", || async {
                 let log = log(&alice, cid).await;
                 (log[0].state.read, log[1].state.read) == (1, 0)
             })
             .await;
-            assert!(!bob.mark_read(cid, first).await.unwrap(), "that is no news");
+            assert!(
+                !bob.chat(cid).unwrap().mark_read(first).await.unwrap(),
+                "that is no news"
+            );
         }
-        let _ = bob.mark_read(cid, second).await.unwrap();
+        let _ = bob.chat(cid).unwrap().mark_read(second).await.unwrap();
         if !wanted {
-            bob.send(cid, "three".into(), None).await.unwrap();
+            bob.chat(cid).unwrap().send("three").await.unwrap();
             agree("alice hears", &alice, &bob, cid, |log| log.len() == 3).await;
             assert!(
                 log(&alice, cid)

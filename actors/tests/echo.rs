@@ -10,7 +10,7 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::EventKind,
+    chat::{EventKind, Position},
     node::{ChannelRequest, NodeBuilder},
     wire::{
         channel::{Policy, Rotation},
@@ -86,22 +86,23 @@ async fn the_echo_bot_answers_each_word_once() {
     let line = line.unwrap().unwrap().unwrap();
     let port: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
 
-    let mut talk = alice.follow(Some(file.id()), alice.last_position().await.unwrap());
+    let chat = alice.chat(file.id()).unwrap();
+    let mut talk = chat.follow(Position::Now).await.unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     alice.connect(file.id(), address).await.unwrap();
     let words = ["one", "two", "three"];
     for word in words {
-        alice.send(file.id(), word.into(), None).await.unwrap();
+        chat.send(word).await.unwrap();
     }
     let mut heard = Vec::new();
     while heard.len() < 2 * words.len() {
         let event = tokio::time::timeout(PATIENCE, talk.next()).await;
-        if let EventKind::Text(text) = event.unwrap().unwrap().kind {
+        if let EventKind::Text(text) = event.unwrap().unwrap().unwrap().kind {
             heard.push(text);
         }
     }
     heard.retain(|text| text.starts_with("echo: "));
     assert_eq!(heard, ["echo: one", "echo: two", "echo: three"]);
     alice.stop().await;
-    assert!(talk.next().await.is_err(), "the node has stopped");
+    assert!(talk.next().await.unwrap().is_none(), "the node has stopped");
 }

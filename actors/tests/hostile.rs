@@ -12,7 +12,8 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::{ChannelEvent, EventKind, Mesh},
+    channel::ChannelEvent,
+    chat::{EventKind, Mesh},
     node::{ChannelRequest, Node, NodeEvent},
     store::PageQuery,
 };
@@ -48,7 +49,7 @@ async fn texts(node: &Node, cid: ChannelId) -> Vec<String> {
         limit: 1_000,
         conversation_only: true,
     };
-    let views = node.log(cid, query).await.unwrap();
+    let views = node.chat(cid).unwrap().page(query).await.unwrap();
     let text = |kind| match kind {
         EventKind::Text(text) => Some(text),
         _ => None,
@@ -114,7 +115,12 @@ impl Friends {
     async fn go_on(&mut self, after: &str) {
         self.said += 1;
         let (cid, line) = (self.file.id(), format!("after {after}, {}", self.said));
-        self.bob.send(cid, line.clone(), None).await.unwrap();
+        self.bob
+            .chat(cid)
+            .unwrap()
+            .send(line.clone())
+            .await
+            .unwrap();
         until(after, || async {
             texts(&self.alice, cid).await.contains(&line)
         })
@@ -216,7 +222,17 @@ async fn probers_get_a_reset_and_not_one_byte_and_are_barred() {
     refused(&second, &bad, false).await;
     until("the connection is closed", || async { second.is_closed() }).await;
     friends.go_on("a replay").await;
-    assert_eq!(friends.alice.members(file.id()).await.unwrap().len(), 2);
+    assert_eq!(
+        friends
+            .alice
+            .chat(file.id())
+            .unwrap()
+            .members()
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
     friends.stop().await;
 }
 
@@ -241,7 +257,16 @@ async fn in_an_invite_only_channel_the_file_alone_gives_no_link() {
         within("the end", link.ends()).await.is_empty(),
         "nothing was said to a stranger"
     );
-    assert_eq!(alice.members(file.id()).await.unwrap().len(), 1);
+    assert_eq!(
+        alice
+            .chat(file.id())
+            .unwrap()
+            .members()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     alice.stop().await;
 }
 
@@ -472,7 +497,9 @@ async fn the_first_word_must_be_hello_in_a_version_that_we_speak() {
     assert_eq!(
         friends
             .alice
-            .members(friends.file.id())
+            .chat(friends.file.id())
+            .unwrap()
+            .members()
             .await
             .unwrap()
             .len(),
@@ -514,13 +541,13 @@ async fn what_is_within_the_caps_is_borne_and_costs_little() {
             .await
             .contains(&"from the future".into())
     );
-    friends.alice.send(cid, "now".into(), None).await.unwrap();
+    friends.alice.chat(cid).unwrap().send("now").await.unwrap();
     let query = PageQuery {
         before: None,
         limit: 1,
         conversation_only: true,
     };
-    let lamport = friends.alice.log(cid, query).await.unwrap()[0].lamport;
+    let lamport = friends.alice.chat(cid).unwrap().page(query).await.unwrap()[0].lamport;
     assert!(lamport < 1 << 20, "{lamport}");
     // Numbers at the end of their range.
     let last = raw.event(cid, SEQ_LIMIT - 1, EventId([1; 32]), 3, &Body::leave());
@@ -585,7 +612,12 @@ async fn keys_are_renewed_again_and_again_under_traffic_and_nothing_is_lost() {
     let alice = friends.alice.clone();
     let talker = tokio::spawn(async move {
         for n in 0..LINES {
-            alice.send(cid, format!("hers {n}"), None).await.unwrap();
+            alice
+                .chat(cid)
+                .unwrap()
+                .send(format!("hers {n}"))
+                .await
+                .unwrap();
         }
     });
     let mut heard = std::collections::BTreeSet::new();
@@ -691,7 +723,7 @@ async fn a_member_that_does_not_read_holds_up_neither_talk_nor_stop() {
     // Far more than the stream's window and all queues hold.
     for n in 0..150 {
         let line = format!("{n:060000}");
-        friends.alice.send(cid, line, None).await.unwrap();
+        friends.alice.chat(cid).unwrap().send(line).await.unwrap();
     }
     friends.go_on("a deaf member").await;
     until("bob has all", || async {
@@ -716,7 +748,9 @@ async fn a_device_that_nobody_vouches_for_gets_no_link() {
     assert_eq!(
         friends
             .alice
-            .members(friends.file.id())
+            .chat(friends.file.id())
+            .unwrap()
+            .members()
             .await
             .unwrap()
             .len(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::{EventKind, Mesh, Progress},
+    chat::{EventKind, Mesh, Progress},
     node::Node,
     store::PageQuery,
 };
@@ -31,7 +31,9 @@ async fn talk(node: &Node, cid: ChannelId) -> Vec<(String, String)> {
         EventKind::Text(text) => text,
         other => panic!("unexpected {other:?}"),
     };
-    node.log(cid, query)
+    node.chat(cid)
+        .unwrap()
+        .page(query)
         .await
         .unwrap()
         .into_iter()
@@ -69,7 +71,9 @@ async fn two_nodes_told_an_address_talk_and_know_what_was_delivered() {
     );
     let cid = channel(&alice, &[&bob]).await;
     alice
-        .send(cid, "is anybody there?".into(), None)
+        .chat(cid)
+        .unwrap()
+        .send("is anybody there?")
         .await
         .unwrap();
     let query = PageQuery {
@@ -78,13 +82,15 @@ async fn two_nodes_told_an_address_talk_and_know_what_was_delivered() {
         conversation_only: true,
     };
     assert_eq!(
-        alice.log(cid, query).await.unwrap()[0].state.progress,
+        alice.chat(cid).unwrap().page(query).await.unwrap()[0]
+            .state
+            .progress,
         Progress::Waiting
     );
 
     bob.connect(cid, address(&alice)).await.unwrap();
     until("bob hears", || async { talk(&bob, cid).await.len() == 1 }).await;
-    bob.send(cid, "I am".into(), None).await.unwrap();
+    bob.chat(cid).unwrap().send("I am").await.unwrap();
     until("alice hears", || async {
         talk(&alice, cid).await.len() == 2
     })
@@ -95,7 +101,7 @@ async fn two_nodes_told_an_address_talk_and_know_what_was_delivered() {
         .map(|(name, text)| (name.to_owned(), text.to_owned()));
     assert_eq!(talk(&alice, cid).await, said);
     until("alice knows it was delivered", || async {
-        let state = alice.log(cid, query).await.unwrap()[0].state;
+        let state = alice.chat(cid).unwrap().page(query).await.unwrap()[0].state;
         (state.progress, state.delivered, state.of) == (Progress::Delivered, 1, 1)
     })
     .await;
@@ -120,7 +126,12 @@ async fn a_third_is_introduced_by_its_only_contact_and_hears_what_it_missed() {
     let cid = channel(&alice, &[&bob, &carol]).await;
     bob.connect(cid, address(&alice)).await.unwrap();
     for n in 0..300 {
-        alice.send(cid, format!("line {n}"), None).await.unwrap();
+        alice
+            .chat(cid)
+            .unwrap()
+            .send(format!("line {n}"))
+            .await
+            .unwrap();
     }
     until("bob hears all", || async {
         talk(&bob, cid).await.len() == 300
@@ -171,12 +182,18 @@ async fn a_restarted_node_finds_its_friends_from_its_own_memory() {
     .await;
     bob.stop().await;
     let missed = alice
-        .send(cid, "while you were out".into(), Some("k1".into()))
+        .chat(cid)
+        .unwrap()
+        .send("while you were out")
+        .key("k1")
         .await
         .unwrap();
     assert_eq!(
         alice
-            .send(cid, "while you were out".into(), Some("k1".into()))
+            .chat(cid)
+            .unwrap()
+            .send("while you were out")
+            .key("k1")
             .await
             .unwrap(),
         missed,
@@ -200,7 +217,7 @@ async fn whoever_lacks_the_secret_gets_no_link_and_learns_nobody() {
     mallory.connect(other, address(&alice)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     for (node, cid) in [(&alice, cid), (&mallory, other)] {
-        let members = node.members(cid).await.unwrap();
+        let members = node.chat(cid).unwrap().members().await.unwrap();
         assert_eq!(members.len(), 1, "nobody but oneself is known");
     }
     alice.stop().await;
@@ -217,13 +234,13 @@ async fn leaving_is_told_and_forgotten() {
     let cid = channel(&alice, &[&bob]).await;
     bob.connect(cid, address(&alice)).await.unwrap();
     until("linked", || async {
-        alice.members(cid).await.unwrap().len() == 2
+        alice.chat(cid).unwrap().members().await.unwrap().len() == 2
     })
     .await;
     bob.leave(cid).await.unwrap();
     assert!(bob.channels().await.unwrap().is_empty());
     until("alice knows", || async {
-        alice.members(cid).await.unwrap().len() == 1
+        alice.chat(cid).unwrap().members().await.unwrap().len() == 1
     })
     .await;
     alice.stop().await;

@@ -79,7 +79,7 @@ async fn relay(seed: u8) -> RelayNode {
 
 /// How two nodes are linked.
 async fn path(node: &Node, cid: ChannelId, other: &Node) -> Option<PathKind> {
-    let members = node.members(cid).await.unwrap();
+    let members = node.chat(cid).unwrap().members().await.unwrap();
     let member = members.into_iter().find(|member| member.id == other.id())?;
     Some(member.path?.kind)
 }
@@ -90,7 +90,7 @@ async fn lines(node: &Node, cid: ChannelId) -> usize {
         limit: 1_000,
         conversation_only: true,
     };
-    node.log(cid, query).await.unwrap().len()
+    node.chat(cid).unwrap().page(query).await.unwrap().len()
 }
 
 #[track_caller]
@@ -134,8 +134,8 @@ async fn two_behind_proxies_talk_through_a_member() {
     println!("linked through a member after {took:?}");
     assert_eq!(path(&alice, cid, &carol).await, Some(PathKind::Proxied));
     assert_eq!(path(&carol, cid, &alice).await, Some(PathKind::Tcp));
-    alice.send(cid, "hello bob".into(), None).await.unwrap();
-    bob.send(cid, "hello alice".into(), None).await.unwrap();
+    alice.chat(cid).unwrap().send("hello bob").await.unwrap();
+    bob.chat(cid).unwrap().send("hello alice").await.unwrap();
     for node in [&alice, &bob, &carol] {
         until("all hear", || async { lines(node, cid).await == 2 }).await;
     }
@@ -167,7 +167,7 @@ async fn two_behind_proxies_meet_at_a_relay_that_their_file_names() {
     })
     .await;
     println!("linked through a relay after {took:?}");
-    alice.send(cid, "hello bob".into(), None).await.unwrap();
+    alice.chat(cid).unwrap().send("hello bob").await.unwrap();
     until("bob hears", || async { lines(&bob, cid).await == 1 }).await;
     assert_eq!(relay.serves(), (2, 1));
     let metrics = relay.metrics().encode();
@@ -196,12 +196,12 @@ async fn when_a_relay_dies_talk_goes_on_through_the_other() {
         .unwrap();
     let said = |n: usize| format!("line {n}");
     for n in 0..10 {
-        alice.send(cid, said(n), None).await.unwrap();
+        alice.chat(cid).unwrap().send(said(n)).await.unwrap();
     }
     relays[carries].stop(Duration::ZERO).await;
     let begin = Instant::now();
     for n in 10..20 {
-        bob.send(cid, said(n), None).await.unwrap();
+        bob.chat(cid).unwrap().send(said(n)).await.unwrap();
     }
     for node in [&alice, &bob] {
         until("all is heard", || async { lines(node, cid).await == 20 }).await;

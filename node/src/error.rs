@@ -4,6 +4,7 @@ use std::{fmt, io::ErrorKind, path::Path};
 
 use bitchat_actors::{
     channel::ChannelError,
+    chat::ChatError,
     node::{NodeError, StartError},
     store::StoreError,
 };
@@ -61,11 +62,11 @@ impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
         let code = match &error {
             NodeError::NoChannel(_) => "no_channel",
-            NodeError::Ambiguous(_) | NodeError::AmbiguousEvent(_) => "ambiguous",
-            NodeError::NoEvent(_) => "no_event",
+            NodeError::Ambiguous(_) => "ambiguous",
             NodeError::File(_) => "bad_file",
             NodeError::InviteOnly(_) => "invite_only",
             NodeError::Channel(error) => channel_code(error),
+            NodeError::Chat(error) => chat_code(error),
             NodeError::Store(error) => store_code(error),
             NodeError::KnownTracker => "exists",
             NodeError::NoTracker(_) => "no_tracker",
@@ -74,6 +75,12 @@ impl From<NodeError> for Failure {
             _ => "internal",
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ChatError> for Failure {
+    fn from(error: ChatError) -> Self {
+        NodeError::from(error).into()
     }
 }
 
@@ -88,14 +95,23 @@ impl From<StartError> for Failure {
     }
 }
 
+fn chat_code(error: &ChatError) -> &'static str {
+    match error {
+        ChatError::BadText(_) | ChatError::BadBody(_) => "bad_text",
+        ChatError::NoEvent | ChatError::NoMatch(_) => "no_event",
+        ChatError::Ambiguous(_) => "ambiguous",
+        ChatError::NotText => "not_text",
+        ChatError::NotOurs => "not_yours",
+        ChatError::Deleted => "deleted",
+        ChatError::Channel(error) => channel_code(error),
+        ChatError::Store(error) => store_code(error),
+        _ => "internal",
+    }
+}
+
 fn channel_code(error: &ChannelError) -> &'static str {
     match error {
-        ChannelError::BadText(_) => "bad_text",
-        ChannelError::BadBody(_) => "bad_text",
-        ChannelError::NoEvent => "no_event",
-        ChannelError::NotText => "not_text",
-        ChannelError::NotOurs => "not_yours",
-        ChannelError::Deleted => "deleted",
+        ChannelError::TooLong(_) => "bad_text",
         ChannelError::Closed => "forked",
         ChannelError::Store(error) => store_code(error),
         ChannelError::Gone => "busy",

@@ -1,8 +1,8 @@
-//! How a channel is started and asked.
+//! The handle to a channel, and what a channel is started with.
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,39 +10,36 @@ use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys, Policy},
     event::EventId,
 };
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::broadcast;
 
 use super::{
-    ChannelError, ChannelEvent, EventView, MemberView,
+    ChannelError, ChannelEvent, ReaderFactory, Signal, State,
     actor::{COMMANDS, Command, Shell},
-    views::Snapshot,
 };
 use crate::{
     discovery::{Discovery, Wanted},
-    kit::{Addr, Scope},
+    kit::{Addr, Reply, Scope},
     link::{Accept, LinkHandle, Links, LocalDevice},
     relay::Relays,
-    store::{LogEntry, Store},
+    store::Store,
     transport::Transport,
 };
 
-/// How long a stopping channel may take to say goodbye.
+/// Time limit for stopping a channel.
 const GOODBYE: Duration = Duration::from_millis(1_500);
 
-/// What a channel is made of.
+/// What a channel is started with.
 #[derive(Clone)]
 pub struct ChannelConfig {
-    /// Its file, as it was at the start: its terms never change.
+    /// The channel file as it was at the start. Its terms never change.
     pub file: ChannelFile,
-    /// The trackers of this moment, which a user may change while it runs.
-    pub trackers: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
+    /// The current trackers, tier by tier. The user may change them while the channel runs.
+    pub trackers: Arc<Mutex<Vec<Vec<String>>>>,
     /// Our device.
     pub local: Arc<LocalDevice>,
-    /// The name that we sign.
-    pub name: String,
-    /// What `hello` says of our program.
+    /// Our program's name and version, sent in `hello`.
     pub agent: String,
-    /// Keeps the logs.
+    /// Stores the logs.
     pub store: Store,
     /// Runs the links.
     pub links: Links,
@@ -50,22 +47,23 @@ pub struct ChannelConfig {
     pub discovery: Discovery,
     /// Knows our PeerId.
     pub transport: Transport,
-    /// Knows through whom others reach us.
+    /// Knows the relays through which others reach us.
     pub relays: Relays,
-    /// Tell members how far we have read.
-    pub read_marks: bool,
-    /// Hears what happens.
+    /// Receives the channel's events.
     pub events: broadcast::Sender<ChannelEvent>,
-    /// When trackers are asked first.
+    /// The capabilities that read along, in the order in which they are called.
+    pub readers: Vec<ReaderFactory>,
+    /// The earliest time of the first announce to trackers.
     pub announce_from: Instant,
 }
 
 impl ChannelConfig {
-    pub(super) fn cid(&self) -> ChannelId {
+    /// The channel's id.
+    pub fn cid(&self) -> ChannelId {
         self.file.id()
     }
 
-    /// The keys under which members link: of epoch 0.
+    /// The keys of epoch 0, under which members link.
     pub fn keys(&self) -> EpochKeys {
         self.file.keys()
     }
@@ -73,15 +71,13 @@ impl ChannelConfig {
     pub(super) fn accept(&self) -> Accept {
         match self.file.info().policy {
             Policy::Open => Accept::Anyone,
-            // Nobody is on the roster yet but the owner, with as many devices as it likes.
+            // For now the roster is the owner alone, with any number of devices.
             _ => Accept::Roster(Arc::new([self.file.info().owner].into())),
         }
     }
 
-    fn tiers(&self) -> std::sync::MutexGuard<'_, Vec<Vec<String>>> {
-        self.trackers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn tiers(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
+        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn wanted(&self) -> Wanted {
@@ -90,7 +86,7 @@ impl ChannelConfig {
             keys: self.keys(),
             tiers: self.tiers().clone(),
             nodes: self.file.nodes().to_vec(),
-            // Those that cannot be read are hints of a later version.
+            // A relay that cannot be parsed is a hint of a later version.
             relays: self
                 .file
                 .relays()
@@ -105,10 +101,8 @@ impl ChannelConfig {
 /// A handle to a channel. Cheap to clone.
 #[derive(Clone)]
 pub struct Channel {
-    pub(super) addr: Addr<Command>,
-    pub(super) config: Arc<ChannelConfig>,
-    /// One reaction at a time: each is the whole set, made from the one before.
-    pub(super) reacting: Arc<Mutex<()>>,
+    addr: Addr<Command>,
+    config: Arc<ChannelConfig>,
     scope: Scope,
 }
 
@@ -126,90 +120,84 @@ impl Channel {
         Self {
             addr,
             config,
-            reacting: Arc::default(),
             scope,
         }
     }
 
-    /// Its file, as it was at the start.
+    /// The channel's id.
+    pub fn id(&self) -> ChannelId {
+        self.config.cid()
+    }
+
+    /// The channel file as it was at the start.
     pub fn file(&self) -> &ChannelFile {
         &self.config.file
     }
 
-    /// Its trackers at this moment.
+    /// The current trackers, tier by tier.
     pub fn trackers(&self) -> Vec<Vec<String>> {
         self.config.tiers().clone()
     }
 
-    /// Announces to these trackers from now on; those that stay keep their state, the others hear that we stop. For
-    /// the next run, the caller keeps the file.
+    /// Replaces the trackers. Those that stay keep their state; those removed are notified that we stop. Saving the file
+    /// for the next run is up to the caller.
     pub async fn set_trackers(&self, tiers: Vec<Vec<String>>) -> Result<(), ChannelError> {
         *self.config.tiers() = tiers;
-        self.addr
-            .ask(Command::Trackers)
-            .await
-            .map_err(|_| ChannelError::Gone)
+        self.ask(Command::Trackers).await
     }
 
-    /// The keys of its present epoch.
+    /// The keys of the current epoch.
     pub fn keys(&self) -> EpochKeys {
         self.config.keys()
     }
 
-    /// Says a line; returns once it is on our disk. With a key that was used, returns what it made then.
-    pub async fn send(&self, text: &str, key: Option<String>) -> Result<EventId, ChannelError> {
-        self.tell(text, None, key).await
+    /// Appends an event with this body to our log; returns its id once it is on the disk. With an idempotency key that was
+    /// used before, returns the id of the event that it made then.
+    pub async fn append(
+        &self,
+        body: Vec<u8>,
+        key: Option<String>,
+    ) -> Result<EventId, ChannelError> {
+        self.ask(|reply| Command::Append { body, key, reply })
+            .await?
     }
 
-    /// The members, oneself first.
-    pub async fn members(&self) -> Result<Vec<MemberView>, ChannelError> {
-        Ok(self.snapshot().await?.members)
+    /// Sends an ephemeral signal to the members that are linked.
+    pub async fn signal(&self, signal: Signal) -> Result<(), ChannelError> {
+        self.addr
+            .send(Command::Signal(signal))
+            .await
+            .map_err(|_| ChannelError::Gone)
+    }
+
+    /// The state of the channel at this moment. Answered only after the readers have loaded.
+    pub async fn state(&self) -> Result<State, ChannelError> {
+        self.ask(Command::State).await
     }
 
     /// The links of this moment.
     pub async fn links(&self) -> Result<Vec<LinkHandle>, ChannelError> {
-        self.addr
-            .ask(Command::Links)
-            .await
-            .map_err(|_| ChannelError::Gone)
+        self.ask(Command::Links).await
     }
 
-    /// The state of the channel at this moment.
-    pub async fn snapshot(&self) -> Result<Snapshot, ChannelError> {
-        self.addr
-            .ask(Command::Snapshot)
-            .await
-            .map_err(|_| ChannelError::Gone)
-    }
-
-    /// Events as users see them.
-    pub async fn views(&self, entries: Vec<LogEntry>) -> Result<Vec<EventView>, ChannelError> {
-        let snapshot = self.snapshot().await?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| snapshot.view(entry))
-            .collect())
-    }
-
-    /// Has discovery try an address that the user names. Goes through the actor, which wants members before it
-    /// hears commands: discovery forgets what it is told of channels that nobody wants.
+    /// Has discovery dial an address that the user entered.
     pub async fn connect(&self, address: SocketAddr) -> Result<(), ChannelError> {
-        self.addr
-            .ask(|reply| Command::Connect(address, reply))
-            .await
-            .map_err(|_| ChannelError::Gone)
+        // Through the actor, which registers the channel with discovery before it takes commands: discovery drops
+        // addresses for channels that it does not know.
+        self.ask(|reply| Command::Connect(address, reply)).await
     }
 
-    /// Tells the members that we leave, and closes the links.
+    /// Announces to the members that we leave, and closes the links.
     pub async fn leave(&self) -> Result<(), ChannelError> {
-        self.addr
-            .ask(Command::Leave)
-            .await
-            .map_err(|_| ChannelError::Gone)?
+        self.ask(Command::Leave).await?
     }
 
-    /// Stops the actor: links say goodbye, commits in flight end.
+    /// Stops the actor: closes the links and waits for the commits in flight.
     pub async fn stop(&self) {
         self.scope.stop(GOODBYE).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ChannelError> {
+        self.addr.ask(command).await.map_err(|_| ChannelError::Gone)
     }
 }

@@ -292,7 +292,7 @@ impl Machine {
             }
             Err(_) => self
                 .effects
-                .push(Effect::Said(token, Err(ChannelError::BadText(body.len())))),
+                .push(Effect::Said(token, Err(ChannelError::TooLong(body.len())))),
         }
     }
 

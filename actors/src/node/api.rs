@@ -14,7 +14,8 @@ use libp2p_identity::PeerId;
 
 pub use crate::channel::ChannelEvent as NodeEvent;
 use crate::{
-    channel::{ChannelError, Mesh},
+    channel::ChannelError,
+    chat::{ChatError, Mesh},
     dht::DhtStatus,
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
@@ -66,12 +67,6 @@ pub enum NodeError {
     /// Several channels fit.
     #[error("{0:?} fits several channels: use more of the id")]
     Ambiguous(String),
-    /// No event of that id.
-    #[error("no event of this channel has an id that begins with {0}")]
-    NoEvent(String),
-    /// Several events fit.
-    #[error("several ids begin with {0}: use more of it")]
-    AmbiguousEvent(String),
     /// The channel file is at fault.
     #[error(transparent)]
     File(#[from] ChannelFileError),
@@ -89,6 +84,9 @@ pub enum NodeError {
     /// The channel refused.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// The chat refused.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -2,10 +2,8 @@
 
 mod api;
 mod channels;
-mod conversation;
 mod dht;
 mod disguise;
-mod follow;
 mod offers;
 mod outer;
 mod portmap;
@@ -16,7 +14,6 @@ mod status;
 mod trackers;
 
 pub use api::*;
-pub use follow::Follow;
 pub use relay::{Announce, RELAY_KEYS, RelayBuilder, RelayNode, relay_peer};
 pub use relay_check::{RelayCheck, check_relay};
 pub use start::Node;

@@ -35,8 +35,8 @@ pub(super) fn channels(node: &Node) -> Channels {
             return Vec::new();
         };
         let node = Node { inner };
-        let channels = node.channel_map();
         let of = |channel: &crate::channel::Channel| (channel.keys(), channel.trackers());
-        channels.values().map(of).collect()
+        let chats = node.chats().list();
+        chats.iter().map(|chat| of(chat.channel())).collect()
     })
 }

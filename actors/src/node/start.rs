@@ -1,7 +1,6 @@
 //! Starting and stopping, layer by layer.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::{ChannelFile, ChannelId},
+    channel::ChannelFile,
     identity::{DeviceKey, IdentityKey},
     stream::StreamKind,
 };
@@ -19,7 +18,8 @@ use zeroize::Zeroizing;
 
 use super::{NodeBuilder, NodeEvent, StartError, disguise, portmap::Router, status::Observers};
 use crate::{
-    channel::{Channel, ChannelConfig},
+    channel::ChannelConfig,
+    chat::{Chat, Chats},
     dht::Dht,
     discovery::{Discovery, Reached, Sources},
     disguise::{Disguise, Torrents},
@@ -95,10 +95,9 @@ pub(super) struct Inner {
     pub(super) identity: IdentityKey,
     pub(super) name: String,
     pub(super) agent: String,
-    pub(super) read_marks: bool,
     pub(super) local: Arc<LocalDevice>,
     pub(super) disguise: Disguise,
-    pub(super) channels: Mutex<HashMap<ChannelId, Channel>>,
+    pub(super) chats: Chats,
     /// One change of a channel's file at a time.
     pub(super) editing: tokio::sync::Mutex<()>,
     pub(super) events: broadcast::Sender<NodeEvent>,
@@ -301,6 +300,13 @@ impl NodeBuilder {
             &layers.links,
         );
         let (events, _) = broadcast::channel(HAPPENINGS);
+        let chats = Chats::new(
+            store.clone(),
+            events.clone(),
+            self.name.clone(),
+            self.read_marks,
+            &layers.channels,
+        );
         let inner = Inner {
             metrics,
             store,
@@ -313,10 +319,9 @@ impl NodeBuilder {
             identity: self.identity,
             name: self.name,
             agent: self.agent,
-            read_marks: self.read_marks,
             local: Arc::new(local),
             disguise,
-            channels: Mutex::default(),
+            chats,
             editing: tokio::sync::Mutex::default(),
             events,
             observers: Arc::default(),
@@ -474,13 +479,12 @@ impl Node {
     }
 
     /// `made` now, or joined or opened.
-    pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Channel {
+    pub(super) fn start_channel(&self, file: ChannelFile, made: bool) -> Chat {
         let inner = &self.inner;
         let config = ChannelConfig {
             trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
             file,
             local: Arc::clone(&inner.local),
-            name: inner.name.clone(),
             agent: inner.agent.clone(),
             store: inner.store.clone(),
             links: inner.links.clone(),
@@ -488,23 +492,19 @@ impl Node {
             transport: inner.transport.clone(),
             relays: inner.relays.clone(),
             events: inner.events.clone(),
+            readers: Vec::new(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
-            read_marks: inner.read_marks,
         };
-        Channel::start(config, &inner.layers.channels)
+        inner.chats.start(config)
     }
 
     /// Stops in order: channels say goodbye, trackers are told, connections close, the store last. Under 3 s.
     pub async fn stop(&self) {
-        let channels: Vec<Channel> = self
-            .channel_map()
-            .drain()
-            .map(|(_, channel)| channel)
-            .collect();
+        let chats = self.inner.chats.drain();
         // Those who are reached through us look for others from now on.
         self.inner.relays.drain(Duration::ZERO).await;
         let goodbyes = async {
-            futures_util::future::join_all(channels.iter().map(Channel::stop)).await;
+            futures_util::future::join_all(chats.iter().map(Chat::stop)).await;
             self.inner.layers.channels.stop(LAYER_STOP).await;
             self.inner.layers.links.stop(LAYER_STOP).await;
         };
@@ -520,13 +520,6 @@ impl Node {
         };
         tokio::join!(goodbyes, trackers);
         self.inner.layers.stop().await;
-    }
-
-    pub(super) fn channel_map(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Channel>> {
-        self.inner
-            .channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

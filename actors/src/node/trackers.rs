@@ -43,7 +43,8 @@ impl Node {
         cid: ChannelId,
         url: Option<String>,
     ) -> Result<usize, NodeError> {
-        let channel = self.get(cid)?;
+        let chat = self.chat(cid)?;
+        let channel = chat.channel();
         if let Some(url) = &url
             && !channel
                 .trackers()
@@ -62,7 +63,8 @@ impl Node {
         edit: impl FnOnce(&mut Vec<Vec<String>>) -> Result<(), NodeError>,
     ) -> Result<(), NodeError> {
         let _alone = self.inner.editing.lock().await;
-        let channel = self.get(cid)?;
+        let chat = self.chat(cid)?;
+        let channel = chat.channel();
         let mut tiers = channel.trackers();
         edit(&mut tiers)?;
         // Held to the rules of channel files.

@@ -93,7 +93,7 @@ pub async fn join(State(api): State<Api>, Raw(body): Raw) -> Result<Json<dto::In
             Failure::new("bad_file", e.to_string()),
         )
     })?;
-    let cid = api.node.join(file).await?;
+    let cid = api.node.join(file).await?.id();
     Ok(Json(dto::Info::new(&api.node.channel(cid).await?)))
 }
 
@@ -172,7 +172,7 @@ pub async fn members(
     Named(ch): Named,
 ) -> Result<Json<dto::Members>, Error> {
     let cid = api.node.find(&ch).await?;
-    let members = api.node.members(cid).await?;
+    let members = api.node.chat(cid)?.members().await?;
     Ok(Json(dto::Members {
         members: members.into_iter().map(dto::Member::new).collect(),
     }))

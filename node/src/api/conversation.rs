@@ -21,9 +21,9 @@ pub async fn show(
     State(api): State<Api>,
     Within(ch, event): Within,
 ) -> Result<Json<dto::Message>, Error> {
-    let cid = api.node.find(&ch).await?;
-    let id = api.node.find_event(cid, &event).await?;
-    Ok(Json(dto::Message::new(api.node.event(cid, id).await?)))
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    let id = chat.find_event(&event).await?;
+    Ok(Json(dto::Message::new(chat.event(id).await?)))
 }
 
 /// Has one of your texts say something else.
@@ -38,9 +38,9 @@ pub async fn edit(
     Body(new): Body<dto::NewText>,
 ) -> Result<Json<dto::Changed>, Error> {
     check_key(new.key.as_deref())?;
-    let cid = api.node.find(&ch).await?;
-    let target = api.node.find_event(cid, &event).await?;
-    let id = api.node.edit(cid, target, &new.text, new.key).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    let target = chat.find_event(&event).await?;
+    let id = chat.edit(target, new.text).key_if(new.key).await?;
     Ok(Json(dto::Changed {
         event_id: Some(id.to_string()),
         target: target.to_string(),
@@ -57,9 +57,9 @@ pub async fn delete(
     State(api): State<Api>,
     Within(ch, event): Within,
 ) -> Result<Json<dto::Changed>, Error> {
-    let cid = api.node.find(&ch).await?;
-    let target = api.node.find_event(cid, &event).await?;
-    let id = api.node.delete(cid, target).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    let target = chat.find_event(&event).await?;
+    let id = chat.delete(target).await?;
     Ok(Json(dto::Changed {
         event_id: Some(id.to_string()),
         target: target.to_string(),
@@ -77,9 +77,9 @@ pub async fn react(
     Within(ch, event): Within,
     Body(new): Body<dto::NewReaction>,
 ) -> Result<Json<dto::Changed>, Error> {
-    let cid = api.node.find(&ch).await?;
-    let target = api.node.find_event(cid, &event).await?;
-    let id = api.node.react(cid, target, &new.emoji, new.remove).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    let target = chat.find_event(&event).await?;
+    let id = chat.react(target, &new.emoji, new.remove).await?;
     Ok(Json(dto::Changed {
         event_id: id.map(|id| id.to_string()),
         target: target.to_string(),
@@ -94,10 +94,10 @@ pub async fn typing(
     State(api): State<Api>,
     Named(ch): Named,
 ) -> Result<(StatusCode, Json<dto::Typing>), Error> {
-    let cid = api.node.find(&ch).await?;
-    api.node.typing(cid).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    chat.typing().await?;
     let typing = dto::Typing {
-        id: cid.to_string(),
+        id: chat.id().to_string(),
     };
     Ok((StatusCode::ACCEPTED, Json(typing)))
 }
@@ -111,9 +111,9 @@ pub async fn read(
     Named(ch): Named,
     Body(upto): Body<dto::ReadUpTo>,
 ) -> Result<Json<dto::ReadTold>, Error> {
-    let cid = api.node.find(&ch).await?;
-    let event = api.node.find_event(cid, &upto.event).await?;
-    let told = api.node.mark_read(cid, event).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
+    let event = chat.find_event(&upto.event).await?;
+    let told = chat.mark_read(event).await?;
     Ok(Json(dto::ReadTold { told }))
 }
 
@@ -146,7 +146,7 @@ pub async fn search(
     };
     let before = match (&wanted.before, cid) {
         (None, _) => None,
-        (Some(event), Some(cid)) => Some(api.node.find_event(cid, event).await?),
+        (Some(event), Some(cid)) => Some(api.node.chat(cid)?.find_event(event).await?),
         (Some(event), None) => {
             let mut id = [0; 32];
             hex::decode_to_slice(event, &mut id).map_err(|_| {
@@ -156,7 +156,11 @@ pub async fn search(
         }
     };
     let limit = wanted.limit.unwrap_or(FOUND).min(MAX_PAGE);
-    let found = api.node.search(cid, &wanted.q, limit, before).await?;
+    let found = api
+        .node
+        .chats()
+        .search(cid, &wanted.q, limit, before)
+        .await?;
     Ok(Json(dto::Messages {
         messages: found.into_iter().map(dto::Message::new).collect(),
     }))

@@ -39,9 +39,9 @@ pub async fn page(
     Named(ch): Named,
     Query(page): Query<Page>,
 ) -> Result<Json<dto::Messages>, Error> {
-    let cid = api.node.find(&ch).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
     let before = match &page.before {
-        Some(event) => Some(api.node.find_event(cid, event).await?),
+        Some(event) => Some(chat.find_event(event).await?),
         None => None,
     };
     let query = PageQuery {
@@ -49,7 +49,7 @@ pub async fn page(
         limit: page.limit.unwrap_or(PAGE).min(MAX_PAGE),
         conversation_only: !page.all,
     };
-    let events = api.node.log(cid, query).await?;
+    let events = chat.page(query).await?;
     Ok(Json(dto::Messages {
         messages: events.into_iter().map(dto::Message::new).collect(),
     }))
@@ -65,14 +65,12 @@ pub async fn send(
     Body(message): Body<dto::NewMessage>,
 ) -> Result<(StatusCode, Json<dto::Sent>), Error> {
     check_key(message.key.as_deref())?;
-    let cid = api.node.find(&ch).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
     let id = match &message.reply_to {
-        None => api.node.send(cid, message.text, message.key).await?,
+        None => chat.send(message.text).key_if(message.key).await?,
         Some(event) => {
-            let target = api.node.find_event(cid, event).await?;
-            api.node
-                .reply(cid, target, &message.text, message.key)
-                .await?
+            let target = chat.find_event(event).await?;
+            chat.reply(target, message.text).key_if(message.key).await?
         }
     };
     Ok((

@@ -18,7 +18,7 @@ use crate::error::Failure;
 #[utoipa::path(get, path = "/v1/profile", tag = "profile",
     responses((status = 200, body = dto::Profile), (status = 401, body = dto::Problem)))]
 pub async fn show(State(api): State<Api>) -> Result<Json<dto::Profile>, Error> {
-    let (status, picture) = api.node.profile().await?;
+    let (status, picture) = api.node.chats().profile().await?;
     Ok(Json(dto::Profile {
         id: api.node.id().to_string(),
         name: api.node.name().to_owned(),
@@ -34,7 +34,7 @@ pub async fn set(
     State(api): State<Api>,
     Body(new): Body<dto::NewProfile>,
 ) -> Result<Json<dto::Profile>, Error> {
-    api.node.set_status(&new.status).await?;
+    api.node.chats().set_status(&new.status).await?;
     show(State(api)).await
 }
 
@@ -42,7 +42,7 @@ pub async fn set(
 #[utoipa::path(get, path = "/v1/profile/picture", tag = "profile",
     responses((status = 200, body = Vec<u8>, content_type = "image/*"), (status = 404, body = dto::Problem)))]
 pub async fn picture(State(api): State<Api>) -> Result<Response, Error> {
-    let (_, picture) = api.node.profile().await?;
+    let (_, picture) = api.node.chats().profile().await?;
     drawn(picture)
 }
 
@@ -60,7 +60,7 @@ pub async fn set_picture(
             Failure::new("bad_picture", e.to_string()),
         )
     })?;
-    api.node.set_picture(Some(&picture)).await?;
+    api.node.chats().set_picture(Some(&picture)).await?;
     show(State(api)).await
 }
 
@@ -68,7 +68,7 @@ pub async fn set_picture(
 #[utoipa::path(delete, path = "/v1/profile/picture", tag = "profile",
     responses((status = 200, body = dto::Profile), (status = 401, body = dto::Problem)))]
 pub async fn remove_picture(State(api): State<Api>) -> Result<Json<dto::Profile>, Error> {
-    api.node.set_picture(None).await?;
+    api.node.chats().set_picture(None).await?;
     show(State(api)).await
 }
 
@@ -82,11 +82,11 @@ pub async fn member_picture(
     State(api): State<Api>,
     Within(ch, id): Within,
 ) -> Result<Response, Error> {
-    let cid = api.node.find(&ch).await?;
+    let chat = api.node.chat(api.node.find(&ch).await?)?;
     let member: IdentityId = id
         .parse()
         .map_err(|_| Error::bad_request("a member is named by its Bit Chat ID"))?;
-    drawn(api.node.picture(cid, member).await?)
+    drawn(chat.picture(member).await?)
 }
 
 /// Nothing in it may run, whatever it turns out to be.

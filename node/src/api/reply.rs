@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use bitchat_actors::node::NodeError;
+use bitchat_actors::{chat::ChatError, node::NodeError};
 use serde::de::DeserializeOwned;
 
 use crate::error::Failure;
@@ -49,6 +49,12 @@ impl From<NodeError> for Error {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, failure)
+    }
+}
+
+impl From<ChatError> for Error {
+    fn from(error: ChatError) -> Self {
+        NodeError::from(error).into()
     }
 }
 

@@ -1,10 +1,7 @@
 //! What happens, as server-sent events, resumable: the id of a `message` is its position, and a client that
 //! comes back with `Last-Event-ID` (or `?after=`) gets everything that arrived since.
-//!
-//! The broadcast of the node only wakes the stream; what it sends is read from the store by position. So
-//! nothing is lost when the broadcast overflows, and nothing is sent twice.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
@@ -14,19 +11,19 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use bitchat_actors::node::NodeEvent;
-use bitchat_wire::channel::ChannelId;
-use futures_util::{Stream, stream};
+use bitchat_actors::{
+    chat::{Follow, News, Position},
+    node::NodeEvent,
+};
+use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Api, dto,
     reply::{Error, Query},
 };
 
-/// Events read from the store at a time.
-const BATCH: usize = 256;
 /// A comment this often tells proxies and clients that the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -53,8 +50,6 @@ pub async fn events(
     Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
-    // First the subscription, then the position: what is committed between the two is read, not lost.
-    let news = api.node.subscribe();
     let cid = match &which.channel {
         Some(name) => Some(api.node.find(name).await?),
         None => None,
@@ -64,140 +59,87 @@ pub async fn events(
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.trim().parse().ok())
         .or(which.after);
-    let last = match resumed {
-        Some(position) => position,
-        None => api.node.last_position().await?,
-    };
-    let begin = json("position", &dto::Position { position: last }).id(last.to_string());
-    let follow = Follow {
-        api,
-        news,
-        cid,
-        last,
-        behind: true,
-        ready: VecDeque::from([begin]),
-    };
-    let stream = stream::unfold(follow, |mut follow| async move {
-        let event = follow.next().await?;
-        Some((Ok(event), follow))
+    let position = resumed.map_or(Position::Now, Position::After);
+    let follow = api.node.chats().follow(cid, position).await?;
+    let position = follow.position();
+    let begin = json("position", &dto::Position { position }).id(position.to_string());
+    let news = stream::unfold((follow, api.stop), |(mut follow, stop)| async move {
+        let event = next(&mut follow, &stop).await?;
+        Some((event, (follow, stop)))
     });
+    let stream = stream::iter([begin]).chain(news).map(Ok);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-struct Follow {
-    api: Api,
-    news: Receiver<NodeEvent>,
-    cid: Option<ChannelId>,
-    /// Everything up to here was sent.
-    last: u64,
-    /// There may be more in the store.
-    behind: bool,
-    /// At most one batch and one more.
-    ready: VecDeque<Event>,
-}
-
-impl Follow {
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            if self.behind {
-                self.read().await?;
-                continue;
-            }
-            let news = tokio::select! {
-                biased;
-                () = self.api.stop.cancelled() => return None,
-                news = self.news.recv() => news,
-            };
-            match news {
-                Ok(event) => self.take(event),
-                Err(RecvError::Lagged(_)) => {
-                    self.behind = true;
-                    self.ready.push_back(json("missed", &serde_json::json!({})));
-                }
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Reads the next batch. On an error the stream ends, and the client comes back for the rest.
-    async fn read(&mut self) -> Option<()> {
-        let page = tokio::select! {
+/// The next event of the stream; `None` ends it. After an error the client comes back for the rest.
+async fn next(follow: &mut Follow, stop: &CancellationToken) -> Option<Event> {
+    loop {
+        let news = tokio::select! {
             biased;
-            () = self.api.stop.cancelled() => return None,
-            page = self.api.node.since(self.cid, self.last, BATCH) => page,
+            () = stop.cancelled() => return None,
+            news = follow.news() => news,
         };
-        let page = match page {
-            Ok(page) => page,
+        match news {
+            Ok(Some(news)) => {
+                if let Some(event) = shown(news) {
+                    return Some(event);
+                }
+            }
+            Ok(None) => return None,
             Err(error) => {
                 tracing::warn!(%error, "an event stream ended");
                 return None;
             }
-        };
-        self.behind = page.len() >= BATCH;
-        for event in page {
-            if event.position <= self.last {
-                continue;
-            }
-            self.last = event.position;
-            let id = event.position.to_string();
-            self.ready
-                .push_back(json("message", &dto::Message::new(event)).id(id));
         }
-        Some(())
     }
+}
 
-    fn take(&mut self, event: NodeEvent) {
-        let wanted = |cid: ChannelId| self.cid.is_none_or(|only| only == cid);
-        match event {
-            NodeEvent::Committed { cid, position } => {
-                // One that was read already wakes nobody.
-                self.behind |= wanted(cid) && position > self.last;
-            }
-            NodeEvent::Delivered { cid, member, next } if wanted(cid) => {
-                self.ready.push_back(json(
-                    "delivered",
-                    &dto::DeliveredEvent {
-                        channel: cid.to_string(),
-                        member: member.to_string(),
-                        next,
-                    },
-                ));
-            }
-            NodeEvent::Member {
-                cid,
-                member,
-                online,
-            } if wanted(cid) => self.ready.push_back(json(
-                "member",
-                &dto::MemberEvent {
-                    channel: cid.to_string(),
-                    member: member.to_string(),
-                    online,
-                },
-            )),
-            NodeEvent::Typing { cid, member } if wanted(cid) => self.ready.push_back(json(
-                "typing",
-                &dto::TypingEvent {
-                    channel: cid.to_string(),
-                    member: member.to_string(),
-                },
-            )),
-            NodeEvent::Forked { cid, member } if wanted(cid) => self.ready.push_back(json(
-                "forked",
-                &dto::ForkedEvent {
-                    channel: cid.to_string(),
-                    member: member.to_string(),
-                },
-            )),
-            NodeEvent::Channels => self
-                .ready
-                .push_back(json("channels", &serde_json::json!({}))),
-            _ => {}
+/// News as an event of the stream; `None` if it is of a kind that is not shown.
+fn shown(news: News) -> Option<Event> {
+    let nothing = serde_json::json!({});
+    Some(match news {
+        News::Event(event) => {
+            let id = event.position.to_string();
+            json("message", &dto::Message::new(*event)).id(id)
         }
-    }
+        News::Missed => json("missed", &nothing),
+        News::Change(NodeEvent::Delivered { cid, member, next }) => json(
+            "delivered",
+            &dto::DeliveredEvent {
+                channel: cid.to_string(),
+                member: member.to_string(),
+                next,
+            },
+        ),
+        News::Change(NodeEvent::Member {
+            cid,
+            member,
+            online,
+        }) => json(
+            "member",
+            &dto::MemberEvent {
+                channel: cid.to_string(),
+                member: member.to_string(),
+                online,
+            },
+        ),
+        News::Change(NodeEvent::Typing { cid, member }) => json(
+            "typing",
+            &dto::TypingEvent {
+                channel: cid.to_string(),
+                member: member.to_string(),
+            },
+        ),
+        News::Change(NodeEvent::Forked { cid, member }) => json(
+            "forked",
+            &dto::ForkedEvent {
+                channel: cid.to_string(),
+                member: member.to_string(),
+            },
+        ),
+        News::Change(NodeEvent::Channels) => json("channels", &nothing),
+        _ => return None,
+    })
 }
 
 fn json<T: Serialize>(name: &str, data: &T) -> Event {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bitchat_actors::{
-    channel::Mesh,
+    chat::Mesh,
     node::{ChannelDetails, ChannelSummary},
     tracker::{TrackerState, TrackerStatus},
 };

@@ -1,9 +1,6 @@
 //! Members, and how they are reached.
 
-use bitchat_actors::{
-    channel::{MemberView, PathView},
-    transport::PathKind,
-};
+use bitchat_actors::{channel::PathView, chat::MemberView, transport::PathKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! Messages, and what else a stream tells.
 
-use bitchat_actors::channel::{DeliveryState, EventKind, EventView, Progress};
+use bitchat_actors::chat::{DeliveryState, EventKind, EventView, Progress};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

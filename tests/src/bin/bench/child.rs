@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bitchat_actors::node::Node;
+use bitchat_actors::{chat::Position, node::Node};
 use bitchat_wire::channel::{ChannelFile, ChannelId};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
@@ -117,7 +117,7 @@ async fn obey(node: &Arc<Node>, state: &mut State, line: &str) -> Result<String>
             Ok(file.to_link())
         }
         "join" => {
-            *cid = Some(node.join(ChannelFile::parse_link(argument)?).await?);
+            *cid = Some(node.join(ChannelFile::parse_link(argument)?).await?.id());
             Ok("joined".into())
         }
         "address" => Ok(node::address(node).to_string()),
@@ -135,12 +135,9 @@ async fn obey(node: &Arc<Node>, state: &mut State, line: &str) -> Result<String>
                 .map(|n| {
                     let node = Arc::clone(node);
                     async move {
-                        node.send(
-                            cid,
-                            format!("line {n} of a burst, of about the length of what people say"),
-                            None,
-                        )
-                        .await
+                        let line =
+                            format!("line {n} of a burst, of about the length of what people say");
+                        anyhow::Ok(node.chat(cid)?.send(line).await?)
                     }
                 })
                 .buffer_unordered(AT_ONCE)
@@ -165,7 +162,7 @@ async fn obey(node: &Arc<Node>, state: &mut State, line: &str) -> Result<String>
             Ok(task.await??.to_string())
         }
         "listen" => {
-            let talk = node.follow(*cid, node.last_position().await?);
+            let talk = node.chats().follow(*cid, Position::Now).await?;
             tokio::spawn(live::listen(talk, Arc::clone(&state.heard)));
             Ok("listening".into())
         }

@@ -94,7 +94,7 @@ async fn send_to_shown(from: &Node, to: &Node, cid: ChannelId) -> Result<Vec<f64
     let mut times = Vec::with_capacity(WORDS);
     for n in 0..WORDS {
         let begin = Instant::now();
-        from.send(cid, format!("line {n}"), None).await?;
+        from.chat(cid)?.send(format!("line {n}")).await?;
         while !matches!(events.recv().await?, NodeEvent::Committed { .. }) {}
         times.push(ms(begin.elapsed()));
     }

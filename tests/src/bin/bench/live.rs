@@ -5,10 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bitchat_actors::{
-    channel::EventKind,
-    node::{Follow, Node},
+    chat::{EventKind, Follow},
+    node::Node,
 };
 use bitchat_wire::channel::ChannelId;
 use tokio::time::MissedTickBehavior;
@@ -33,7 +33,8 @@ pub(crate) async fn chat(
             () = stop.cancelled() => return Ok(said),
             _ = tick.tick() => {}
         }
-        node.send(cid, format!("{MARK}{}", nanoseconds()), None)
+        node.chat(cid)?
+            .send(format!("{MARK}{}", nanoseconds()))
             .await?;
         said += 1;
     }
@@ -42,7 +43,7 @@ pub(crate) async fn chat(
 /// Hears such words as a user interface does. Milliseconds each.
 pub(crate) async fn listen(mut talk: Follow, heard: Arc<Mutex<Vec<f64>>>) -> Result<()> {
     loop {
-        if let EventKind::Text(text) = talk.next().await?.kind
+        if let EventKind::Text(text) = talk.next().await?.context("the node has stopped")?.kind
             && let Some(said) = text.strip_prefix(MARK)
         {
             let took = nanoseconds().saturating_sub(said.parse()?) as f64 / 1e6;

@@ -116,7 +116,7 @@ pub(crate) async fn child() -> Result<()> {
     let started = resident_kib(None)?;
     let cid = mesh(&nodes).await?;
     for (n, node) in nodes.iter().enumerate() {
-        node.send(cid, format!("one message of {n}"), None).await?;
+        node.chat(cid)?.send(format!("one message of {n}")).await?;
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     let ends = (NODES * (NODES - 1)) as f64;
@@ -139,7 +139,7 @@ async fn broadcast(nodes: &[Node], cid: ChannelId, seen: &Seen) -> Result<()> {
         let copies = seen.copies();
         let mut listeners: Vec<_> = nodes.iter().map(Node::subscribe).collect();
         let begin = Instant::now();
-        from.send(cid, format!("to all {n}"), None).await?;
+        from.chat(cid)?.send(format!("to all {n}")).await?;
         for events in &mut listeners {
             while !matches!(events.recv().await?, NodeEvent::Committed { .. }) {}
         }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use bitchat_actors::{
-    channel::Mesh,
+    chat::Mesh,
     node::{ChannelRequest, Node, NodeBuilder},
 };
 use bitchat_wire::{
@@ -58,7 +58,7 @@ pub(crate) async fn full(node: &Node, cid: ChannelId, members: usize) -> Result<
         }
         if begin.elapsed() > PATIENCE {
             let details = node.channel(cid).await?;
-            let members = node.members(cid).await?;
+            let members = node.chat(cid)?.members().await?;
             let lacking: Vec<_> = members.iter().filter(|member| !member.online).collect();
             bail!(
                 "no full mesh at {}: {details:?}, lacking {lacking:?}",
@@ -73,7 +73,7 @@ pub(crate) async fn full(node: &Node, cid: ChannelId, members: usize) -> Result<
 pub(crate) async fn position(node: &Node, position: u64) -> Result<()> {
     let mut events = node.subscribe();
     loop {
-        if node.last_position().await? >= position {
+        if node.chats().last_position().await? >= position {
             return Ok(());
         }
         // Lagging behind is news, too.

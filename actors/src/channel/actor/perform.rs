@@ -1,6 +1,19 @@
-//! Does what the machine's effects say.
+//! Carries out the machine's effects: commits, sends, closes, notifies.
 
-use super::*;
+use std::future::Future;
+
+use bitchat_wire::{event::EventId, proto::bye::Reason};
+
+use super::{BACKGROUND, Done, Shell, commands::Answer};
+use crate::{
+    channel::{
+        ChannelError, ChannelEvent, Signal,
+        effects::{Effect, Input, Note},
+        machine::Machine,
+    },
+    discovery::{Hint, Source},
+    store::NewEvent,
+};
 
 impl Shell {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
@@ -26,9 +39,9 @@ impl Shell {
                 Effect::Said(token, result) => self.answer(token, result),
                 Effect::Keep(marks) => {
                     let kept = self.config.store.set_deliveries(self.config.cid(), marks);
-                    // One a second at most; whoever floods us with forks must not keep marks from the disk.
-                    self.reads.spawn(async move {
-                        // Marks that are not kept are told again at the next link.
+                    // Outside the bound, as it is one a second at most: a flood of forks must not keep marks from the disk.
+                    self.background.spawn(async move {
+                        // Marks that are not stored come again with the next link.
                         let _ = kept.await;
                         None
                     });
@@ -38,30 +51,25 @@ impl Shell {
                 Effect::CompareEvent(event) => self.compare_event(*event),
                 Effect::CloseLog(pair) => {
                     let (store, cid) = (self.config.store.clone(), self.config.cid());
-                    self.reads.spawn(async move {
+                    self.background.spawn(async move {
                         let device = pair.0.header().device;
                         if let Err(error) = store.close_log(cid, pair.0, pair.1).await {
-                            tracing::warn!(%error, "cannot keep the proof of a fork");
+                            tracing::warn!(%error, "cannot store the proof of a fork");
                         }
-                        let profiles = store.profiles(cid).await.ok()?;
-                        Some(Done::Profiles(device, profiles))
+                        Some(Done::Removed(device))
                     });
                 }
                 Effect::Hint(peer, addresses, local, via) => {
                     let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
-                    self.read(async move {
-                        discovery
-                            .hint(
-                                cid,
-                                Hint {
-                                    peer: Some(peer),
-                                    addresses,
-                                    source: Source::Pex,
-                                    local,
-                                    via: Some(via),
-                                },
-                            )
-                            .await;
+                    let hint = Hint {
+                        peer: Some(peer),
+                        addresses,
+                        source: Source::Pex,
+                        local,
+                        via: Some(via),
+                    };
+                    self.spawn(async move {
+                        discovery.hint(cid, hint).await;
                         None
                     });
                 }
@@ -70,47 +78,53 @@ impl Shell {
         }
     }
 
-    pub(super) fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
-        let said = events.iter().map(|new| (new.identity, new.event.clone()));
-        self.unheard.insert(number, said.collect());
+    fn commit(&mut self, number: u64, events: Vec<NewEvent>) {
+        let unread = events.iter().map(|new| (new.identity, new.event.clone()));
+        self.unread.insert(number, unread.collect());
         let commit = self.config.store.append(self.config.cid(), events);
         self.commits
             .push_back(Box::pin(async move { (number, commit.await) }));
     }
 
     pub(super) fn committed(&mut self, machine: &mut Machine, number: u64, positions: Vec<u64>) {
-        for (who, event) in self.unheard.remove(&number).unwrap_or_default() {
-            self.people.heard(who, &event);
+        for (who, event) in self.unread.remove(&number).unwrap_or_default() {
+            for reader in &mut self.readers {
+                reader.committed(who, &event);
+            }
         }
         self.step(machine, Input::Committed(number, positions));
     }
 
-    /// Does a small thing on the side; when too many are under way, it is left undone.
-    pub(super) fn read(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
-        if self.reads.len() < READS * 8 {
-            self.reads
+    /// Runs a small task in the background, whose result is an input for the machine. Drops it when too many are running.
+    pub(super) fn spawn(&mut self, work: impl Future<Output = Option<Input>> + Send + 'static) {
+        if self.background.len() < BACKGROUND {
+            self.background
                 .spawn(async move { work.await.map(|input| Done::Input(Box::new(input))) });
         }
     }
 
-    /// Something on the side was done.
+    /// Handles the result of a background task.
     pub(super) fn done(&mut self, machine: &mut Machine, done: Done) {
         match done {
             Done::Input(input) => self.step(machine, *input),
-            Done::Profiles(device, profiles) => {
+            Done::Removed(device) => {
                 let Some(who) = machine.identity_of(device.as_bytes()) else {
                     return;
                 };
-                let kept = profiles.into_iter().find(|(of, _)| *of == who);
-                self.people
-                    .replace(who, kept.map(|(_, profile)| profile).unwrap_or_default());
+                for reader in &mut self.readers {
+                    let recomputed = reader.removed(who);
+                    self.background.spawn(async move {
+                        recomputed.await;
+                        None
+                    });
+                }
             }
         }
     }
 
-    pub(super) fn answer(&mut self, token: u64, result: Result<EventId, ChannelError>) {
+    fn answer(&mut self, token: u64, result: Result<EventId, ChannelError>) {
         match self.answers.remove(&token) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             Some(Answer::User(reply)) => drop(reply.send(result)),
             Some(Answer::Leave(reply)) => {
                 for link in self.links.values() {
@@ -122,14 +136,16 @@ impl Shell {
         }
     }
 
-    pub(super) fn note(&mut self, note: Note) {
+    fn note(&mut self, note: Note) {
         let cid = self.config.cid();
         let event = match note {
             Note::Committed(position) => ChannelEvent::Committed { cid, position },
             Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
             Note::Member(member, online) => {
                 if !online {
-                    self.people.gone(&member);
+                    for reader in &mut self.readers {
+                        reader.gone(member);
+                    }
                 }
                 ChannelEvent::Member {
                     cid,
@@ -138,13 +154,15 @@ impl Shell {
                 }
             }
             Note::Typing(member) => {
-                self.people.typing(member, Instant::now());
+                for reader in &mut self.readers {
+                    reader.signal(member, Signal::Typing);
+                }
                 ChannelEvent::Typing { cid, member }
             }
             Note::Forked(member) => ChannelEvent::Forked { cid, member },
             Note::Refused(why) => return tracing::warn!(why, "refused an event"),
         };
-        // Nobody listening is no fault.
+        // No receiver is not an error.
         let _ = self.config.events.send(event);
     }
 }

@@ -1,5 +1,5 @@
-//! What a text shows, after all that was said about it (`docs/PROTOCOL.md`, 9.3). Pure: the same events
-//! fold to the same, in whatever order they came, and a page is folded from the events it needs alone.
+//! What a text shows after all edits, deletions and reactions (`docs/PROTOCOL.md`, 9.3). Pure: the result does not depend on
+//! the order in which the events came, and a page is folded from the events that it needs alone.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -10,44 +10,44 @@ use bitchat_wire::{
 
 use crate::store::Reference;
 
-/// Different emoji shown on one text.
+/// The number of different emoji shown on one text.
 pub const MAX_SHOWN_EMOJI: usize = 64;
 
 /// A text as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// What it says now; nothing when it was deleted, but what it answers stays.
+    /// Its contents now. Empty when it was deleted, except for the event that it answers.
     pub said: Said,
-    /// Its author changed it.
+    /// Whether its author edited it.
     pub edited: bool,
-    /// Its author took it back.
+    /// Whether its author deleted it.
     pub deleted: bool,
-    /// What others feel about it.
+    /// The reactions to it, the earliest first.
     pub reactions: Vec<Reaction>,
 }
 
 /// One emoji on a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// Which.
+    /// The emoji itself.
     pub emoji: String,
-    /// Whose: the earliest first, nobody twice.
+    /// The identities that set it, each once, the earliest first.
     pub by: Vec<IdentityId>,
 }
 
-/// Where an event stands in the channel's order. Only the log of a device that forked holds two with one
-/// place, and not for long; their ids make the order total even then.
-type Place = (u64, DeviceId, u64, EventId);
+/// An event's place in the channel's order. Only the log of a device that forked has two events at one place, and not for
+/// long; their ids make the order total even then.
+pub(super) type Place = (u64, DeviceId, u64, EventId);
 
-/// What a text shows; `None` if the event is none. References to other events, and edits and deletions by
-/// others than the text's author, mean nothing.
+/// Folds a text; `None` if the event is not one. References to other events are ignored, and so are edits and deletions by
+/// others than the text's author.
 pub fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Folded> {
     let Body::Text(first) = Body::of(text) else {
         return None;
     };
     let mut edit: Option<(Place, Said)> = None;
     let mut deleted = false;
-    let mut moods: BTreeMap<IdentityId, (Place, Vec<String>)> = BTreeMap::new();
+    let mut reacted: BTreeMap<IdentityId, (Place, Vec<String>)> = BTreeMap::new();
     for reference in about {
         let body = Body::of(&reference.event);
         if body.target() != Some(text.id()) {
@@ -63,11 +63,11 @@ pub fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Fo
                 edit = Some((place, said));
             }
             Body::React { emoji, .. }
-                if moods
+                if reacted
                     .get(&reference.author)
                     .is_none_or(|(known, _)| *known < place) =>
             {
-                moods.insert(reference.author, (place, emoji));
+                reacted.insert(reference.author, (place, emoji));
             }
             _ => {}
         }
@@ -89,11 +89,11 @@ pub fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Fo
         said,
         edited,
         deleted,
-        reactions: reactions(moods),
+        reactions: reactions(reacted),
     })
 }
 
-/// The emoji that identity set on the text, as far as these events tell.
+/// The emoji that `who` has set on the text, according to these events.
 pub fn reactions_of(text: EventId, who: &IdentityId, about: &[Reference]) -> Vec<String> {
     about
         .iter()
@@ -109,11 +109,11 @@ pub fn reactions_of(text: EventId, who: &IdentityId, about: &[Reference]) -> Vec
         .unwrap_or_default()
 }
 
-fn reactions(moods: BTreeMap<IdentityId, (Place, Vec<String>)>) -> Vec<Reaction> {
-    let mut moods: Vec<_> = moods.into_iter().collect();
-    moods.sort_unstable_by_key(|(_, (place, _))| Reverse(*place));
+fn reactions(reacted: BTreeMap<IdentityId, (Place, Vec<String>)>) -> Vec<Reaction> {
+    let mut reacted: Vec<_> = reacted.into_iter().collect();
+    reacted.sort_unstable_by_key(|(_, (place, _))| Reverse(*place));
     let mut shown: Vec<Reaction> = Vec::new();
-    while let Some((who, (_, emoji))) = moods.pop() {
+    while let Some((who, (_, emoji))) = reacted.pop() {
         for emoji in emoji {
             match shown.iter().position(|known| known.emoji == emoji) {
                 Some(at) => shown[at].by.push(who),
@@ -128,11 +128,7 @@ fn reactions(moods: BTreeMap<IdentityId, (Place, Vec<String>)>) -> Vec<Reaction>
     shown
 }
 
-fn place(event: &Event) -> Place {
+pub(super) fn place(event: &Event) -> Place {
     let (lamport, device, seq) = event.header().order();
     (lamport, device, seq, event.id())
 }
-
-#[cfg(test)]
-#[path = "fold_tests.rs"]
-mod tests;

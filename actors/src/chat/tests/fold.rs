@@ -1,13 +1,18 @@
-#![allow(clippy::unwrap_used)]
-//! Any order of arrival folds to the same, and to what a slow and simple reading of the rules says.
+//! Any order of arrival folds to the same, and to what a slow and simple reading of the rules gives.
+
+use std::collections::BTreeMap;
 
 use bitchat_wire::{
     channel::ChannelId,
-    identity::{DeviceKey, IdentityKey},
+    event::{Body, Event, EventId, Said},
+    identity::{DeviceKey, IdentityId, IdentityKey},
 };
 use proptest::prelude::*;
 
-use super::*;
+use crate::{
+    chat::fold::{Folded, MAX_SHOWN_EMOJI, fold, place, reactions_of},
+    store::Reference,
+};
 
 const CID: ChannelId = ChannelId([7; 32]);
 

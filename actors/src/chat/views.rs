@@ -1,6 +1,4 @@
-//! What users see: members and events, out of the machine's state at one moment.
-
-use std::collections::{BTreeMap, HashMap};
+//! Events as they are shown.
 
 use bitchat_wire::{
     event::{Body, EventHeader, ReadMark},
@@ -8,36 +6,16 @@ use bitchat_wire::{
 };
 
 use super::{
-    DeliveryState, EventKind, EventView, MemberView, Mesh, Progress,
+    DeliveryState, EventKind, EventView, MemberView, Progress, Snapshot,
     fold::{Folded, fold},
-    logs::Device,
 };
 use crate::store::LogEntry;
 
-/// An author's clock is believed so far past the arrival here.
+/// An author's clock is believed up to this long past the arrival here.
 const CLOCK_LEEWAY_MS: u64 = 5 * 60 * 1_000;
 
-/// A channel at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// The members, oneself first.
-    pub members: Vec<MemberView>,
-    /// How much of the mesh is there.
-    pub mesh: Mesh,
-    /// Why what arrives is not kept (the disk is full, say).
-    pub trouble: Option<String>,
-    pub(super) names: HashMap<IdentityId, String>,
-    pub(super) reads: HashMap<IdentityId, ReadMark>,
-    /// Everybody who ever said something here.
-    pub(super) known: HashMap<[u8; 32], IdentityId>,
-    pub(super) marks: HashMap<Device, BTreeMap<IdentityId, u64>>,
-    pub(super) me: IdentityId,
-    pub(super) my_device: Device,
-    pub(super) sent_to: u64,
-}
-
 impl Snapshot {
-    /// An event of the store, as users see it.
+    /// Shows an event of the store.
     pub fn view(&self, entry: LogEntry) -> EventView {
         let header = *entry.event.header();
         let mut shown: Folded =
@@ -93,7 +71,7 @@ impl Snapshot {
             seq,
         };
         let has = |member: &MemberView| {
-            // We have what we show.
+            // We have every event that we show.
             member.me
                 || self
                     .marks
@@ -113,7 +91,7 @@ impl Snapshot {
                 .is_some_and(|mark| *mark >= place)
         };
         let read = others.iter().filter(read).count();
-        let ours = *device == self.my_device && *author == self.me;
+        let ours = header.device == self.my_device && *author == self.me;
         let progress = if delivered > 0 {
             Progress::Delivered
         } else if !ours || seq < self.sent_to {

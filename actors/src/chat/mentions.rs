@@ -1,15 +1,14 @@
-//! Whom a text mentions: `@` and a member's name, or Bit Chat ID. Pure.
+//! Mentions in a text: `@` and a member's name, or its Bit Chat ID. Pure.
 
 use bitchat_wire::{event::MAX_MENTIONS, identity::IdentityId};
 
 use super::MemberView;
 
-/// Signs looked at in one text: more is no conversation.
+/// The number of `@` signs looked at in one text. A text with more is not conversation.
 const MAX_SIGNS: usize = 256;
 
-/// The members that the text mentions, each once, in their order in the text. A name counts where it
-/// stands alone, in any case; of several that fit the longest does, and if two members share it both are
-/// meant.
+/// The members that the text mentions, each once, in their order in the text. A name counts where it stands alone, in upper
+/// or lower case. Of several names that fit, the longest counts; if two members share it, both are mentioned.
 pub(super) fn find(text: &str, members: &[MemberView]) -> Vec<[u8; 32]> {
     let mut found: Vec<[u8; 32]> = Vec::new();
     let signs = text
@@ -27,7 +26,7 @@ pub(super) fn find(text: &str, members: &[MemberView]) -> Vec<[u8; 32]> {
     found
 }
 
-/// Whom the beginning of `rest` names.
+/// The members whose name `rest` begins with.
 fn named(rest: &str, members: &[MemberView]) -> Vec<IdentityId> {
     let mut best = 0;
     let mut who = Vec::new();
@@ -47,7 +46,7 @@ fn named(rest: &str, members: &[MemberView]) -> Vec<IdentityId> {
     who
 }
 
-/// How many bytes of `rest` are that name, standing alone; 0: it is not there.
+/// The length in bytes of `name` at the beginning of `rest`; 0 if it is not there or does not stand alone.
 fn begins(rest: &str, name: &str) -> usize {
     let mut chars = rest.char_indices();
     for wanted in name.chars() {

@@ -1,0 +1,108 @@
+//! Our own profile: set once for the node, and written into the log of every channel.
+
+use bitchat_wire::{
+    channel::ChannelId,
+    event::{Body, EventId, Picture},
+};
+
+use super::{ChatError, Chats};
+use crate::{
+    channel::ChannelError,
+    store::{Profile, Store, StoreError},
+};
+
+/// The node's value with our status line, as it was last set.
+const STATUS: &str = "profile_status";
+/// The node's value with our picture, as it was last set; empty if it was removed.
+const PICTURE: &str = "profile_picture";
+
+/// The bodies that bring `published`, our profile in this channel, in line with the node's. A status or picture that was never set
+/// here is left alone: another device of ours may have published one.
+pub(super) async fn missing(
+    store: &Store,
+    cid: ChannelId,
+    name: &str,
+    published: &Profile,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut bodies = Vec::new();
+    let name = name.trim();
+    if published.name() != name
+        && let Ok(body) = Body::profile(name)
+    {
+        bodies.push(body);
+    }
+    if let Some(line) = store.value(STATUS).await?
+        && let Ok(line) = std::str::from_utf8(&line)
+        && line != published.status()
+        && let Ok(body) = Body::status(line)
+    {
+        bodies.push(body);
+    }
+    if let Some(bytes) = store.value(PICTURE).await? {
+        let shown = picture(store, cid, published.picture()).await?;
+        let own = Picture::new(bytes.to_vec()).ok();
+        if own != shown {
+            bodies.push(Body::picture(own.as_ref()));
+        }
+    }
+    Ok(bodies)
+}
+
+/// The picture that an event holds; `None` if there is no such event, or it holds none.
+pub(super) async fn picture(
+    store: &Store,
+    cid: ChannelId,
+    event: Option<EventId>,
+) -> Result<Option<Picture>, StoreError> {
+    let Some(id) = event else {
+        return Ok(None);
+    };
+    let entry = store.entry(cid, id).await?;
+    Ok(entry.and_then(|entry| match Body::of(&entry.event) {
+        Body::Picture(picture) => picture,
+        _ => None,
+    }))
+}
+
+impl Chats {
+    /// Our status line, empty if there is none, and our picture.
+    pub async fn profile(&self) -> Result<(String, Option<Picture>), ChatError> {
+        let status = self.store().value(STATUS).await?;
+        let picture = self.store().value(PICTURE).await?;
+        Ok((
+            status
+                .map(|line| String::from_utf8_lossy(&line).into_owned())
+                .unwrap_or_default(),
+            picture.and_then(|bytes| Picture::new(bytes.to_vec()).ok()),
+        ))
+    }
+
+    /// Sets our status line in every channel, those joined later included. An empty one removes it.
+    pub async fn set_status(&self, line: &str) -> Result<(), ChatError> {
+        let line = line.trim();
+        let body = Body::status(line).map_err(ChatError::BadBody)?;
+        self.store().set_value(STATUS, line.as_bytes()).await?;
+        self.append_everywhere(&body).await
+    }
+
+    /// Sets our picture in every channel, those joined later included; `None` removes it.
+    pub async fn set_picture(&self, picture: Option<&Picture>) -> Result<(), ChatError> {
+        let bytes = picture.map(|p| p.bytes().to_vec()).unwrap_or_default();
+        self.store().set_value(PICTURE, &bytes).await?;
+        self.append_everywhere(&Body::picture(picture)).await
+    }
+
+    async fn append_everywhere(&self, body: &[u8]) -> Result<(), ChatError> {
+        for chat in self.list() {
+            match chat.channel().append(body.to_vec(), None).await {
+                // A closed log takes nothing more, and a channel in trouble catches up when it starts again.
+                Ok(_) | Err(ChannelError::Closed | ChannelError::Trouble(_)) => {}
+                Err(ChannelError::Store(StoreError::DiskFull)) => {
+                    return Err(StoreError::DiskFull.into());
+                }
+                Err(error) => tracing::warn!(%error, "cannot publish the new profile in a channel"),
+            }
+        }
+        Ok(())
+    }
+}

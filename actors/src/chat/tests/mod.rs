@@ -1,0 +1,4 @@
+#![allow(clippy::unwrap_used)]
+//! Tests of the pure parts.
+
+mod fold;
