@@ -1,4 +1,4 @@
-//! Who has what, by each member's own word on its own link. Pure.
+//! Who has what, as each member claims on its own link. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,20 +7,23 @@ use bitchat_wire::identity::{Certificate, DeviceId, IdentityId};
 use super::logs::{Device, MAX_DEVICES};
 use crate::store::Delivery;
 
-/// Delivery marks: for each member device, how far it has each log.
+/// Delivery marks: how far each member's device has each log.
 #[derive(Default)]
 pub(super) struct Marks {
     members: HashMap<Device, Member>,
+    /// Devices whose mark of our log changed.
     changed: HashSet<Device>,
 }
 
 struct Member {
     device: DeviceId,
     identity: IdentityId,
+    /// For each log, the number below which it has all events.
     has: HashMap<Device, u64>,
 }
 
 impl Marks {
+    /// The marks as the store has them.
     pub(super) fn load(kept: &[Delivery]) -> Self {
         let mut marks = Self::default();
         for mark in kept {
@@ -30,7 +33,8 @@ impl Marks {
         marks
     }
 
-    /// A member says on its own link that it has `author`'s log below `next`. True when that is news.
+    /// Records a member's claim to have `author`'s log below `next`; true if that is more than before. Marks of our log
+    /// (`ours`) are to be kept.
     pub(super) fn mark(
         &mut self,
         member: &Certificate,
@@ -51,13 +55,13 @@ impl Marks {
         news
     }
 
-    /// Forgets what a device said.
+    /// Removes a device's marks.
     pub(super) fn forget(&mut self, member: &Device) {
         self.changed.remove(member);
         self.members.remove(member);
     }
 
-    /// The marks of our log that changed since the last call, to be kept.
+    /// The marks of our log that changed since the last call.
     pub(super) fn take_changed(&mut self, ours: &Device) -> Vec<Delivery> {
         let changed = std::mem::take(&mut self.changed);
         let Ok(author) = DeviceId::from_bytes(ours) else {
@@ -78,7 +82,7 @@ impl Marks {
             .collect()
     }
 
-    /// How far any member has a log.
+    /// How far any member has a log; 0 if none has it.
     pub(super) fn highest(&self, author: &Device) -> u64 {
         self.members
             .values()
@@ -88,7 +92,7 @@ impl Marks {
             .unwrap_or(0)
     }
 
-    /// For each log, how far each identity has it on its furthest device.
+    /// For each log, how far each identity has it on the device that has most.
     pub(super) fn by_author(&self) -> HashMap<Device, BTreeMap<IdentityId, u64>> {
         let mut all: HashMap<Device, BTreeMap<IdentityId, u64>> = HashMap::new();
         for member in self.members.values() {

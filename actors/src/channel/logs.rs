@@ -1,4 +1,4 @@
-//! The logs of a channel as far as they are known: what may follow, what is held back, what is refused
+//! The channel's logs as far as they are known: which events are accepted, held back or refused
 //! (`docs/PROTOCOL.md`, events). Pure.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -15,8 +15,8 @@ use crate::{
     store::LogHead,
 };
 
-/// A device's public key as a map key: claims name devices by the thousand, and checking that each is a
-/// valid point would cost more than all the rest.
+/// A device's public key as a map key: claims name devices by the thousand, and checking that each is a valid point
+/// would cost more than everything else.
 pub(super) type Device = [u8; 32];
 
 /// Devices in a channel.
@@ -35,37 +35,38 @@ const RECENT: usize = 64;
 /// One device's log.
 pub(super) struct Log {
     pub(super) certificate: Certificate,
-    /// The number of the next event to accept; those being committed count as accepted.
+    /// The number of the next event to accept; events being committed count as accepted.
     pub(super) next: u64,
     /// The id of the last accepted event.
     pub(super) head: EventId,
-    /// As `next`, of what is on the disk.
+    /// As `next`, but on the disk.
     pub(super) committed: u64,
-    /// As `head`, of what is on the disk.
+    /// As `head`, but on the disk.
     pub(super) committed_head: EventId,
-    /// Proven to have forked: nothing from here on belongs to the log.
+    /// The number of the first event at which it is proven to have forked, and from which on nothing belongs to the log;
+    /// `None` while it is open.
     pub(super) closed_at: Option<u64>,
-    /// Somebody's log of this device differs from ours; where, is being found out.
+    /// Some link's log of this device differs from ours, and the place is being looked for.
     pub(super) suspect: bool,
     lamport: u64,
     recent: VecDeque<(u64, EventId)>,
 }
 
-/// What became of an event.
+/// What was decided about an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It, and maybe held ones after it, are to be committed.
+    /// It is to be committed, and so may be held ones after it.
     Accepted,
-    /// We have it.
+    /// We have it already.
     Known,
-    /// It waits for its predecessors (or there was no room to, and it comes again when asked for).
+    /// It waits for its predecessors, or was dropped for lack of room, and comes again when requested.
     Early,
-    /// Its device signed another event with this number; ours has this id.
+    /// Its device signed another event with this number, which we have.
     Differs,
     /// It does not follow our head: the logs differ somewhere before it.
     OtherPast,
-    /// It breaks the rules. Its log goes on as if it had never come: its device may have signed another with
-    /// this number that does not, and shown that one to others.
+    /// It breaks a rule, which the string names. Its log goes on as if it had never arrived: its device may have signed
+    /// another event with this number that breaks none, and sent that one to others.
     Refused(&'static str),
 }
 
@@ -89,6 +90,7 @@ struct Held {
 }
 
 impl Logs {
+    /// The logs as the store has them.
     pub(super) fn load(heads: Vec<LogHead>, accept: Accept) -> Self {
         let mut logs = Self {
             accept,
@@ -130,17 +132,18 @@ impl Logs {
         self.logs.get(device).map_or(0, |log| log.next)
     }
 
-    /// Below which number `device`'s log can grow at all; `None`: without bound.
+    /// The number at which `device`'s log was closed; `None` if it can grow.
     pub(super) fn end(&self, device: &Device) -> Option<u64> {
         self.logs.get(device)?.closed_at
     }
 
+    /// Whether an event is held back.
     pub(super) fn is_held(&self, device: &Device, seq: u64) -> bool {
         self.held.contains_key(&(*device, seq))
     }
 
-    /// Whether what is held as the very next event of a log waits for our clock. It may never be accepted, and its
-    /// device may have signed another with this number, so that who has not given one is asked for it as well.
+    /// Whether the next event of a log is held because it waits for our clock. It may never be accepted, and its device
+    /// may have signed another with this number, so other links are asked for theirs as well.
     pub(super) fn waits_for_clock(&self, device: &Device, seq: u64) -> bool {
         seq == self.next(device)
             && self
@@ -149,17 +152,18 @@ impl Logs {
                 .is_some_and(|held| self.is_ahead(&held.event))
     }
 
-    /// Its Lamport time is too far ahead to be accepted yet.
+    /// Whether an event's Lamport time is too far ahead to be accepted yet.
     fn is_ahead(&self, event: &Event) -> bool {
         event.header().lamport > self.max_lamport.saturating_add(MAX_LEAP)
     }
 
-    /// The Lamport time of the next event that we write.
+    /// The Lamport time for the next event that we write.
     pub(super) fn next_lamport(&self) -> u64 {
         (self.max_lamport + 1).min(LAMPORT_LIMIT - 1)
     }
 
-    /// Judges an event that came by a link; `accepted` gets it and every held one that may now follow, in order.
+    /// Decides about an event that arrived over a link. If it is accepted, `accepted` gets it and every held one that now
+    /// follows, in order.
     pub(super) fn offer(
         &mut self,
         event: Event,
@@ -206,16 +210,16 @@ impl Logs {
         match self.logs.get_mut(device) {
             None => {
                 let Some(certificate) = event.certificate() else {
-                    return Verdict::Refused("it begins no log");
+                    return Verdict::Refused("it does not begin a log");
                 };
                 if !self.accept.allows(&certificate.identity) {
-                    return Verdict::Refused("its identity is no member");
+                    return Verdict::Refused("its identity is not a member");
                 }
                 if self.logs.len() >= MAX_DEVICES {
-                    return Verdict::Refused("the channel has as many devices as it can");
+                    return Verdict::Refused("the channel has reached its limit of devices");
                 }
                 if self.devices_of(&certificate.identity) >= MAX_DEVICES_PER_IDENTITY {
-                    return Verdict::Refused("its identity has as many devices as it can");
+                    return Verdict::Refused("its identity has reached its limit of devices");
                 }
                 self.logs.insert(*device, Log::begin(certificate, &event));
             }
@@ -232,7 +236,7 @@ impl Logs {
         Verdict::Accepted
     }
 
-    /// An event of ours, made to follow.
+    /// Appends an event of ours, made to follow our head.
     pub(super) fn append_own(&mut self, event: &Event) {
         let device = *event.header().device.as_bytes();
         self.max_lamport = self.max_lamport.max(event.header().lamport);
@@ -246,12 +250,12 @@ impl Logs {
         }
     }
 
-    /// An event is on the disk.
+    /// Records that an event is on the disk.
     pub(super) fn committed(&mut self, event: &Event) {
         let header = event.header();
         if let Some(log) = self.logs.get_mut(header.device.as_bytes())
             && header.seq >= log.committed
-            // It was on its way to the disk when the fork was proven, and is evidence now.
+            // Otherwise it was on its way to the disk when the fork was proven, and is evidence now.
             && log.closed_at.is_none_or(|end| header.seq < end)
         {
             log.committed = header.seq + 1;
@@ -259,7 +263,7 @@ impl Logs {
         }
     }
 
-    /// A fork at `seq` is proven.
+    /// Closes a log at `seq`, where a fork is proven.
     pub(super) fn close(&mut self, device: &Device, seq: u64) {
         if let Some(log) = self.logs.get_mut(device) {
             log.closed_at = Some(log.closed_at.map_or(seq, |at| at.min(seq)));
@@ -278,7 +282,7 @@ impl Logs {
         }
     }
 
-    /// What we have, as claimed to members.
+    /// Our claim to have a log, as members get it; `None` if we do not know the log.
     pub(super) fn claim(&self, device: &Device) -> Option<proto::Claim> {
         let log = self.logs.get(device)?;
         let head = if log.committed == 0 {
@@ -357,7 +361,7 @@ impl Logs {
         }
     }
 
-    /// Offers held events again whose Lamport time was too far ahead.
+    /// Offers the held events again that waited only for our clock.
     pub(super) fn retry_held(&mut self, accepted: &mut Vec<Event>) {
         let ready: Vec<_> = self
             .held

@@ -1,10 +1,10 @@
 //! Pulling what others have and we lack (`docs/PROTOCOL.md`, sync). Pure.
 //!
-//! Claims say who has what. What a link claimed when it came up is history, wanted at once; what a claim
-//! raised later is most likely on its way to us already, and is wanted only when nothing of it came for
-//! two seconds. A range is asked of one member at a time, two ranges a link, so that a newcomer gets the
-//! history once and not once from everybody. A member that claims what it does not give is asked last, and
-//! its claims cost no more than a look at its own list: it can neither hold others up nor keep us busy.
+//! Claims state who has what. What a link claimed when it came up is history, and requested at once; what it claims
+//! later is most likely on its way to us already, and is requested only if nothing of it arrives for two seconds. A
+//! range is requested from one member at a time, two ranges per link, so that a newcomer gets the history once, and not
+//! once from every member. A member that claims what it does not deliver is asked last, and its claims cost no more than
+//! a look at its own list: it can neither hold up others nor keep us busy.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -17,46 +17,49 @@ use bytes::Bytes;
 use super::logs::{Device, Logs, MAX_DEVICES};
 use crate::link::LinkId;
 
-/// Ranges in flight a link.
+/// Ranges in flight per link.
 const IN_FLIGHT: usize = 2;
-/// Events in a range: what fits one answer of small messages.
+/// Events in a range: as many small messages as fit one answer.
 const RANGE: u64 = 256;
-/// How far ahead of what we have ranges are asked for: less than what can be held back.
+/// How far ahead of what we have ranges are requested: less than `logs` can hold back.
 pub(super) const AHEAD: u64 = 1_024;
-/// An answer that takes longer is given up, and asked of another.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A link that was given up is not asked again for so long; twice as long with each further time.
-const SULK: Duration = Duration::from_secs(10);
-/// So often at most it grows twice as long.
-const SULK_DOUBLINGS: u32 = 5;
-/// A link is not asked again so soon after it had no room for a question.
+/// A request without an answer is abandoned after this long, and sent to another link.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a link that did not answer is left alone; doubled with each further failure.
+const BACKOFF: Duration = Duration::from_secs(10);
+/// How many times [`BACKOFF`] is doubled at most.
+const BACKOFF_DOUBLINGS: u32 = 5;
+/// How long a link is left alone that had no room for a request.
 const NO_ROOM: Duration = Duration::from_secs(1);
-/// Useless answers in a row that make a link be left alone for a while.
-const USELESS: u32 = 3;
-/// A live event that was announced but does not come is asked for after so long.
-const GRACE: Duration = Duration::from_secs(2);
+/// Failed requests after which a link is left alone for a while.
+const FAILURES: u32 = 3;
+/// How long an event that was claimed live may take to arrive before it is requested.
+const LIVE_WAIT: Duration = Duration::from_secs(2);
 
+/// What one link claims, and what was requested from it.
 #[derive(Default)]
 struct Source {
+    /// The end of each log that it claims to have.
     claims: HashMap<Device, u64>,
     /// Logs of which it claims more than we have, as far as we know.
     wanted: BTreeSet<Device>,
-    asked: VecDeque<Asked>,
-    /// The next event of a log that it gave, and that waits for our clock.
+    requested: VecDeque<Request>,
+    /// The next event of a log, if it delivered that and the event waits for our clock.
     gave: HashMap<Device, u64>,
-    /// Answers to questions that were given up, which may yet come; answers come in the order of questions.
+    /// Answers to abandoned requests, which may still arrive; answers come in the order of the requests.
     owed: usize,
-    /// Questions without a useful answer; useful ones take them back.
+    /// Requests without a useful answer, less those with one.
     failures: u32,
-    sulks_until: Option<Instant>,
+    /// When it may be asked again; `None`: at once.
+    rests_until: Option<Instant>,
 }
 
 impl Source {
     fn is_free(&self, now: Instant) -> bool {
-        self.asked.len() < IN_FLIGHT && self.sulks_until.is_none_or(|until| now >= until)
+        self.requested.len() < IN_FLIGHT && self.rests_until.is_none_or(|until| now >= until)
     }
 
-    /// Whether it claims to have an event, and did not give one already that waits.
+    /// Whether it claims to have an event, and has not delivered one of that number that waits for our clock.
     fn has(&self, device: &Device, seq: u64) -> bool {
         let claimed = self
             .claims
@@ -65,34 +68,34 @@ impl Source {
         claimed && self.gave.get(device) != Some(&seq)
     }
 
-    fn sulk(&mut self, now: Instant) {
-        let doublings = self.failures.saturating_sub(1).min(SULK_DOUBLINGS);
-        self.sulks_until = Some(now + SULK * (1 << doublings));
+    fn rest(&mut self, now: Instant) {
+        let doublings = self.failures.saturating_sub(1).min(BACKOFF_DOUBLINGS);
+        self.rests_until = Some(now + BACKOFF * (1 << doublings));
     }
 }
 
-/// A question to a link.
-pub(super) struct Asked {
+/// A request to a link.
+pub(super) struct Request {
     pub(super) device: Device,
     pub(super) from: u64,
     to: u64,
     since: Instant,
 }
 
-/// Whether a claim of all below `claimed` is more than we have and may have.
+/// Whether a claim of all events below `claimed` exceeds what we have, in a log that can still grow.
 fn exceeds(logs: &Logs, device: &Device, claimed: u64) -> bool {
     claimed.min(logs.end(device).unwrap_or(u64::MAX)) > logs.next(device)
 }
 
-/// A log of which somebody claims more than we have.
+/// A log of which some link claims more than we have.
 struct Lack {
-    /// Wanted at once below this number.
+    /// Events below this number are requested at once.
     urgent_to: u64,
-    /// When something of it last came, or was first heard of.
+    /// When an event of it last arrived, or it was first claimed.
     progress: Instant,
 }
 
-/// What we lack, who has it, and what was asked of whom.
+/// What we lack, which links claim to have it, and what was requested from them.
 #[derive(Default)]
 pub(super) struct Pull {
     links: BTreeMap<LinkId, Source>,
@@ -100,10 +103,12 @@ pub(super) struct Pull {
 }
 
 impl Pull {
+    /// Adds a link.
     pub(super) fn up(&mut self, link: LinkId) {
         self.links.insert(link, Source::default());
     }
 
+    /// Removes a link.
     pub(super) fn down(&mut self, link: LinkId) {
         let Some(gone) = self.links.remove(&link) else {
             return;
@@ -121,7 +126,7 @@ impl Pull {
             .any(|source| source.wanted.contains(device))
     }
 
-    /// A link claims to have all of `device`'s log below `next`.
+    /// Records a link's claim to have all of `device`'s log below `next`.
     pub(super) fn claim(
         &mut self,
         link: LinkId,
@@ -151,7 +156,7 @@ impl Pull {
         }
     }
 
-    /// What a link claims to have of a log.
+    /// The end of a log that a link claims to have.
     pub(super) fn claimed(&self, link: LinkId, device: &Device) -> u64 {
         self.links
             .get(&link)
@@ -160,7 +165,7 @@ impl Pull {
             .unwrap_or(0)
     }
 
-    /// All below `seq` is missing though `seq` came: nothing to wait for.
+    /// Requests all below `seq` at once: `seq` arrived live, so what is missing before it is not on its way.
     pub(super) fn gap(&mut self, device: Device, seq: u64, now: Instant) {
         let lack = self.lacks.entry(device).or_insert(Lack {
             urgent_to: 0,
@@ -169,14 +174,14 @@ impl Pull {
         lack.urgent_to = lack.urgent_to.max(seq);
     }
 
-    /// Something of a log was accepted.
+    /// Records that an event of a log was accepted.
     pub(super) fn progress(&mut self, device: &Device, now: Instant) {
         if let Some(lack) = self.lacks.get_mut(device) {
             lack.progress = now;
         }
     }
 
-    /// What was accepted was lost again: whatever is claimed and not there is wanted anew.
+    /// Compares all claims with the logs again, after accepted events were lost.
     pub(super) fn reassess(&mut self, logs: &Logs, now: Instant) {
         for source in self.links.values_mut() {
             for (device, &claimed) in &source.claims {
@@ -192,25 +197,24 @@ impl Pull {
         }
     }
 
-    /// A link answered: which question, unless that was given up before.
-    pub(super) fn answered(&mut self, link: LinkId) -> Option<Asked> {
+    /// The request that a link's answer belongs to; `None` if that was abandoned before.
+    pub(super) fn answered(&mut self, link: LinkId) -> Option<Request> {
         let source = self.links.get_mut(&link)?;
         if let Some(owed) = source.owed.checked_sub(1) {
             source.owed = owed;
-            // Slow, but it does answer.
-            source.sulks_until = None;
+            // It is slow, but it does answer.
+            source.rests_until = None;
             return None;
         }
-        source.asked.pop_front()
+        source.requested.pop_front()
     }
 
-    /// What came of an answer. If not the very first event that was asked for, the link has nothing of it
-    /// whatever it claimed, and will be believed less.
-    pub(super) fn judge(&mut self, link: LinkId, asked: &Asked, logs: &Logs, now: Instant) {
+    /// Judges an answer by its first event: without it, the link does not have what it claimed, and is trusted less.
+    pub(super) fn judge(&mut self, link: LinkId, request: &Request, logs: &Logs, now: Instant) {
         let Some(source) = self.links.get_mut(&link) else {
             return;
         };
-        let Asked { device, from, .. } = asked;
+        let Request { device, from, .. } = request;
         if logs.waits_for_clock(device, *from) {
             source.gave.insert(*device, *from);
             return;
@@ -227,23 +231,23 @@ impl Pull {
         if let Some(claimed) = source.claims.get_mut(device) {
             *claimed = (*claimed).min(*from);
         }
-        if source.failures >= USELESS {
-            source.sulk(now);
+        if source.failures >= FAILURES {
+            source.rest(now);
         }
     }
 
-    /// There was no room for the latest `count` questions to a link.
-    pub(super) fn not_asked(&mut self, link: LinkId, count: usize, now: Instant) {
+    /// Takes back the latest `count` requests to a link, for which it had no room.
+    pub(super) fn not_sent(&mut self, link: LinkId, count: usize, now: Instant) {
         if let Some(source) = self.links.get_mut(&link) {
-            let keep = source.asked.len().saturating_sub(count);
-            source.asked.truncate(keep);
-            source.sulks_until = Some(now + NO_ROOM);
+            let keep = source.requested.len().saturating_sub(count);
+            source.requested.truncate(keep);
+            source.rests_until = Some(now + NO_ROOM);
         }
     }
 
-    /// What to ask now, by link.
+    /// The requests to send now, by link.
     pub(super) fn plan(&mut self, logs: &Logs, now: Instant) -> Vec<(LinkId, Vec<proto::Range>)> {
-        self.give_up(now);
+        self.abandon_late(now);
         self.forget_satisfied(logs, now);
         let free = self.links.values().filter(|source| source.is_free(now));
         let lacking: BTreeSet<Device> = free.flat_map(|source| &source.wanted).copied().collect();
@@ -251,7 +255,7 @@ impl Pull {
         for device in lacking {
             while let Some((link, from, to)) = self.choose(&device, logs, now) {
                 if let Some(source) = self.links.get_mut(&link) {
-                    source.asked.push_back(Asked {
+                    source.requested.push_back(Request {
                         device,
                         from,
                         to,
@@ -271,7 +275,7 @@ impl Pull {
         plan.into_iter().collect()
     }
 
-    /// Looks at the lists of links that can be asked, and strikes out what we have.
+    /// Removes what we have by now from the lists of links that can be asked.
     fn forget_satisfied(&mut self, logs: &Logs, now: Instant) {
         let mut satisfied = Vec::new();
         for source in self.links.values_mut().filter(|source| source.is_free(now)) {
@@ -292,12 +296,12 @@ impl Pull {
         }
     }
 
-    /// The next range of a log, and whom to ask for it.
+    /// The next range of a log to request, and the link to ask.
     fn choose(&self, device: &Device, logs: &Logs, now: Instant) -> Option<(LinkId, u64, u64)> {
         let lack = self.lacks.get(device)?;
         let next = logs.next(device);
-        let patient = now < lack.progress + GRACE;
-        if patient && lack.urgent_to <= next {
+        let waiting = now < lack.progress + LIVE_WAIT;
+        if waiting && lack.urgent_to <= next {
             return None;
         }
         let best = self
@@ -310,7 +314,7 @@ impl Pull {
         let end = best
             .min(logs.end(device).unwrap_or(u64::MAX))
             .min(next.saturating_add(AHEAD));
-        let end = if patient {
+        let end = if waiting {
             end.min(lack.urgent_to)
         } else {
             end
@@ -329,7 +333,7 @@ impl Pull {
             .links
             .iter()
             .filter(|(_, source)| source.is_free(now) && source.has(device, from))
-            .min_by_key(|(_, source)| (source.failures, source.asked.len()))?;
+            .min_by_key(|(_, source)| (source.failures, source.requested.len()))?;
         let claimed = source.claims.get(device).copied().unwrap_or(0);
         let mut to = from + 1;
         let stop = end.min(claimed).min(from.saturating_add(RANGE));
@@ -339,12 +343,12 @@ impl Pull {
         Some((link, from, to))
     }
 
-    /// The first number from `next` on that is neither held nor asked for.
+    /// The first number from `next` on that is neither held nor requested.
     fn first_open(&self, device: &Device, next: u64, end: u64, logs: &Logs) -> Option<u64> {
         let mut seq = next;
         while seq < end {
-            if let Some(asked) = self.asked_for(device, seq) {
-                seq = asked.to;
+            if let Some(request) = self.request_for(device, seq) {
+                seq = request.to;
             } else if logs.is_held(device, seq) {
                 seq += 1;
             } else {
@@ -354,55 +358,55 @@ impl Pull {
         None
     }
 
-    fn asked_for(&self, device: &Device, seq: u64) -> Option<&Asked> {
+    fn request_for(&self, device: &Device, seq: u64) -> Option<&Request> {
         self.links
             .values()
-            .flat_map(|source| &source.asked)
-            .find(|asked| asked.device == *device && asked.from <= seq && seq < asked.to)
+            .flat_map(|source| &source.requested)
+            .find(|request| request.device == *device && request.from <= seq && seq < request.to)
     }
 
     fn covered(&self, device: &Device, seq: u64) -> bool {
-        self.asked_for(device, seq).is_some()
+        self.request_for(device, seq).is_some()
     }
 
-    fn give_up(&mut self, now: Instant) {
+    fn abandon_late(&mut self, now: Instant) {
         for source in self.links.values_mut() {
             if source
-                .asked
+                .requested
                 .front()
-                .is_some_and(|asked| now >= asked.since + PATIENCE)
+                .is_some_and(|request| now >= request.since + TIMEOUT)
             {
-                source.owed += source.asked.len();
-                source.asked.clear();
+                source.owed += source.requested.len();
+                source.requested.clear();
                 source.failures = source.failures.saturating_add(1);
-                source.sulk(now);
+                source.rest(now);
             }
         }
     }
 
-    /// When [`Pull::plan`] may have something new to say, if nothing else happens.
+    /// When [`Pull::plan`] may return something new if nothing else happens.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let answers = self
             .links
             .values()
-            .filter_map(|source| source.asked.front())
-            .map(|asked| asked.since + PATIENCE);
+            .filter_map(|source| source.requested.front())
+            .map(|request| request.since + TIMEOUT);
         let lacks = self
             .lacks
             .values()
-            .map(|lack| lack.progress + GRACE)
+            .map(|lack| lack.progress + LIVE_WAIT)
             .filter(|at| *at > now);
-        let sulks = self
+        let rests = self
             .links
             .values()
-            .filter_map(|source| source.sulks_until)
+            .filter_map(|source| source.rests_until)
             .filter(|at| *at > now);
-        let sulks = sulks.filter(|_| !self.lacks.is_empty());
-        answers.chain(lacks).chain(sulks).min()
+        let rests = rests.filter(|_| !self.lacks.is_empty());
+        answers.chain(lacks).chain(rests).min()
     }
 
-    /// Whether any log is known to lack something.
-    pub(super) fn lacking(&self) -> usize {
-        self.lacks.len()
+    /// Whether any link claims more of a log than we have.
+    pub(super) fn is_lacking(&self) -> bool {
+        !self.lacks.is_empty()
     }
 }

@@ -1,8 +1,8 @@
 //! Pushing our own new events to links (`docs/PROTOCOL.md`, sync). Pure.
 //!
-//! The outbox is a cursor a link, not a queue: a slow link's cursor stays where it is. Recent events are
-//! kept encoded in a ring. A member whose cursor falls out of it is told what it lacks and pulls; it is pushed
-//! to again when what it has reaches into the ring.
+//! What is still to be sent to a link is a cursor, not a queue: a slow link's cursor stays where it is. Recent events
+//! are kept encoded in a ring. A member whose cursor falls out of it gets a claim of what it lacks, and pulls; it is
+//! pushed to again once what it has reaches into the ring.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,14 @@ use bitchat_wire::{
 };
 use bytes::Bytes;
 
-/// Own events that are kept for pushing.
+/// Events of ours that are kept for pushing.
 const RING: usize = 4_096;
-/// Their bytes.
+/// Bytes of the events that are kept for pushing.
 const RING_BYTES: usize = 4 * 1024 * 1024;
-/// Events in one message, in bytes.
+/// Bytes of events in one message.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// What a cursor points at is in the ring no more.
+/// The event at a cursor is no longer in the ring.
 #[derive(Debug)]
 pub(super) struct FellBehind;
 
@@ -28,10 +28,10 @@ pub(super) struct FellBehind;
 #[derive(Default)]
 pub(super) struct Ring {
     events: VecDeque<proto::SignedEvent>,
-    /// The number behind the last of them.
+    /// The number after the last event's.
     end: u64,
     bytes: usize,
-    /// The last message made: a mesh of links mostly wants the very same.
+    /// The last message, with its first number and the number after its last: most links of a mesh want the same one.
     cache: Option<(u64, u64, Bytes)>,
 }
 
@@ -43,7 +43,7 @@ impl Ring {
         }
     }
 
-    /// The number behind the last event.
+    /// The number after the last event's.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -53,9 +53,10 @@ impl Ring {
         self.end - self.events.len() as u64
     }
 
+    /// Adds an event of ours that is on the disk.
     pub(super) fn add(&mut self, event: &Event) {
         if event.header().seq != self.end {
-            // After a reload; what is missing is pulled.
+            // After a reload; members pull what is missing.
             self.events.clear();
             self.bytes = 0;
         }
@@ -70,7 +71,7 @@ impl Ring {
         }
     }
 
-    /// The next message for a cursor, and where the cursor then stands. `Ok(None)`: nothing is due.
+    /// The next message for a cursor, and the cursor after it; `Ok(None)` if there is nothing to push.
     pub(super) fn next(&mut self, cursor: u64) -> Result<Option<(Bytes, u64)>, FellBehind> {
         if cursor >= self.end {
             return Ok(None);
@@ -107,6 +108,7 @@ impl Ring {
     }
 }
 
+/// An event as links carry it.
 pub(super) fn signed(event: &Event) -> proto::SignedEvent {
     proto::SignedEvent {
         event: event.raw().clone(),

@@ -132,14 +132,14 @@ impl Machine {
 
     /// Asks for what is lacking, of whom there is to ask.
     pub(super) fn ask(&mut self, now: Now) {
-        if self.pull.lacking() == 0 {
+        if !self.pull.is_lacking() {
             return;
         }
         for (link, ranges) in self.pull.plan(&self.logs, now.at) {
             let count = ranges.len();
             let want = message::encode(Kind::Want(proto::Want { ranges }));
             if !self.send(link, want.into()) {
-                self.pull.not_asked(link, count, now.at);
+                self.pull.not_sent(link, count, now.at);
             }
         }
     }
