@@ -127,6 +127,11 @@ impl Logs {
         self.logs.iter()
     }
 
+    /// Whose log `device`'s is; `None` if we do not know the log.
+    pub(super) fn identity_of(&self, device: &Device) -> Option<IdentityId> {
+        self.logs.get(device).map(|log| log.certificate.identity)
+    }
+
     /// The number of the next event of `device` to accept.
     pub(super) fn next(&self, device: &Device) -> u64 {
         self.logs.get(device).map_or(0, |log| log.next)

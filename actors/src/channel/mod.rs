@@ -2,9 +2,9 @@
 //!
 //! A permanent actor a channel. Its mailbox ([`COMMANDS`](actor)) takes what the user wants; links report
 //! to a queue of its own, which is read only while few commits are in flight, so that pressure reaches
-//! the peer. All protocol logic is in the pure `machine` (with `logs`, `pull`, `push`, `mesh`, `sync`,
-//! `forks`, `delivery`); the shell in `actor` does the I/O. Each life loads what the store has and
-//! registers with the links anew.
+//! the peer. All protocol logic is in the pure `machine` and in what it is made of (`logs`, `pull`, `push`,
+//! `delivery`); the shell in `actor` does the I/O. Each life loads what the store has and registers with the links
+//! again.
 //!
 //! A channel replicates logs; of bodies it knows the first and the last. What the others mean is for the capabilities above
 //! it, which are shown each event after its commit ([`Reader`]).
@@ -13,16 +13,13 @@ mod actor;
 mod api;
 mod delivery;
 mod effects;
-mod forks;
 mod handle;
 mod logs;
 mod machine;
-mod mesh;
 mod pull;
 mod push;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod sim;
-mod sync;
 
 pub use api::*;
 pub use handle::{Channel, ChannelConfig};

@@ -130,7 +130,7 @@ impl Shell {
     /// Begins our log if there is none, then appends what the readers found missing in it.
     fn introduce(&mut self, machine: &mut Machine, bodies: Vec<Vec<u8>>) {
         let certificate = self.config.local.certificate;
-        if machine.logs.next(&machine.me) == 0 {
+        if machine.logs().next(&machine.me()) == 0 {
             self.append(
                 machine,
                 Answer::Nobody,

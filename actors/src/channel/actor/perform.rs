@@ -108,7 +108,7 @@ impl Shell {
         match done {
             Done::Input(input) => self.step(machine, *input),
             Done::Removed(device) => {
-                let Some(who) = machine.identity_of(device.as_bytes()) else {
+                let Some(who) = machine.logs().identity_of(device.as_bytes()) else {
                     return;
                 };
                 for reader in &mut self.readers {

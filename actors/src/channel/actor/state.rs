@@ -11,7 +11,7 @@ impl Shell {
     pub(super) fn state(&self, machine: &Machine) -> State {
         let me = self.config.local.certificate.identity;
         let mut identities: Vec<IdentityId> = machine
-            .logs
+            .logs()
             .iter()
             .map(|(_, log)| log.certificate.identity)
             .collect();
@@ -20,7 +20,7 @@ impl Shell {
         identities.sort_unstable();
         identities.dedup();
         let forked: HashSet<IdentityId> = machine
-            .logs
+            .logs()
             .iter()
             .filter(|(_, log)| log.closed_at.is_some())
             .map(|(_, log)| log.certificate.identity)
@@ -36,10 +36,10 @@ impl Shell {
             .collect();
         State {
             members,
-            marks: machine.marks.by_author(),
+            marks: machine.marks().by_author(),
             me,
             my_device: self.config.local.certificate.device,
-            sent_to: machine.sent_to,
+            sent_to: machine.sent_to(),
             trouble: self.trouble.as_ref().map(|(text, _)| text.clone()),
         }
     }

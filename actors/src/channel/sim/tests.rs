@@ -90,8 +90,8 @@ fn who_falls_behind_pulls_and_is_pushed_to_again() {
     let mut world = World::new(6, 3);
     world.mesh();
     world.run(Duration::from_secs(5));
-    // Nothing can be sent for a while, and more is said than is kept for pushing.
-    let held = world.take_credits(0);
+    // The links take no more for a while, and more is said than is kept for pushing.
+    world.hold_credits(0);
     for n in 0..5_000 {
         world.say(0, &format!("line {n}"));
     }
@@ -100,7 +100,7 @@ fn who_falls_behind_pulls_and_is_pushed_to_again() {
         world.run(Duration::from_millis(10));
         fell |= world.is_somebody_behind(0);
     }
-    world.give_credits(0, held);
+    world.return_credits(0);
     assert!(fell || world.is_somebody_behind(0), "or it shows nothing");
     world.run(Duration::from_secs(30));
     world.assert_converged("after a burst");

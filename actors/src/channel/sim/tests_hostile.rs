@@ -62,10 +62,11 @@ impl Solo {
             at: self.now,
             wall_ms: 1,
         };
+        let mut sent = Vec::new();
         for effect in self.machine.handle(input, now) {
             match effect {
                 Effect::Send(link, message) => {
-                    self.machine.links.get_mut(&link).unwrap().credits += 1;
+                    sent.push(link);
                     if let Some(Kind::Want(want)) = message::decode(&message).unwrap() {
                         let ranges = want.ranges.into_iter().map(|range| (link, range));
                         self.wants.extend(ranges);
@@ -74,6 +75,10 @@ impl Solo {
                 Effect::Commit(number, events) => self.commits.push((number, events.len())),
                 _ => {}
             }
+        }
+        // The links take all at once.
+        for link in sent {
+            self.input(Input::Room(link, 1));
         }
     }
 
@@ -187,7 +192,7 @@ fn pull_among_liars(lie: impl Fn(&Event) -> Option<Vec<Event>>) -> Option<Durati
             }
             solo.commit();
         }
-        if solo.machine.logs.next(&device) == author.events.len() as u64 {
+        if solo.machine.logs().next(&device) == author.events.len() as u64 {
             return Some(solo.now - begin);
         }
         solo.pass(Duration::from_millis(100));

@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) acknowledged: Vec<EventId>,
     pub(super) waiting: HashMap<u64, ()>,
     pub(super) forks_seen: usize,
+    /// Credits that its links hold back, if they do.
+    held_credits: Option<BTreeMap<LinkId, usize>>,
     /// A hostile member, which has no machine.
     pub(super) rogue: Option<Rogue>,
 }
@@ -145,7 +147,7 @@ impl World {
             &[],
             it.disk.proofs.clone(),
         );
-        let begins = machine.logs.next(&machine.me) == 0;
+        let begins = machine.logs().next(&machine.me()) == 0;
         it.machine = Some(machine);
         if begins {
             let body = genesis_body(&self.nodes[node].local.certificate);
@@ -281,7 +283,10 @@ impl World {
                     link,
                     message,
                 } => self.deliver(node, link, &message),
-                Happening::Credit { node, link } => self.input(node, Input::Room(link, 1)),
+                Happening::Credit { node, link } => match &mut self.nodes[node].held_credits {
+                    Some(held) => *held.entry(link).or_insert(0) += 1,
+                    None => self.input(node, Input::Room(link, 1)),
+                },
                 Happening::Disk { node, life } if self.nodes[node].life == life => {
                     self.disk_works(node)
                 }
@@ -313,23 +318,20 @@ impl World {
     #[cfg(test)]
     pub(super) fn is_somebody_behind(&self, node: usize) -> bool {
         let machine = self.nodes[node].machine.as_ref();
-        machine.is_some_and(|machine| machine.links.values().any(|link| link.behind.is_some()))
+        machine.is_some_and(Machine::is_any_behind)
     }
 
-    /// No link of a node has room any more; returns how much each had.
+    /// From now on a node's links return no credits.
     #[cfg(test)]
-    pub(super) fn take_credits(&mut self, node: usize) -> Vec<(LinkId, usize)> {
-        let machine = self.nodes[node].machine.as_mut().unwrap();
-        let links = machine.links.iter_mut();
-        links
-            .map(|(id, link)| (*id, std::mem::take(&mut link.credits)))
-            .collect()
+    pub(super) fn hold_credits(&mut self, node: usize) {
+        self.nodes[node].held_credits = Some(BTreeMap::new());
     }
 
+    /// The links return the credits held back since [`World::hold_credits`].
     #[cfg(test)]
-    pub(super) fn give_credits(&mut self, node: usize, credits: Vec<(LinkId, usize)>) {
-        for (link, room) in credits {
-            self.input(node, Input::Room(link, room));
+    pub(super) fn return_credits(&mut self, node: usize) {
+        for (link, credits) in self.nodes[node].held_credits.take().unwrap() {
+            self.input(node, Input::Room(link, credits));
         }
     }
 
@@ -398,6 +400,7 @@ impl Node {
             acknowledged: Vec::new(),
             waiting: HashMap::new(),
             forks_seen: 0,
+            held_credits: None,
             rogue: None,
         }
     }
