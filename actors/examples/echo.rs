@@ -12,7 +12,7 @@ use std::{
 
 use bitchat_actors::{
     chat::{EventKind, Position},
-    node::NodeBuilder,
+    node::Node,
     wire::{channel::ChannelFile, identity::IdentityKey},
 };
 
@@ -27,9 +27,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let home = Path::new(home);
     fs::create_dir_all(home)?;
-    let mut builder = NodeBuilder::new(home.join("echo.db"), identity(home)?);
-    builder.name = "Echo".into();
-    let node = builder.start().await?;
+    let node = Node::builder(home.join("echo.db"), identity(home)?)
+        .name("Echo")
+        .start()
+        .await?;
     let chat = node.join(ChannelFile::parse(&fs::read(file)?)?).await?;
     println!("{} listens on port {}", node.id(), node.port());
 

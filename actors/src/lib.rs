@@ -6,7 +6,7 @@
 //! belongs to the lower module. Nothing here is process-wide: no crypto provider, signal handler,
 //! standard output or subscriber is installed, so a program may run many nodes.
 //!
-//! A program begins with [`node::NodeBuilder`]; `examples/echo.rs` is a whole bot. Keys, channel files and ids
+//! A program begins with [`node::Node::builder`]; `examples/echo.rs` is a whole bot. Keys, channel files and ids
 //! are those of [`wire`].
 
 pub use bitchat_wire as wire;

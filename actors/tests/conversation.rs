@@ -25,8 +25,7 @@ use common::{address, builder, open_channel};
 async fn pair(folder: &Path, read_marks: bool) -> (Node, Node, ChannelId) {
     let mut nodes = Vec::new();
     for (name, seed) in [("alice", 1), ("bob", 2)] {
-        let mut builder = builder(folder, name, seed);
-        builder.read_marks = read_marks;
+        let builder = builder(folder, name, seed).read_marks(read_marks);
         nodes.push(builder.start().await.unwrap());
     }
     let (bob, alice) = (nodes.pop().unwrap(), nodes.pop().unwrap());

@@ -11,7 +11,7 @@ use std::{
 
 use bitchat_actors::{
     chat::{EventKind, Position},
-    node::{ChannelRequest, NodeBuilder},
+    node::{ChannelRequest, Node},
     wire::{
         channel::{Policy, Rotation},
         identity::IdentityKey,
@@ -54,12 +54,12 @@ fn example() -> PathBuf {
 #[tokio::test]
 async fn the_echo_bot_answers_each_word_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut builder = NodeBuilder::new(
-        folder.path().join("alice.db"),
-        IdentityKey::from_seed(&[1; 32]),
-    );
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    let alice = builder.start().await.unwrap();
+    let identity = IdentityKey::from_seed(&[1; 32]);
+    let alice = Node::builder(folder.path().join("alice.db"), identity)
+        .bind([IpAddr::V4(Ipv4Addr::LOCALHOST)])
+        .start()
+        .await
+        .unwrap();
     let request = ChannelRequest {
         name: "echoes".into(),
         policy: Policy::Open,

@@ -11,7 +11,7 @@ use std::{
 
 use bitchat_actors::{
     kit::{Metrics, Scope},
-    node::{Node, RELAY_KEYS, RelayBuilder, RelayNode},
+    node::{Node, RELAY_KEYS, RelayNode},
     relay::RelayLimits,
     store::PageQuery,
     transport::{
@@ -65,16 +65,17 @@ async fn tunnel(mut client: TcpStream) -> Option<()> {
 }
 
 async fn behind(proxy: SocketAddr, folder: &Path, name: &str, seed: u8) -> Node {
-    let mut builder = builder(folder, name, seed);
-    builder.proxy = Some(Proxy::parse(&format!("http://{proxy}")).unwrap());
+    let proxy = Proxy::parse(&format!("http://{proxy}")).unwrap();
+    let builder = builder(folder, name, seed).proxy(proxy);
     builder.start().await.unwrap()
 }
 
 async fn relay(seed: u8) -> RelayNode {
-    let mut builder = RelayBuilder::new(0, Zeroizing::new([seed; RELAY_KEYS]));
-    builder.bind = vec!["127.0.0.1".parse().unwrap()];
-    builder.limits = RelayLimits::PUBLIC;
-    builder.start().await.unwrap()
+    RelayNode::builder(0, Zeroizing::new([seed; RELAY_KEYS]))
+        .bind(["127.0.0.1".parse().unwrap()])
+        .start()
+        .await
+        .unwrap()
 }
 
 /// How two nodes are linked.
@@ -216,16 +217,16 @@ async fn when_a_relay_dies_talk_goes_on_through_the_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_under_abuse_serves_within_its_quotas() {
     const MANY: usize = 10_000;
-    let relay = {
-        let mut builder = RelayBuilder::new(0, Zeroizing::new([11; RELAY_KEYS]));
-        builder.bind = vec!["127.0.0.1".parse().unwrap()];
-        builder.limits = RelayLimits {
+    let relay = RelayNode::builder(0, Zeroizing::new([11; RELAY_KEYS]))
+        .bind(["127.0.0.1".parse().unwrap()])
+        .limits(RelayLimits {
             circuits: 6,
             circuits_a_peer: 4,
             ..RelayLimits::PUBLIC
-        };
-        builder.start().await.unwrap()
-    };
+        })
+        .start()
+        .await
+        .unwrap();
     let at = relay.at("127.0.0.1".parse().unwrap());
     let (target, mut abuser) = (Raw::start().await, Raw::start().await);
     let (there, here) = (target.dial(at).await, abuser.dial(at).await);

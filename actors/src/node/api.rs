@@ -1,14 +1,10 @@
-//! The node as programs use it: `Node::builder(..).start()`, then methods on the handle.
+//! The types in which the handle [`Node`](super::Node) takes requests and answers them.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{collections::HashMap, net::SocketAddr};
 
 use bitchat_wire::{
     channel::{ChannelFileError, ChannelId, Policy, RendezvousHash, Rotation},
-    identity::{IdentityId, IdentityKey},
+    identity::IdentityId,
 };
 use libp2p_identity::PeerId;
 
@@ -20,9 +16,8 @@ use crate::{
     discovery::{DiscoveryStatus, SourceStatus},
     disguise::Disguise,
     portmap::PortmapStatus,
-    relay::RelayMode,
     store::StoreError,
-    transport::{NatView, PathKind, Paths, Proxy, ProxyStatus, Relay},
+    transport::{NatView, PathKind, Paths, ProxyStatus, Relay},
 };
 
 /// Why a node did not start.
@@ -96,48 +91,6 @@ pub enum NodeError {
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
-}
-
-/// What a node is made of. Defaults need no setting.
-pub struct NodeBuilder {
-    /// The database; made when missing.
-    pub database: PathBuf,
-    /// Who we are.
-    pub identity: IdentityKey,
-    /// The name that we sign in each channel; at most 64 bytes.
-    pub name: String,
-    /// Addresses to listen on; empty: all of IPv4 and IPv6.
-    pub bind: Vec<IpAddr>,
-    /// The port; `None`: the one of the last run if free, at first that of the disguise's client, else any.
-    pub port: Option<u16>,
-    /// The announced client's name and version, shown to members for diagnosis.
-    pub agent: String,
-    /// The only way out: connections and HTTP trackers go through it. There is no listening, no UDP, no DHT and no
-    /// resolving of names then, and nothing leaves while it does not work.
-    pub proxy: Option<Proxy>,
-    /// By which kinds of path members may be reached. With [`Paths::RELAYED`] no member learns our address: there is no listening, no
-    /// UDP, no DHT and no local network then, trackers are not asked, and only relays of channel files are dialled.
-    pub paths: Paths,
-    /// Tell members how far we have read. Off by default.
-    pub read_marks: bool,
-    /// For whom to carry what they cannot send each other directly.
-    pub relay: RelayMode,
-    /// Look for members in the mainline DHT, and serve it as every node there does. Off by default: it talks to
-    /// strangers all over the world.
-    pub dht: bool,
-    /// `HOST:PORT` of nodes to enter the DHT by, besides those of the last run and of channel files. Public
-    /// routers are asked when none of these answer, unless the node listens on loopback alone.
-    pub dht_bootstrap: Vec<String>,
-    /// Looks for members in the local network, by multicast from the addresses that it listens on.
-    pub lan: bool,
-    /// Ask the router to let others in on the port. Off by default: it speaks to the router.
-    pub portmap: bool,
-    /// Look for relays that strangers offer to everybody, where members and channel files have none and others cannot reach
-    /// us. Off by default, and on loopback alone.
-    pub public_relays: bool,
-    /// Whose BitTorrent client trackers and the DHT see; `None`: the one of the last run, at first Transmission 4.1.
-    /// Kept for the next run.
-    pub disguise: Option<Disguise>,
 }
 
 /// A new channel, as a user asks for it.

@@ -2,7 +2,8 @@
 
 use std::{
     net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bitchat_wire::channel::{ChannelFile, ChannelId, NewChannel, Policy};
@@ -10,13 +11,38 @@ use zeroize::Zeroizing;
 
 use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, NodeEvent};
 use crate::{
+    channel::ChannelConfig,
     chat::{Chat, Chats},
     discovery::DiscoveryStatus,
     link::LinkHandle,
     store::{ChannelRecord, StoreError},
 };
 
+/// A channel made a moment ago has no members to be found: its maker is still handing the file on (and registering it
+/// with trackers that serve only what they know). Asking too early would be refused, with a long wait after it.
+const MAKERS_PAUSE: Duration = Duration::from_secs(2);
+
 impl Node {
+    /// Starts a channel's actor; `made`: the channel was created just now, not joined or opened.
+    fn start_channel(&self, file: ChannelFile, made: bool) -> Chat {
+        let inner = &self.inner;
+        let config = ChannelConfig {
+            trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
+            file,
+            local: Arc::clone(&inner.local),
+            agent: inner.agent.clone(),
+            store: inner.store.clone(),
+            links: inner.links.clone(),
+            discovery: inner.discovery.clone(),
+            transport: inner.transport.clone(),
+            relays: inner.relays.clone(),
+            events: inner.events.clone(),
+            readers: Vec::new(),
+            announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
+        };
+        inner.chats.start(config)
+    }
+
     pub(super) async fn open_channels(&self) -> Result<(), StoreError> {
         for record in self.inner.store.channels().await? {
             match ChannelFile::parse(&record.file) {

@@ -1,4 +1,4 @@
-//! A node that is nothing but a relay: no profile, no channels, no database (`docs/OPERATING.md`).
+//! A node that is only a relay: no profile, no channels, no database (`docs/OPERATING.md`).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,35 +25,30 @@ use crate::{
 
 /// How long each layer may take to stop.
 const LAYER_STOP: Duration = Duration::from_millis(800);
-/// Trackers are told that it stops.
+/// Trackers may take longer: they are sent `stopped`.
 const TRACKERS_STOP: Duration = Duration::from_millis(2_200);
-/// What a relay keeps: the seed of its PeerId, and QUIC's reset key.
+/// Length in bytes of the keys that a relay keeps: the seed of its PeerId, then QUIC's reset key.
 pub const RELAY_KEYS: usize = 32 + 64;
 
-/// What a relay is made of.
+/// The settings of a relay; see [`RelayNode::builder`]. What is not set keeps its default.
+#[must_use = "a relay runs once `start` is called"]
 pub struct RelayBuilder {
-    /// Addresses to listen on; empty: all of IPv4 and IPv6.
-    pub bind: Vec<IpAddr>,
-    /// The port, of UDP and TCP.
-    pub port: u16,
-    /// Where to listen by TCP besides: at port 443, since some proxies let nothing else through.
-    pub extra: Vec<SocketAddr>,
-    /// Random once, and kept: others write the PeerId down that comes of it.
-    pub keys: Zeroizing<[u8; RELAY_KEYS]>,
-    /// What it gives.
-    pub limits: RelayLimits,
-    /// Where to say that it serves everybody; `None`: nowhere, and those who are told of it find it.
-    pub announce: Option<Announce>,
+    bind: Vec<IpAddr>,
+    port: u16,
+    extra: Vec<SocketAddr>,
+    keys: Zeroizing<[u8; RELAY_KEYS]>,
+    limits: RelayLimits,
+    announce: Option<Announce>,
 }
 
-/// Where a relay says that it serves everybody.
+/// Where a relay announces that it serves everybody.
 #[derive(Clone, Debug, Default)]
 pub struct Announce {
-    /// Trackers; none: those that are known to be public.
+    /// Tracker URLs; if empty, well-known public trackers.
     pub trackers: Vec<String>,
-    /// In the DHT as well.
+    /// Whether to announce in the DHT as well.
     pub dht: bool,
-    /// `HOST:PORT` of nodes to enter the DHT by.
+    /// DHT nodes to bootstrap from, as `HOST:PORT`.
     pub dht_bootstrap: Vec<String>,
 }
 
@@ -83,19 +78,31 @@ pub fn relay_peer(keys: &[u8; RELAY_KEYS]) -> PeerId {
 }
 
 impl RelayBuilder {
-    /// The usual limits, on all addresses.
-    pub fn new(port: u16, keys: Zeroizing<[u8; RELAY_KEYS]>) -> Self {
-        Self {
-            bind: Vec::new(),
-            port,
-            extra: Vec::new(),
-            keys,
-            limits: RelayLimits::PUBLIC,
-            announce: None,
-        }
+    /// The addresses to listen on. Default, or with none: all of IPv4 and IPv6.
+    pub fn bind(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.bind = addresses.into_iter().collect();
+        self
     }
 
-    /// Starts it.
+    /// Further addresses to listen on, over TCP alone: with port 443, say, the only one that some proxies allow.
+    pub fn extra(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.extra = addresses.into_iter().collect();
+        self
+    }
+
+    /// How much to serve. Default: [`RelayLimits::PUBLIC`].
+    pub fn limits(mut self, limits: RelayLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where to announce that it serves everybody. Default, or `None`: nowhere; clients have to be configured with it.
+    pub fn announce(mut self, announce: impl Into<Option<Announce>>) -> Self {
+        self.announce = announce.into();
+        self
+    }
+
+    /// Listens, serves, and announces the relay where it is to be announced.
     pub async fn start(self) -> Result<RelayNode, StartError> {
         let metrics = Metrics::default();
         let (base, _) = Scope::new(metrics.clone());
@@ -138,7 +145,7 @@ impl RelayBuilder {
     }
 }
 
-/// Says in public that it is there.
+/// Announces the relay in public.
 async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layers: &[Scope; 4]) {
     let disguise = Disguise::default();
     let mut torrents = Torrents::new(disguise, &mut rand::rng());
@@ -162,7 +169,7 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
             &layers[1],
             finder,
         );
-        // Other relays are of no interest here.
+        // A relay needs no other relays.
         let ignore = async move { while found.recv().await.is_some() {} };
         layers[1].transient(tracing::info_span!("found"), ignore);
         Some(start.await)
@@ -188,7 +195,7 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
     offers::start(config, uses, &layers[0]);
 }
 
-/// A relay keeps no nodes of the DHT for its next run: it has no database.
+/// A relay keeps no DHT nodes for its next run: it has no database.
 struct Nothing;
 
 impl Keeper for Nothing {
@@ -201,7 +208,8 @@ impl Keeper for Nothing {
     }
 }
 
-/// A connection for each reservation, and for each who begins a circuit; the usual number for those who only ask.
+/// The limits on incoming connections: one for each reservation and each peer that begins a circuit, and the usual number
+/// for peers that only ask.
 fn incoming(limits: &RelayLimits) -> IncomingLimits {
     let usual = IncomingLimits::default();
     let add = |one: usize, two: usize, more: usize| one.saturating_add(two).saturating_add(more);
@@ -217,7 +225,7 @@ fn incoming(limits: &RelayLimits) -> IncomingLimits {
 
 async fn pump(relays: Relays, mut happenings: mpsc::Receiver<TransportEvent>) {
     while let Some(event) = happenings.recv().await {
-        // What is not a relay's is reset.
+        // Streams of other kinds are reset by being dropped.
         if let TransportEvent::Stream {
             connection,
             kind: kind @ StreamKind::RelayHop,
@@ -230,6 +238,19 @@ async fn pump(relays: Relays, mut happenings: mpsc::Receiver<TransportEvent>) {
 }
 
 impl RelayNode {
+    /// Begins a relay on a port of UDP and TCP (0: any). `keys` are drawn at random once and kept: clients are configured
+    /// with the PeerId derived from them ([`relay_peer`]).
+    pub fn builder(port: u16, keys: Zeroizing<[u8; RELAY_KEYS]>) -> RelayBuilder {
+        RelayBuilder {
+            bind: Vec::new(),
+            port,
+            extra: Vec::new(),
+            keys,
+            limits: RelayLimits::PUBLIC,
+            announce: None,
+        }
+    }
+
     /// Its PeerId, the same at each start.
     pub fn peer_id(&self) -> PeerId {
         self.inner.transport.peer_id()
@@ -240,7 +261,7 @@ impl RelayNode {
         self.inner.transport.port()
     }
 
-    /// It, as others are told of it, at an address that leads here.
+    /// Its address and PeerId as clients are configured with them, for an IP address that leads here.
     pub fn at(&self, ip: IpAddr) -> Relay {
         Relay {
             address: SocketAddr::new(ip, self.port()),
@@ -248,17 +269,17 @@ impl RelayNode {
         }
     }
 
-    /// Reservations and circuits of this moment.
+    /// The current numbers of reservations and circuits.
     pub fn serves(&self) -> (usize, usize) {
         self.inner.relays.serves()
     }
 
-    /// What is counted.
+    /// The metrics of this relay.
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }
 
-    /// Takes on nothing new, tells those who hold reservations, waits for circuits to end, so long at most, and stops.
+    /// Stops: accepts nothing new, notifies the holders of reservations, and waits up to `patience` for circuits to end.
     pub async fn stop(&self, patience: Duration) {
         let [offers, trackers, ..] = &self.inner.layers;
         let quiet = async {

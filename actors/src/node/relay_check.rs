@@ -1,4 +1,4 @@
-//! Whether a relay serves: asked as its clients ask it (`docs/OPERATING.md`).
+//! A check that a relay serves, made the way its clients use it (`docs/OPERATING.md`).
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -16,22 +16,22 @@ use crate::{
     transport::{DialError, EVENTS, Paths, Relay, Transport, TransportConfig},
 };
 
-/// How long a reservation may take: one is asked for as soon as there is a connection.
+/// How long a reservation may take, once there is a connection.
 const RESERVE: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_millis(500);
 
-/// What a relay answered.
+/// The result of [`check_relay`].
 #[derive(Debug)]
 pub struct RelayCheck {
-    /// How long a connection by QUIC took, or why there is none.
+    /// How long connecting over QUIC took, or why it failed.
     pub quic: Result<Duration, DialError>,
-    /// The same by TCP.
+    /// How long connecting over TCP took, or why it failed.
     pub tcp: Result<Duration, DialError>,
-    /// Whether it gave a reservation by one of them, which is given back at once. A full relay gives none.
+    /// Whether it granted a reservation over either, which is released at once. A full relay grants none.
     pub reserved: bool,
 }
 
-/// Connects to a relay by QUIC and by TCP, as two strangers, and asks for a reservation. Waits 15 s at most.
+/// Connects to a relay over QUIC and over TCP, as two unknown peers, and requests a reservation. Waits 15 s at most.
 pub async fn check_relay(relay: Relay) -> Result<RelayCheck, StartError> {
     let only = |quic| Paths {
         quic,
@@ -51,7 +51,7 @@ async fn ask(
     paths: Paths,
 ) -> Result<(Result<Duration, DialError>, bool), StartError> {
     let ip = relay.address.ip();
-    // Nobody is to reach us; and from loopback alone do we go to a relay there.
+    // Nothing has to reach this transport, and a relay on loopback is reached only from there.
     let from = match ip {
         _ if ip.is_loopback() => ip,
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -69,7 +69,7 @@ async fn ask(
     let transport = Transport::start(config, &below, events)
         .await
         .map_err(|error| StartError::Listen { port: 0, error })?;
-    // Whatever it opens here is reset.
+    // Streams that the relay opens here are reset by being dropped.
     below.transient(tracing::info_span!("events"), async move {
         while happenings.recv().await.is_some() {}
     });

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use bitchat_actors::node::{ChannelRequest, Node, NodeBuilder};
+use bitchat_actors::node::{Builder, ChannelRequest, Node};
 use bitchat_wire::{
     channel::{Policy, Rotation},
     identity::IdentityKey,
@@ -13,7 +13,7 @@ use bitchat_wire::{
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// A node on loopback, with a database of its own.
-pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
+pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> Builder {
     // `RUST_LOG=bitchat_actors=debug` shows what the nodes do.
     if let Some(filter) = std::env::var("RUST_LOG")
         .ok()
@@ -25,13 +25,10 @@ pub(crate) fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
             .with(filter)
             .try_init();
     }
-    let mut builder = NodeBuilder::new(
-        folder.join(format!("{name}.db")),
-        IdentityKey::from_seed(&[seed; 32]),
-    );
-    builder.name = name.to_owned();
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    builder
+    let identity = IdentityKey::from_seed(&[seed; 32]);
+    Node::builder(folder.join(format!("{name}.db")), identity)
+        .name(name)
+        .bind([IpAddr::V4(Ipv4Addr::LOCALHOST)])
 }
 
 /// Where a node is reached.

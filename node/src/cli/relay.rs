@@ -6,7 +6,10 @@ use std::{
 };
 
 use axum::{Router, http::header, response::IntoResponse, routing::get};
-use bitchat_actors::node::{Announce, RelayBuilder, RelayNode};
+use bitchat_actors::{
+    node::{Announce, RelayBuilder, RelayNode},
+    relay::RelayLimits,
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -104,26 +107,24 @@ async fn serve(home: &Home, flags: &RelayArgs) -> Result<(), Failure> {
 
 fn builder(home: &Home, flags: &RelayArgs) -> Result<RelayBuilder, Failure> {
     let mut ports = flags.port.iter().copied();
-    let mut builder = RelayBuilder::new(ports.next().unwrap_or(0), home.relay_keys()?);
-    builder.bind.clone_from(&flags.bind);
+    let builder = RelayNode::builder(ports.next().unwrap_or(0), home.relay_keys()?);
     let everywhere: Vec<IpAddr> = vec![[0; 4].into(), [0_u16; 8].into()];
     let bind = if flags.bind.is_empty() {
         &everywhere
     } else {
         &flags.bind
     };
-    builder.extra = ports
-        .flat_map(|port| bind.iter().map(move |ip| SocketAddr::new(*ip, port)))
-        .collect();
+    let extra = ports.flat_map(|port| bind.iter().map(move |ip| SocketAddr::new(*ip, port)));
+    let mut announce = None;
     if flags.announce {
         config::check_nodes(&flags.dht_bootstrap)?;
-        builder.announce = Some(Announce {
+        announce = Some(Announce {
             trackers: flags.tracker.clone(),
             dht: !flags.no_dht,
             dht_bootstrap: flags.dht_bootstrap.clone(),
         });
     }
-    let limits = &mut builder.limits;
+    let mut limits = RelayLimits::PUBLIC;
     let set = |limit: &mut usize, flag: Option<usize>| *limit = flag.unwrap_or(*limit);
     set(&mut limits.reservations, flags.reservations);
     set(&mut limits.circuits, flags.circuits);
@@ -135,7 +136,11 @@ fn builder(home: &Home, flags: &RelayArgs) -> Result<RelayBuilder, Failure> {
     if let Some(seconds) = flags.circuit_seconds {
         limits.circuit_time = Duration::from_secs(seconds);
     }
-    Ok(builder)
+    Ok(builder
+        .bind(flags.bind.iter().copied())
+        .extra(extra)
+        .limits(limits)
+        .announce(announce))
 }
 
 /// Serves the metrics, and nothing else.

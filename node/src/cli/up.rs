@@ -2,10 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
-use bitchat_actors::{
-    node::{Node, NodeBuilder},
-    transport::Proxy,
-};
+use bitchat_actors::{node::Node, transport::Proxy};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -116,21 +113,21 @@ async fn serve(home: &Home, config: Config) -> Result<(), Failure> {
         .local_addr()
         .map_err(|e| Failure::new("listen", e.to_string()))?;
 
-    let mut builder = NodeBuilder::new(home.database(), identity);
-    builder.name.clone_from(&config.name);
-    builder.bind.clone_from(&config.bind);
-    builder.port = config.port;
-    builder.agent = format!("bitchat/{}", env!("CARGO_PKG_VERSION"));
-    builder.proxy = proxy(config.proxy.as_deref())?;
-    builder.paths = config::paths(&config.paths);
-    builder.relay = config.relay.into();
-    builder.read_marks = config.read_marks;
-    builder.lan = config.lan;
-    builder.public_relays = config.public_relays;
-    builder.portmap = config.portmap;
-    builder.dht = config.dht;
-    builder.dht_bootstrap.clone_from(&config.dht_bootstrap);
-    builder.disguise = config.disguise;
+    let builder = Node::builder(home.database(), identity)
+        .name(&config.name)
+        .bind(config.bind.iter().copied())
+        .port(config.port)
+        .agent(concat!("bitchat/", env!("CARGO_PKG_VERSION")))
+        .proxy(proxy(config.proxy.as_deref())?)
+        .paths(config::paths(&config.paths))
+        .relay(config.relay.into())
+        .read_marks(config.read_marks)
+        .lan(config.lan)
+        .public_relays(config.public_relays)
+        .portmap(config.portmap)
+        .dht(config.dht)
+        .dht_bootstrap(&config.dht_bootstrap)
+        .disguise(config.disguise);
     let node = tokio::select! {
         started = builder.start() => started?,
         () = signals.next() => return Ok(()),

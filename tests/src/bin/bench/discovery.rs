@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
     discovery::SourceState,
-    node::{ChannelRequest, Node, NodeBuilder},
+    node::{Builder, ChannelRequest, Node},
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::{
@@ -59,12 +59,11 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-fn builder(folder: &Path, name: &str, seed: u8) -> NodeBuilder {
+fn builder(folder: &Path, name: &str, seed: u8) -> Builder {
     let identity = IdentityKey::from_seed(&[seed; 32]);
-    let mut builder = NodeBuilder::new(folder.join(format!("{name}.db")), identity);
-    name.clone_into(&mut builder.name);
-    builder.bind = vec![Ipv4Addr::LOCALHOST.into()];
-    builder
+    Node::builder(folder.join(format!("{name}.db")), identity)
+        .name(name)
+        .bind([Ipv4Addr::LOCALHOST.into()])
 }
 
 async fn one(by: By) -> Result<Duration> {
@@ -81,13 +80,9 @@ async fn one(by: By) -> Result<Duration> {
     let mut swarm: Vec<Node> = Vec::new();
     if by == By::Dht {
         for n in 0..SWARM {
-            let mut node = builder(folder, &format!("n{n}"), n as u8 + 10);
-            node.dht = true;
-            node.dht_bootstrap = swarm
-                .iter()
-                .take(3)
-                .map(|n| address(n).to_string())
-                .collect();
+            let node = builder(folder, &format!("n{n}"), n as u8 + 10)
+                .dht(true)
+                .dht_bootstrap(swarm.iter().take(3).map(|n| address(n).to_string()));
             swarm.push(node.start().await?);
         }
         for node in &swarm {
@@ -102,16 +97,16 @@ async fn one(by: By) -> Result<Duration> {
         }
     }
     let first = |swarm: &[Node]| {
-        let mut node = builder(folder, "first", 1);
-        (node.dht, node.lan) = (by == By::Dht, by == By::Lan);
-        node.dht_bootstrap = swarm.iter().map(|n| address(n).to_string()).collect();
-        node
+        builder(folder, "first", 1)
+            .dht(by == By::Dht)
+            .lan(by == By::Lan)
+            .dht_bootstrap(swarm.iter().map(|n| address(n).to_string()))
     };
     let second = |swarm: &[Node]| {
-        let mut node = builder(folder, "second", 2);
-        (node.dht, node.lan) = (by == By::Dht, by == By::Lan);
-        node.dht_bootstrap = swarm.iter().map(|n| address(n).to_string()).collect();
-        node
+        builder(folder, "second", 2)
+            .dht(by == By::Dht)
+            .lan(by == By::Lan)
+            .dht_bootstrap(swarm.iter().map(|n| address(n).to_string()))
     };
     // The second has the channel, and has met nobody but for the cache.
     let maker = builder(folder, "first", 1).start().await?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use bitchat_actors::{
     chat::Mesh,
-    node::{ChannelRequest, Node, NodeBuilder},
+    node::{ChannelRequest, Node},
 };
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, Policy, Rotation},
@@ -21,12 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node on loopback with a database of its own.
 pub(crate) async fn start(folder: &Path, name: &str) -> Result<Node> {
-    let mut builder = NodeBuilder::new(
-        folder.join(format!("{name}.db")),
-        IdentityKey::generate(&mut rand::rng()),
-    );
-    name.clone_into(&mut builder.name);
-    builder.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let identity = IdentityKey::generate(&mut rand::rng());
+    let builder = Node::builder(folder.join(format!("{name}.db")), identity)
+        .name(name)
+        .bind([IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     Ok(builder.start().await?)
 }
 

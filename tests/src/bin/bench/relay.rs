@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
     kit::{Metrics, Scope},
-    node::{RELAY_KEYS, RelayBuilder},
+    node::{RELAY_KEYS, RelayNode},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
     transport::{
         Connection, EVENTS, PathKind, Relay, Stream, Transport, TransportConfig, TransportEvent,
@@ -200,15 +200,16 @@ pub(crate) async fn run() -> Result<()> {
     ensure!(direct.path() == PathKind::Tcp, "nobody speaks QUIC there");
 
     let at = TcpListener::bind((loopback, 0))?.local_addr()?;
-    let mut builder = RelayBuilder::new(0, [9; RELAY_KEYS].into());
-    builder.bind = vec![loopback];
-    builder.extra = vec![at];
-    builder.limits = RelayLimits {
-        circuit_bytes: 0,
-        bytes_a_second: 0,
-        ..RelayLimits::PUBLIC
-    };
-    let node = builder.start().await?;
+    let node = RelayNode::builder(0, [9; RELAY_KEYS].into())
+        .bind([loopback])
+        .extra([at])
+        .limits(RelayLimits {
+            circuit_bytes: 0,
+            bytes_a_second: 0,
+            ..RelayLimits::PUBLIC
+        })
+        .start()
+        .await?;
     let by_quic = node.at(loopback);
     // An extra address speaks TCP alone.
     let by_tcp = Relay {
