@@ -1,4 +1,4 @@
-//! What goes into the channel's machine, and what comes out of it.
+//! The inputs of the channel's machine, and its effects.
 
 use std::time::Instant;
 
@@ -26,34 +26,34 @@ pub(super) struct Now {
     pub(super) wall_ms: u64,
 }
 
-/// What happens to a channel.
+/// Something that happened to a channel.
 pub(super) enum Input {
     /// A link came up.
     Up(Box<Up>),
     /// A link ended.
     Down(LinkId),
-    /// A member says something.
+    /// A member's message arrived.
     Message(LinkId, Inbound),
-    /// A link's writer took so many messages.
+    /// A link's writer took this many messages.
     Room(LinkId, usize),
-    /// The user says something.
-    Say {
-        /// To be answered with [`Effect::Said`].
+    /// The user appends an event to our log.
+    Append {
+        /// Identifies the request in [`Effect::Appended`].
         token: u64,
         /// The event's body.
         body: Vec<u8>,
         /// The user's idempotency key.
         key: Option<String>,
     },
-    /// The user is writing.
+    /// The user is typing.
     Typing,
-    /// A commit was done; positions of its events.
+    /// A commit ended; the positions of its events.
     Committed(u64, Vec<u64>),
-    /// Ids were compared: ours differ first at this event of ours.
+    /// Ids of a log were compared with a link's: this is our first event that differs.
     FirstDifference(LinkId, Event),
-    /// A fork was proven.
+    /// A fork was proven, by these two events.
     Proven(Box<(Event, Event)>),
-    /// Others can reach us there, and at what they see for themselves.
+    /// Our advertised addresses changed. Those that members see for themselves are not among them.
     Reachable(Vec<Target>),
     /// Time passed.
     Tick,
@@ -65,12 +65,12 @@ pub(super) struct Up {
     pub(super) peer: Certificate,
     pub(super) peer_id: PeerId,
     pub(super) remote: Target,
-    /// Whether others can dial it there, as far as we know.
+    /// Whether others can dial it at `remote`, as far as we know.
     pub(super) dialable: bool,
     pub(super) connection: ConnectionId,
-    /// The handshake was started by the client of the TLS session.
+    /// Whether the handshake was started by the client of the TLS session.
     pub(super) client_initiated: bool,
-    /// Its connection was to end already when it came up.
+    /// Whether its connection was already draining when it came up.
     pub(super) draining: bool,
     /// Messages that the link's mailbox takes.
     pub(super) credits: usize,
@@ -79,40 +79,46 @@ pub(super) struct Up {
 /// What the shell is to do.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Commit, then tell [`Input::Committed`]. In order.
+    /// Commits events, then reports [`Input::Committed`]. In order.
     Commit(u64, Vec<NewEvent>),
-    /// Hand a message to a link; a credit was spent.
+    /// Hands a message to a link; a credit was spent for it.
     Send(LinkId, Bytes),
-    /// Claims for a link to send when it has room.
+    /// Gives a link claims to send when it has room.
     Ack(LinkId, Vec<proto::Claim>),
-    /// End a link.
+    /// Closes a link.
     Close(LinkId, Reason),
-    /// Answer the user.
-    Said(u64, Result<EventId, ChannelError>),
-    /// Keep delivery marks.
-    Keep(Vec<Delivery>),
-    /// Send our ids of a log's events `from..to` to a link.
+    /// Answers an [`Input::Append`].
+    Appended(u64, Result<EventId, ChannelError>),
+    /// Stores delivery marks.
+    KeepMarks(Vec<Delivery>),
+    /// Sends a link our ids of a log's events `from..to`.
     SendIds(LinkId, Device, u64, u64),
-    /// Compare a link's ids with ours.
+    /// Compares a link's ids with ours.
     Compare(LinkId, proto::Ids),
-    /// Compare an event with ours of the same number.
+    /// Compares an event with ours of the same number.
     CompareEvent(Box<Event>),
-    /// Keep a proof and close the log.
+    /// Stores a proof and closes the log.
     CloseLog(Box<(Event, Event)>),
-    /// A member, whose own PeerId comes last, named another's addresses.
+    /// Passes addresses of a peer to discovery: the peer, its addresses, whether local ones may be tried, and the PeerId
+    /// of the member that sent them.
     Hint(PeerId, Vec<Target>, bool, PeerId),
-    /// Tell whoever listens.
-    Note(Note),
+    /// Notifies the channel's users.
+    Notify(Notice),
 }
 
-/// What users may want to know.
+/// A change that users may want to know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Note {
+pub(super) enum Notice {
+    /// An event is on the disk, at this position.
     Committed(u64),
+    /// A member has our events below this number.
     Delivered(IdentityId, u64),
+    /// A member is linked now (true), or no longer.
     Member(IdentityId, bool),
+    /// A device of this identity has forked its log.
     Forked(IdentityId),
+    /// A member is typing.
     Typing(IdentityId),
-    /// Something was refused for a reason that a user should know.
+    /// An event was refused, for this reason.
     Refused(&'static str),
 }

@@ -154,7 +154,7 @@ impl Shell {
         self.next_token += 1;
         let token = self.next_token;
         self.answers.insert(token, answer);
-        self.step(machine, Input::Say { token, body, key });
+        self.step(machine, Input::Append { token, body, key });
     }
 
     fn step(&mut self, machine: &mut Machine, input: Input) {

@@ -8,7 +8,7 @@ use super::{BACKGROUND, Done, Shell, commands::Answer};
 use crate::{
     channel::{
         ChannelError, ChannelEvent, Signal,
-        effects::{Effect, Input, Note},
+        effects::{Effect, Input, Notice},
         machine::Machine,
     },
     discovery::{Hint, Source},
@@ -36,8 +36,8 @@ impl Shell {
                         link.handle.close(reason);
                     }
                 }
-                Effect::Said(token, result) => self.answer(token, result),
-                Effect::Keep(marks) => {
+                Effect::Appended(token, result) => self.answer(token, result),
+                Effect::KeepMarks(marks) => {
                     let kept = self.config.store.set_deliveries(self.config.cid(), marks);
                     // Outside the bound, as it is one a second at most: a flood of forks must not keep marks from the disk.
                     self.background.spawn(async move {
@@ -73,7 +73,7 @@ impl Shell {
                         None
                     });
                 }
-                Effect::Note(note) => self.note(note),
+                Effect::Notify(notice) => self.notify(notice),
             }
         }
     }
@@ -136,12 +136,12 @@ impl Shell {
         }
     }
 
-    fn note(&mut self, note: Note) {
+    fn notify(&mut self, notice: Notice) {
         let cid = self.config.cid();
-        let event = match note {
-            Note::Committed(position) => ChannelEvent::Committed { cid, position },
-            Note::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
-            Note::Member(member, online) => {
+        let event = match notice {
+            Notice::Committed(position) => ChannelEvent::Committed { cid, position },
+            Notice::Delivered(member, next) => ChannelEvent::Delivered { cid, member, next },
+            Notice::Member(member, online) => {
                 if !online {
                     for reader in &mut self.readers {
                         reader.gone(member);
@@ -153,14 +153,14 @@ impl Shell {
                     online,
                 }
             }
-            Note::Typing(member) => {
+            Notice::Typing(member) => {
                 for reader in &mut self.readers {
                     reader.signal(member, Signal::Typing);
                 }
                 ChannelEvent::Typing { cid, member }
             }
-            Note::Forked(member) => ChannelEvent::Forked { cid, member },
-            Note::Refused(why) => return tracing::warn!(why, "refused an event"),
+            Notice::Forked(member) => ChannelEvent::Forked { cid, member },
+            Notice::Refused(why) => return tracing::warn!(why, "refused an event"),
         };
         // No receiver is not an error.
         let _ = self.config.events.send(event);

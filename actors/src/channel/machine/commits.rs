@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use crate::{
     channel::{
         ChannelError,
-        effects::{Effect, Note, Now},
+        effects::{Effect, Notice, Now},
         logs::Logs,
     },
     link::{LinkId, LocalDevice},
@@ -77,7 +77,7 @@ impl Commits {
     ) {
         let me = *self.local.certificate.device.as_bytes();
         if logs.end(&me).is_some() {
-            return out.push(Effect::Said(token, Err(ChannelError::Closed)));
+            return out.push(Effect::Appended(token, Err(ChannelError::Closed)));
         }
         if let Some(waiting) = key.as_ref().and_then(|key| self.keys.get_mut(key)) {
             // The same is being committed already: one event, two answers.
@@ -97,7 +97,10 @@ impl Commits {
             body,
         );
         let Ok(event) = authored else {
-            return out.push(Effect::Said(token, Err(ChannelError::TooLong(body.len()))));
+            return out.push(Effect::Appended(
+                token,
+                Err(ChannelError::TooLong(body.len())),
+            ));
         };
         logs.append_own(&event);
         if let Some(key) = &key {
@@ -162,14 +165,14 @@ impl Commits {
     ) -> Option<Committed> {
         let batch = self.batches.remove(&number)?;
         for position in positions {
-            out.note(Note::Committed(*position));
+            out.notify(Notice::Committed(*position));
         }
         let waiting = batch.key.and_then(|key| self.keys.remove(&key));
         let waiting = waiting.unwrap_or_default();
         for (token, id) in batch.answers {
-            out.push(Effect::Said(token, Ok(id)));
+            out.push(Effect::Appended(token, Ok(id)));
             for token in &waiting {
-                out.push(Effect::Said(*token, Ok(id)));
+                out.push(Effect::Appended(*token, Ok(id)));
             }
         }
         Some(Committed {
@@ -186,7 +189,7 @@ impl Commits {
             .map(|(token, _)| token);
         let waiting = mem::take(&mut self.keys).into_values().flatten();
         for token in answers.chain(waiting) {
-            out.push(Effect::Said(token, Err(error.clone())));
+            out.push(Effect::Appended(token, Err(error.clone())));
         }
     }
 
@@ -204,7 +207,7 @@ impl Commits {
             .into_iter()
             .map(|(token, _)| token);
         for token in answers.chain(waiting) {
-            out.push(Effect::Said(token, Ok(id)));
+            out.push(Effect::Appended(token, Ok(id)));
         }
     }
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::outbox::Outbox;
 use crate::{
     channel::{
-        effects::{Effect, Note, Now},
+        effects::{Effect, Notice, Now},
         logs::{Device, Log, Logs},
         pull::Pull,
         push::signed,
@@ -240,7 +240,7 @@ impl Forks {
             }
         }
         self.show_proofs(pull, out, now);
-        out.note(Note::Forked(identity));
+        out.notify(Notice::Forked(identity));
         out.flush_soon(now);
     }
 }

@@ -17,7 +17,7 @@ use libp2p_identity::PeerId;
 use super::outbox::Outbox;
 use crate::{
     channel::{
-        effects::{Effect, Note, Now, Up},
+        effects::{Effect, Notice, Now, Up},
         logs::Device,
     },
     link::LinkId,
@@ -139,7 +139,7 @@ impl Mesh {
             .any(|(other, member)| *other != link && member.peer.identity == identity);
         self.settle_doubles(link, &device, out);
         if !was_online {
-            out.note(Note::Member(identity, true));
+            out.notify(Notice::Member(identity, true));
         }
         self.announce_to(link, out);
         self.changed = true;
@@ -162,7 +162,7 @@ impl Mesh {
                 *link
             });
         if newest.is_none() && !self.is_online(&gone.peer.identity) {
-            out.note(Note::Member(gone.peer.identity, false));
+            out.notify(Notice::Member(gone.peer.identity, false));
         }
         self.changed = true;
         out.flush_soon(now);
@@ -246,6 +246,6 @@ impl Mesh {
             return;
         }
         member.typed = Some(now.at);
-        out.note(Note::Typing(member.peer.identity));
+        out.notify(Notice::Typing(member.peer.identity));
     }
 }

@@ -85,7 +85,7 @@ impl Machine {
                     sync.pump(link, mesh, out);
                 }
             }
-            Input::Say { token, body, key } => {
+            Input::Append { token, body, key } => {
                 let logs = &mut sync.logs;
                 self.commits.append(token, &body, key, logs, out, now);
             }

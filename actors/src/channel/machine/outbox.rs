@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    channel::effects::{Effect, Note, Now},
+    channel::effects::{Effect, Notice, Now},
     link::LinkId,
 };
 
@@ -78,8 +78,8 @@ impl Outbox {
     }
 
     /// Notifies the channel's users.
-    pub(super) fn note(&mut self, note: Note) {
-        self.effects.push(Effect::Note(note));
+    pub(super) fn notify(&mut self, notice: Notice) {
+        self.effects.push(Effect::Notify(notice));
     }
 
     /// Takes the effects of the present input.

@@ -16,7 +16,7 @@ use super::{commits::Committed, mesh::Mesh, outbox::Outbox};
 use crate::{
     channel::{
         delivery::Marks,
-        effects::{Effect, Note, Now},
+        effects::{Effect, Notice, Now},
         logs::{Device, Logs, Verdict},
         pull::{AHEAD, Pull, Request},
         push::{FellBehind, Ring, signed},
@@ -193,7 +193,7 @@ impl Sync {
             next
         };
         if self.marks.mark(&member.peer, device, has, ours) && ours {
-            out.note(Note::Delivered(member.peer.identity, has));
+            out.notify(Notice::Delivered(member.peer.identity, has));
             out.flush_soon(now);
         }
         log.committed == next
@@ -259,7 +259,7 @@ impl Sync {
             }
             Verdict::Refused(why) => {
                 tracing::debug!(why, seq = header.seq, "refused an event");
-                out.note(Note::Refused(why));
+                out.notify(Notice::Refused(why));
             }
             Verdict::Known | Verdict::Early => {}
         }
@@ -355,7 +355,7 @@ impl Sync {
         let mut marks = self.marks.take_changed(&self.me);
         marks.retain(|mark| self.logs.get(mark.member.as_bytes()).is_some());
         if !marks.is_empty() {
-            out.push(Effect::Keep(marks));
+            out.push(Effect::KeepMarks(marks));
         }
     }
 

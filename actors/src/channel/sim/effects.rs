@@ -14,7 +14,7 @@ use super::world::{CID, Happening, World};
 use crate::{
     channel::{
         ChannelError,
-        effects::{Effect, Input, Note},
+        effects::{Effect, Input, Notice},
         logs::Device,
         push::signed,
     },
@@ -39,7 +39,7 @@ impl World {
                     message::encode(Kind::Ack(proto::Ack { claims })).into(),
                 ),
                 Effect::Close(link, _) => self.cut(node, link),
-                Effect::Said(token, result) => {
+                Effect::Appended(token, result) => {
                     if let (Some(()), Ok(id)) = (self.nodes[node].waiting.remove(&token), result) {
                         self.nodes[node].acknowledged.push(id);
                     }
@@ -81,8 +81,8 @@ impl World {
                     }
                 }
                 Effect::CloseLog(pair) => self.nodes[node].disk.close(pair.0, pair.1),
-                Effect::Note(Note::Forked(_)) => self.nodes[node].forks_seen += 1,
-                Effect::Keep(_) | Effect::Hint(..) | Effect::Note(_) => {}
+                Effect::Notify(Notice::Forked(_)) => self.nodes[node].forks_seen += 1,
+                Effect::KeepMarks(_) | Effect::Hint(..) | Effect::Notify(_) => {}
             }
         }
     }

@@ -240,7 +240,7 @@ impl World {
         self.next_token += 1;
         let token = self.next_token;
         self.nodes[node].waiting.insert(token, ());
-        self.input(node, Input::Say { token, body, key });
+        self.input(node, Input::Append { token, body, key });
     }
 
     pub(super) fn input(&mut self, node: usize, input: Input) {
