@@ -10,8 +10,7 @@ use bitchat_wire::{
     event::{Event, EventId},
     identity::{Certificate, DeviceId, IdentityId},
 };
-use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::{
     api::{LogEntry, LogHead, PageQuery},
@@ -19,7 +18,7 @@ use super::{
     kinds,
     profile::Profile,
     references,
-    writer::{channel_row, damaged, device_of, identity_of, int},
+    row::{channel_row, device_of, event_of, identity_of, int},
 };
 
 /// Entries of a page, or of one answer about what arrived.
@@ -279,12 +278,6 @@ fn log_row(conn: &Connection, cid: &ChannelId, device: DeviceId) -> Result<Optio
         .prepare_cached("SELECT id FROM log WHERE channel = ?1 AND device = ?2")?
         .query_row(params![channel, device.as_bytes()], |row| row.get(0))
         .optional()?)
-}
-
-pub(super) fn event_of(cid: &ChannelId, row: &Row<'_>, at: usize) -> Result<Event, Fail> {
-    let raw = Bytes::from(row.get::<_, Vec<u8>>(at)?);
-    let signature: [u8; 64] = row.get(at + 1)?;
-    Event::from_store(cid, raw, &signature).map_err(|_| damaged("an event"))
 }
 
 pub(super) fn entries(

@@ -11,7 +11,8 @@ use super::{
     api::NewEvent,
     error::{Fail, StoreError},
     kinds, references,
-    writer::{Head, Work, int},
+    row::int,
+    writer::{Head, Work},
 };
 
 /// The longest idempotency key, in bytes.

@@ -10,8 +10,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     error::StoreError,
+    file::{APPLICATION_ID, file_error, private_file, remove},
     kinds,
-    open::{APPLICATION_ID, file_error, private_file, remove},
 };
 
 /// All steps, in order; the first leads from nothing to version 1. A step that landed is never edited.

@@ -31,6 +31,7 @@
 
 mod api;
 mod error;
+mod file;
 mod handle;
 mod history;
 mod kinds;
@@ -40,6 +41,7 @@ mod open;
 mod profile;
 mod reader;
 mod references;
+mod row;
 mod search;
 mod tables;
 mod thread;

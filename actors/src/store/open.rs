@@ -1,18 +1,15 @@
 //! Opening the database: whose file it is, who may read it, and how SQLite is to behave.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{error::StoreError, migrate};
+use super::{
+    error::StoreError,
+    file::{APPLICATION_ID, file_error, private_file},
+    migrate,
+};
 
-/// Tells our databases from those of others (`file` and SQLite know it as the application id): "BtCh".
-pub(super) const APPLICATION_ID: i32 = 0x4274_4368;
 /// How long a statement waits for a lock that another process holds, such as a copy being made.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept a connection; there are about 40 of them.
@@ -86,38 +83,4 @@ fn check_owner(conn: &Connection) -> Result<(), StoreError> {
     Err(StoreError::Foreign(format!(
         "its application id is {id:#010x}"
     )))
-}
-
-/// Makes the file, or narrows its access, so that its owner alone can read it. SQLite gives the
-/// files that it puts beside it the same mode.
-pub(super) fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let file = options.open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
-}
-
-pub(super) fn file_error(path: &Path, error: &io::Error) -> StoreError {
-    if error.kind() == io::ErrorKind::StorageFull {
-        return StoreError::DiskFull;
-    }
-    StoreError::Database(format!("{}: {error}", path.display()))
-}
-
-/// Removes a file that may not be there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use super::{
     api::{ChannelRecord, Delivery, KnownPeer},
     error::{Fail, StoreError},
+    row::{channel_row, damaged, device_of, identity_of},
     thread::{Queue, Step},
-    writer::{channel_row, damaged, device_of, identity_of},
 };
 
 /// Answers until the queue is closed and empty.

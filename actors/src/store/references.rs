@@ -6,9 +6,9 @@ use rusqlite::{Connection, params};
 use super::{
     api::{NewEvent, Reference},
     error::Fail,
-    history::event_of,
     kinds::{DELETE, EDIT, REACT},
-    writer::{Work, identity_of, int},
+    row::{event_of, identity_of, int},
+    writer::Work,
 };
 
 /// Notes that an event was inserted which is about `target`.

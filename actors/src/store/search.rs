@@ -7,7 +7,7 @@ use super::{
     api::LogEntry,
     error::{Fail, StoreError},
     history::{ENTRY_COLUMNS, capped, entries},
-    writer::channel_row,
+    row::channel_row,
 };
 
 /// Bytes of what is searched for.

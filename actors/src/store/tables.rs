@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 use super::{
     api::{ChannelRecord, Delivery, KnownPeer},
     error::{Fail, StoreError},
-    writer::{Work, int},
+    row::int,
+    writer::Work,
 };
 
 /// Addresses kept a member of a channel.

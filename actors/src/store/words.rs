@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     error::Fail,
-    history::event_of,
     kinds::{self, DELETE, EDIT, TEXT},
+    row::event_of,
 };
 
 /// Texts whose words may have changed in the running transaction.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     error::{Fail, StoreError},
+    row::{channel_row, identity_of},
     thread::{Job, Queue, Step},
     words::Unindexed,
 };
@@ -287,32 +288,4 @@ impl Work {
     fn forget_if_failed(&mut self, channel: i64, device: DeviceId) {
         self.touched.push((channel, device));
     }
-}
-
-/// The row number of a channel.
-pub(super) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fail> {
-    conn.prepare_cached("SELECT id FROM channel WHERE cid = ?1")?
-        .query_row([&cid.0], |row| row.get(0))
-        .optional()?
-        .ok_or(Fail::Refused(StoreError::NoChannel))
-}
-
-/// SQLite's integers are signed. Numbers and times beyond its range do not occur in what is kept; as
-/// bounds of a query they mean "no bound".
-pub(super) fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// An identity that the database holds.
-pub(super) fn identity_of(bytes: &[u8; 32]) -> Result<IdentityId, Fail> {
-    IdentityId::from_bytes(bytes).map_err(|_| damaged("an identity"))
-}
-
-/// A device that the database holds.
-pub(super) fn device_of(bytes: &[u8; 32]) -> Result<DeviceId, Fail> {
-    DeviceId::from_bytes(bytes).map_err(|_| damaged("a device"))
-}
-
-pub(super) fn damaged(what: &str) -> Fail {
-    Fail::Refused(StoreError::Corrupt(format!("{what} is not readable")))
 }
