@@ -13,7 +13,7 @@ use super::{
     Api, dto,
     reply::{Body, Error, Named, Raw},
 };
-use crate::error::Failure;
+use crate::{config::host_port, error::Failure};
 
 /// The channels.
 #[utoipa::path(get, path = "/v1/channels", tag = "channels",
@@ -176,27 +176,4 @@ pub async fn members(
     Ok(Json(dto::Members {
         members: members.into_iter().map(dto::Member::new).collect(),
     }))
-}
-
-/// The host and port of `HOST:PORT`, of an IPv6 address without its brackets.
-pub fn host_port(text: &str) -> Option<(String, u16)> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = port.parse().ok().filter(|p| *p != 0)?;
-    (!host.is_empty() && host.len() <= 255).then(|| (host.to_owned(), port))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_and_ports() {
-        assert_eq!(host_port("a.b:1").unwrap(), ("a.b".to_owned(), 1));
-        assert_eq!(host_port("[::1]:6881").unwrap(), ("::1".to_owned(), 6881));
-        for bad in ["a", ":1", "a:", "a:0", "a:65536", ""] {
-            assert_eq!(host_port(bad), None, "{bad}");
-        }
-    }
 }

@@ -33,8 +33,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
 
-pub use channels::host_port;
-
 /// The largest body: the longest message with every byte escaped, and its key; a channel file is smaller.
 const BODY_CAP: usize = 512 * 1024;
 /// A request that is not read and answered within this is given up. Streams are answered at once, and go on.
