@@ -1,6 +1,6 @@
-//! What a user sees when something does not work: a stable code for programs and a sentence for people.
+//! Errors that a user sees: a stable code for programs, and a sentence for people.
 
-use std::{fmt, io::ErrorKind, path::Path};
+use std::{borrow::Cow, fmt, io::ErrorKind, path::Path};
 
 use bitchat_actors::{
     channel::ChannelError,
@@ -12,25 +12,25 @@ use bitchat_actors::{
 /// A failure with a stable code. The message says what happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// For programs; a word in `snake_case` that never changes its meaning.
-    pub code: &'static str,
-    /// For people; one line.
+    /// Machine-readable code in `snake_case`; its meaning never changes.
+    pub code: Cow<'static, str>,
+    /// Human-readable message, on one line.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+    /// Creates a failure.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
-            code,
+            code: code.into(),
             message: message.into(),
         }
     }
 
-    /// A file or folder could not be used.
+    /// A file or folder could not be used; `doing` is a verb such as `read`.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let advice = match error.kind() {
-            ErrorKind::PermissionDenied => ": check who owns it and its permissions",
+            ErrorKind::PermissionDenied => ": check its owner and its permissions",
             ErrorKind::StorageFull => ": free some space, then try again",
             _ => "",
         };
@@ -44,7 +44,7 @@ impl Failure {
         )
     }
 
-    /// As a JSON object: `{"error":{"code":...,"message":...}}`.
+    /// Converts to JSON: `{"error":{"code":...,"message":...}}`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({"error": {"code": self.code, "message": self.message}})
     }

@@ -69,6 +69,14 @@ impl Home {
         Ok(Self { root })
     }
 
+    /// The flag that selects this home in commands shown to people: empty, or a space and `--home DIR`.
+    pub fn flag(&self) -> String {
+        match Self::find(None) {
+            Ok(usual) if usual.root == self.root => String::new(),
+            _ => format!(" --home {}", self.root.display()),
+        }
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root

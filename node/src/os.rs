@@ -116,13 +116,7 @@ fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
         match fs::hard_link(&temporary.0, path) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Failure::new(
-                    "exists",
-                    format!(
-                        "{} exists already: choose another name, or --force to replace it",
-                        path.display()
-                    ),
-                ));
+                return Err(taken(path));
             }
             // File systems without links.
             Err(_) if !path.exists() => fs::rename(&temporary.0, path).map_err(fail)?,
@@ -133,6 +127,17 @@ fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
         .and_then(|d| d.sync_all())
         .map_err(fail)?;
     Ok(())
+}
+
+/// The failure to replace a file without `--force`.
+pub fn taken(path: &Path) -> Failure {
+    Failure::new(
+        "exists",
+        format!(
+            "{} already exists: choose another name, or replace it with --force",
+            path.display()
+        ),
+    )
 }
 
 /// Removed when dropped, if it is still there.
@@ -193,11 +198,15 @@ pub struct Signals {
 
 impl Signals {
     /// From now on these signals no longer end the process by themselves.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|e| Failure::new("internal", format!("cannot listen for signals: {e}")))
+        };
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 

@@ -1,8 +1,13 @@
 //! A program's connection to the local API of a node that runs.
 
 use anyhow::{Context, Result};
-use bitchat::{client::Client, error::Failure, home::Home};
-use serde_json::{Value, json};
+use bitchat::{
+    client::{self, Client},
+    error::Failure,
+    home::Home,
+    shapes::{Info, LogQuery, NewMessage, StreamEvent, StreamQuery},
+};
+use serde_json::Value;
 
 use crate::process::NodeProcess;
 
@@ -16,83 +21,68 @@ impl Api {
         Ok(Self(Client::of(&home).map_err(failed)?))
     }
 
-    /// Says a line; returns when the node has accepted it.
+    /// Sends a message; returns when the node has accepted it.
     pub async fn say(&self, channel: &str, text: &str) -> Result<()> {
-        let segments = ["v1", "channels", channel, "messages"];
-        let request = self.0.post(&segments, &json!({"text": text}));
-        self.0
-            .json(request.map_err(failed)?)
-            .await
-            .map_err(failed)?;
+        let message = NewMessage {
+            text: text.to_owned(),
+            key: None,
+            reply_to: None,
+        };
+        self.0.send(channel, &message).await.map_err(failed)?;
         Ok(())
     }
 
-    /// All about a channel.
-    pub async fn channel(&self, channel: &str) -> Result<Value> {
-        self.get(&["v1", "channels", channel], &[]).await
+    /// A channel in detail.
+    pub async fn channel(&self, channel: &str) -> Result<Info> {
+        self.0.channel(channel).await.map_err(failed)
     }
 
-    /// Whether the channel is linked with all of so many members, oneself included.
+    /// Whether the channel is linked with all of this many members, oneself included.
     pub async fn is_full(&self, channel: &str, members: usize) -> Result<bool> {
-        let info = self.channel(channel).await?;
-        Ok(info["mesh"] == "full" && info["online"] == members)
+        let info = self.channel(channel).await?.channel;
+        Ok(info.mesh == "full" && info.online == members)
     }
 
-    /// What was said in a channel, in its order: at most the newest 1,000 lines.
+    /// The texts of a channel, in its order: at most the newest 1,000.
     pub async fn texts(&self, channel: &str) -> Result<Vec<String>> {
-        let path = ["v1", "channels", channel, "messages"];
-        let page = self.get(&path, &[("limit", "1000".into())]).await?;
-        let messages = page["messages"].as_array().context("no messages")?;
-        let texts = messages.iter().map(|message| message["text"].as_str());
-        Ok(texts.flatten().map(str::to_owned).collect())
+        let query = LogQuery {
+            limit: Some(1_000),
+            ..LogQuery::default()
+        };
+        let messages = self.0.messages(channel, &query).await.map_err(failed)?;
+        Ok(messages.into_iter().map(|message| message.text).collect())
     }
 
-    /// Who is in a channel, and how they are reached.
+    /// The members of a channel and the paths to them, as JSON.
     pub async fn members(&self, channel: &str) -> Result<Vec<Value>> {
-        let members = self
-            .get(&["v1", "channels", channel, "members"], &[])
-            .await?;
-        let members = members["members"].as_array().context("no members")?;
-        Ok(members.clone())
-    }
-
-    async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
-        let request = self.0.get(path, query).map_err(failed)?;
-        self.0.json(request).await.map_err(failed)
+        let members = self.0.members(channel).await.map_err(failed)?;
+        members
+            .iter()
+            .map(|member| Ok(serde_json::to_value(member)?))
+            .collect()
     }
 
     /// What happens from now on.
     pub async fn events(&self) -> Result<Events> {
-        let request = self.0.get(&["v1", "events"], &[]).map_err(failed)?;
-        let mut events = Events {
-            response: request.send().await?.error_for_status()?,
-            unread: Vec::new(),
-        };
-        // It begins by saying where it stands.
-        events.until("event: position").await?;
-        Ok(events)
+        let query = StreamQuery::default();
+        let mut events = self.0.events(&query).await.map_err(failed)?;
+        events.begin().await.map_err(failed)?;
+        Ok(Events(events))
     }
 }
 
 /// A node's event stream.
-pub struct Events {
-    response: reqwest::Response,
-    unread: Vec<u8>,
-}
+pub struct Events(client::Events);
 
 impl Events {
-    /// Reads until this text has come.
+    /// Reads until a message with this text has come.
     pub async fn until(&mut self, text: &str) -> Result<()> {
-        let text = text.as_bytes();
         loop {
-            let found = self.unread.windows(text.len()).position(|at| at == text);
-            if let Some(at) = found {
-                self.unread.drain(..at + text.len());
-                return Ok(());
+            let event = self.0.next().await.map_err(failed)?;
+            match event.context("the event stream ended")? {
+                StreamEvent::Message(message) if message.text == text => return Ok(()),
+                _ => {}
             }
-            let chunk = self.response.chunk().await?;
-            self.unread
-                .extend_from_slice(&chunk.context("the event stream ended")?);
         }
     }
 }

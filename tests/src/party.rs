@@ -78,7 +78,7 @@ impl Party {
             while !api.is_full(CHANNEL, self.apis.len()).await? {
                 ensure!(
                     begin.elapsed() < PATIENCE,
-                    "no full mesh: {}",
+                    "no full mesh: {:?}",
                     api.channel(CHANNEL).await?
                 );
                 tokio::time::sleep(Duration::from_millis(10)).await;

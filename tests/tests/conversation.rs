@@ -194,7 +194,7 @@ fn a_conversation_by_the_command_line() {
     assert_eq!(log[0]["text"], "");
     assert!(b.cli(&["search", "tomorrow"]).unwrap().is_empty());
     assert_eq!(error(&home_a, &["edit", "pair", short, "x"]), "deleted");
-    assert!(seen(&home_b, &["log", "pair", "--ids"]).contains("(taken back)"));
+    assert!(seen(&home_b, &["log", "pair", "--ids"]).contains("(deleted)"));
     for node in [a, b] {
         assert!(node.stop().unwrap().0.success());
     }

@@ -112,7 +112,9 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        guard.admits(&map).map_err(|e| e.1.code)
+        guard
+            .admits(&map)
+            .map_err(|e| &*e.1.code.into_owned().leak())
     }
 
     const TOKEN: (&str, &str) = (

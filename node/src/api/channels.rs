@@ -1,37 +1,59 @@
-//! Channels: list, create, join, show, leave, export, connect by hand, members.
+//! Channels: listing, creating, joining, showing, leaving, exporting, connecting to an address.
 
 use axum::{
     Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
+    routing::{get, post},
 };
 use bitchat_actors::{node::ChannelRequest, tracker::public_trackers};
 use bitchat_wire::channel::ChannelFile;
+use utoipa::OpenApi;
 
 use super::{
-    Api, dto,
+    Api, Routes,
     reply::{Body, Error, Named, Raw},
 };
-use crate::{config::host_port, error::Failure};
+use crate::{config::host_port, error::Failure, shapes};
 
-/// The channels.
+/// The paths of this capability.
+pub fn routes() -> Routes {
+    vec![
+        ("/v1/channels", &["get", "post"], get(list).post(create)),
+        ("/v1/channels/join", &["post"], post(join)),
+        (
+            "/v1/channels/{ch}",
+            &["get", "delete"],
+            get(info).delete(leave),
+        ),
+        ("/v1/channels/{ch}/file", &["get"], get(file)),
+        ("/v1/channels/{ch}/connect", &["post"], post(connect)),
+    ]
+}
+
+/// Their part of the OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(paths(list, create, join, info, leave, file, connect))]
+pub struct Document;
+
+/// Lists the channels.
 #[utoipa::path(get, path = "/v1/channels", tag = "channels",
-    responses((status = 200, body = dto::Channels), (status = 401, body = dto::Problem)))]
-pub async fn list(State(api): State<Api>) -> Result<Json<dto::Channels>, Error> {
+    responses((status = 200, body = shapes::Channels), (status = 401, body = shapes::Problem)))]
+pub async fn list(State(api): State<Api>) -> Result<Json<shapes::Channels>, Error> {
     let channels = api.node.channels().await?;
-    Ok(Json(dto::Channels {
-        channels: channels.iter().map(dto::Channel::new).collect(),
+    Ok(Json(shapes::Channels {
+        channels: channels.iter().map(shapes::Channel::new).collect(),
     }))
 }
 
-/// Makes a channel and joins it.
-#[utoipa::path(post, path = "/v1/channels", tag = "channels", request_body = dto::NewChannel,
-    responses((status = 201, body = dto::Created), (status = 400, body = dto::Problem)))]
+/// Creates a channel and joins it.
+#[utoipa::path(post, path = "/v1/channels", tag = "channels", request_body = shapes::NewChannel,
+    responses((status = 201, body = shapes::Created), (status = 400, body = shapes::Problem)))]
 pub async fn create(
     State(api): State<Api>,
-    Body(new): Body<dto::NewChannel>,
-) -> Result<(StatusCode, Json<dto::Created>), Error> {
+    Body(new): Body<shapes::NewChannel>,
+) -> Result<(StatusCode, Json<shapes::Created>), Error> {
     let nodes = new
         .nodes
         .iter()
@@ -67,7 +89,7 @@ pub async fn create(
         .await?;
     Ok((
         StatusCode::CREATED,
-        Json(dto::Created {
+        Json(shapes::Created {
             id: file.id().to_string(),
             name: file.info().name.clone(),
             infohash: hex::encode(file.infohash()),
@@ -79,8 +101,8 @@ pub async fn create(
 /// Joins a channel: the body is the bytes of a channel file, or a `bitchat:` link.
 #[utoipa::path(post, path = "/v1/channels/join", tag = "channels",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = dto::Info), (status = 400, body = dto::Problem)))]
-pub async fn join(State(api): State<Api>, Raw(body): Raw) -> Result<Json<dto::Info>, Error> {
+    responses((status = 200, body = shapes::Info), (status = 400, body = shapes::Problem)))]
+pub async fn join(State(api): State<Api>, Raw(body): Raw) -> Result<Json<shapes::Info>, Error> {
     let file = match std::str::from_utf8(&body) {
         Ok(text) if text.trim_start().starts_with("bitchat:") => {
             ChannelFile::parse_link(text.trim())
@@ -94,36 +116,36 @@ pub async fn join(State(api): State<Api>, Raw(body): Raw) -> Result<Json<dto::In
         )
     })?;
     let cid = api.node.join(file).await?.id();
-    Ok(Json(dto::Info::new(&api.node.channel(cid).await?)))
+    Ok(Json(shapes::Info::new(&api.node.channel(cid).await?)))
 }
 
-/// All about a channel.
+/// Returns a channel in detail.
 #[utoipa::path(get, path = "/v1/channels/{ch}", tag = "channels",
     params(("ch" = String, Path, description = "Name, or prefix of the id")),
-    responses((status = 200, body = dto::Info), (status = 404, body = dto::Problem)))]
-pub async fn info(State(api): State<Api>, Named(ch): Named) -> Result<Json<dto::Info>, Error> {
+    responses((status = 200, body = shapes::Info), (status = 404, body = shapes::Problem)))]
+pub async fn info(State(api): State<Api>, Named(ch): Named) -> Result<Json<shapes::Info>, Error> {
     let cid = api.node.find(&ch).await?;
-    Ok(Json(dto::Info::new(&api.node.channel(cid).await?)))
+    Ok(Json(shapes::Info::new(&api.node.channel(cid).await?)))
 }
 
-/// Leaves a channel, and forgets it and all that was said in it.
+/// Leaves a channel, and deletes it and all its messages from this node.
 #[utoipa::path(delete, path = "/v1/channels/{ch}", tag = "channels",
     params(("ch" = String, Path, description = "Name, or prefix of the id")),
-    responses((status = 200, body = dto::Left), (status = 404, body = dto::Problem)))]
-pub async fn leave(State(api): State<Api>, Named(ch): Named) -> Result<Json<dto::Left>, Error> {
+    responses((status = 200, body = shapes::Left), (status = 404, body = shapes::Problem)))]
+pub async fn leave(State(api): State<Api>, Named(ch): Named) -> Result<Json<shapes::Left>, Error> {
     let cid = api.node.find(&ch).await?;
     api.node.leave(cid).await?;
-    Ok(Json(dto::Left {
+    Ok(Json(shapes::Left {
         id: cid.to_string(),
         left: true,
     }))
 }
 
-/// The channel's file. A secret: whoever has it may come in.
+/// Returns the channel's file. A secret: anyone who has it can join.
 #[utoipa::path(get, path = "/v1/channels/{ch}/file", tag = "channels",
     params(("ch" = String, Path, description = "Name, or prefix of the id")),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 404, body = dto::Problem)))]
+        (status = 404, body = shapes::Problem)))]
 pub async fn file(State(api): State<Api>, Named(ch): Named) -> Result<Response, Error> {
     let cid = api.node.find(&ch).await?;
     let file = api.node.file(cid).await?;
@@ -137,43 +159,30 @@ pub async fn file(State(api): State<Api>, Named(ch): Named) -> Result<Response, 
         .into_response())
 }
 
-/// Tries an address told by hand, and keeps trying it.
-#[utoipa::path(post, path = "/v1/channels/{ch}/connect", tag = "channels", request_body = dto::Address,
+/// Dials an address entered by hand, and keeps dialling it.
+#[utoipa::path(post, path = "/v1/channels/{ch}/connect", tag = "channels", request_body = shapes::Address,
     params(("ch" = String, Path, description = "Name, or prefix of the id")),
-    responses((status = 202, body = dto::Connecting), (status = 404, body = dto::Problem)))]
+    responses((status = 202, body = shapes::Connecting), (status = 404, body = shapes::Problem)))]
 pub async fn connect(
     State(api): State<Api>,
     Named(ch): Named,
-    Body(address): Body<dto::Address>,
-) -> Result<(StatusCode, Json<dto::Connecting>), Error> {
+    Body(address): Body<shapes::Address>,
+) -> Result<(StatusCode, Json<shapes::Connecting>), Error> {
     let cid = api.node.find(&ch).await?;
     let address: std::net::SocketAddr = address.addr.trim().parse().map_err(|_| {
-        Error::bad_request("an address is like 192.0.2.1:4000 or [2001:db8::1]:4000")
+        Error::bad_request("an address looks like 192.0.2.1:4000 or [2001:db8::1]:4000")
     })?;
     if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
-        return Err(Error::bad_request(format!("nobody can be at {address}")));
+        return Err(Error::bad_request(format!(
+            "no peer can be reached at {address}"
+        )));
     }
     api.node.connect(cid, address).await?;
     Ok((
         StatusCode::ACCEPTED,
-        Json(dto::Connecting {
+        Json(shapes::Connecting {
             id: cid.to_string(),
             addr: address.to_string(),
         }),
     ))
-}
-
-/// The members, oneself first.
-#[utoipa::path(get, path = "/v1/channels/{ch}/members", tag = "channels",
-    params(("ch" = String, Path, description = "Name, or prefix of the id")),
-    responses((status = 200, body = dto::Members), (status = 404, body = dto::Problem)))]
-pub async fn members(
-    State(api): State<Api>,
-    Named(ch): Named,
-) -> Result<Json<dto::Members>, Error> {
-    let cid = api.node.find(&ch).await?;
-    let members = api.node.chat(cid)?.members().await?;
-    Ok(Json(dto::Members {
-        members: members.into_iter().map(dto::Member::new).collect(),
-    }))
 }

@@ -1,15 +1,15 @@
-//! The local API: HTTP/1 with JSON under `/v1`, on loopback, for the owner's programs alone.
+//! The local API: HTTP/1 with JSON under `/v1`, on loopback, only for programs of the node's owner.
 //!
 //! Every request carries the home's bearer token, names this very address as its `Host` and, when a browser
-//! sends it, as its `Origin` ([`auth`]). [`server`] owns the listener and its connections; [`stream`] is the
-//! resumable stream of what happens. The document that describes it all is at `/v1/openapi.json`.
+//! sends it, as its `Origin` ([`auth`]). [`server`] owns the listener and its connections. The other modules are
+//! one per capability, each with its handlers, their routes and their part of the OpenAPI document, which is served
+//! at `/v1/openapi.json`.
 
 pub mod auth;
 pub mod channels;
-pub mod conversation;
+pub mod chat;
 pub mod dht;
-pub mod dto;
-pub mod messages;
+pub mod members;
 pub mod openapi;
 pub mod profile;
 pub mod reply;
@@ -26,124 +26,58 @@ use axum::{
     http::{StatusCode, header},
     middleware::{self, Next},
     response::Response,
-    routing::{MethodRouter, get, post},
+    routing::MethodRouter,
 };
 use bitchat_actors::node::Node;
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi as _;
 
 use crate::error::Failure;
 
 /// The largest body: the longest message with every byte escaped, and its key; a channel file is smaller.
 const BODY_CAP: usize = 512 * 1024;
-/// A request that is not read and answered within this is given up. Streams are answered at once, and go on.
+/// A request that is not read and answered within this time is aborted. A stream counts as answered once it begins.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the handlers work with.
+/// The state that handlers share.
 #[derive(Clone)]
 pub struct Api {
     /// The node.
     pub node: Node,
-    /// Trackers of channels created without any.
+    /// The trackers of channels that are created without any.
     pub trackers: Vec<String>,
-    /// When it fires, streams end.
+    /// Ends the streams when it fires.
     pub stop: CancellationToken,
 }
 
-/// Every path with its methods: the router is made of it, and a test compares the document with it.
-pub fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Api>)> {
-    vec![
-        ("/v1/status", &["get"], get(status::status)),
-        ("/v1/openapi.json", &["get"], get(openapi::document)),
-        ("/v1/doctor", &["get"], get(status::doctor)),
-        ("/metrics", &["get"], get(status::metrics)),
-        ("/v1/dht", &["get"], get(dht::show)),
-        ("/v1/dht/{hash}", &["get"], get(dht::get)),
-        (
-            "/v1/channels",
-            &["get", "post"],
-            get(channels::list).post(channels::create),
-        ),
-        ("/v1/channels/join", &["post"], post(channels::join)),
-        (
-            "/v1/channels/{ch}",
-            &["get", "delete"],
-            get(channels::info).delete(channels::leave),
-        ),
-        ("/v1/channels/{ch}/file", &["get"], get(channels::file)),
-        (
-            "/v1/channels/{ch}/connect",
-            &["post"],
-            post(channels::connect),
-        ),
-        ("/v1/channels/{ch}/trackers", &["post"], post(trackers::add)),
-        (
-            "/v1/channels/{ch}/trackers/{url}",
-            &["delete"],
-            axum::routing::delete(trackers::remove),
-        ),
-        (
-            "/v1/channels/{ch}/announce",
-            &["post"],
-            post(trackers::announce),
-        ),
-        (
-            "/v1/channels/{ch}/members",
-            &["get"],
-            get(channels::members),
-        ),
-        (
-            "/v1/channels/{ch}/messages",
-            &["get", "post"],
-            get(messages::page).post(messages::send),
-        ),
-        (
-            "/v1/channels/{ch}/messages/{event}",
-            &["get", "patch", "delete"],
-            get(conversation::show)
-                .patch(conversation::edit)
-                .delete(conversation::delete),
-        ),
-        (
-            "/v1/channels/{ch}/messages/{event}/reactions",
-            &["post"],
-            post(conversation::react),
-        ),
-        (
-            "/v1/channels/{ch}/typing",
-            &["post"],
-            post(conversation::typing),
-        ),
-        (
-            "/v1/channels/{ch}/read",
-            &["post"],
-            post(conversation::read),
-        ),
-        (
-            "/v1/channels/{ch}/members/{id}/picture",
-            &["get"],
-            get(profile::member_picture),
-        ),
-        ("/v1/search", &["get"], get(conversation::search)),
-        (
-            "/v1/profile",
-            &["get", "put"],
-            get(profile::show).put(profile::set),
-        ),
-        (
-            "/v1/profile/picture",
-            &["get", "put", "delete"],
-            get(profile::picture)
-                .put(profile::set_picture)
-                .delete(profile::remove_picture),
-        ),
-        ("/v1/events", &["get"], get(stream::events)),
-    ]
+/// A path, its methods, and the router for them.
+pub type Route = (&'static str, &'static [&'static str], MethodRouter<Api>);
+/// The paths of a capability.
+pub type Routes = Vec<Route>;
+/// What a capability adds to the API: its paths, and its part of the OpenAPI document.
+pub type Capability = (fn() -> Routes, fn() -> utoipa::openapi::OpenApi);
+
+/// Every capability.
+const CAPABILITIES: [Capability; 9] = [
+    (status::routes, status::Document::openapi),
+    (openapi::routes, openapi::Document::openapi),
+    (dht::routes, dht::Document::openapi),
+    (channels::routes, channels::Document::openapi),
+    (trackers::routes, trackers::Document::openapi),
+    (members::routes, members::Document::openapi),
+    (chat::routes, chat::Document::openapi),
+    (profile::routes, profile::Document::openapi),
+    (stream::routes, stream::Document::openapi),
+];
+
+/// The paths of all capabilities: the router is made of them, and a test compares the document with them.
+pub fn all_routes() -> impl Iterator<Item = Route> {
+    CAPABILITIES.iter().flat_map(|(routes, _)| routes())
 }
 
-/// The whole API behind its guard.
+/// Builds the router of the whole API, behind its guard.
 pub fn router(api: Api, guard: auth::Guard) -> Router {
-    let router = routes()
-        .into_iter()
+    let router = all_routes()
         .fold(Router::new(), |router, (path, _, handlers)| {
             router.route(path, handlers)
         })
@@ -151,15 +85,15 @@ pub fn router(api: Api, guard: auth::Guard) -> Router {
     guarded(router, guard)
 }
 
-/// Puts limits, JSON errors and the guard around any router. The guard comes first: a stranger does not
-/// even learn which paths there are.
+/// Wraps any router in limits, JSON errors and the guard. The guard comes first: without the token, nothing can be
+/// learned about which paths exist.
 pub fn guarded(router: Router, guard: auth::Guard) -> Router {
     router
-        .fallback(async || reply::Error::not_found("no such path: /v1/openapi.json lists them all"))
+        .fallback(async || reply::Error::not_found("no such path; GET /v1/openapi.json lists all of them"))
         .method_not_allowed_fallback(async || {
             reply::Error(
                 StatusCode::METHOD_NOT_ALLOWED,
-                Failure::new("bad_request", "that path does not take that method"),
+                Failure::new("bad_request", "this path does not support this method; GET /v1/openapi.json lists those that it does"),
             )
         })
         .layer(DefaultBodyLimit::max(BODY_CAP))
@@ -171,7 +105,7 @@ pub fn guarded(router: Router, guard: auth::Guard) -> Router {
 }
 
 async fn patience(request: Request, next: Next) -> Result<Response, reply::Error> {
-    // Said to be too large: refused before any of it is waited for.
+    // Too large by its own Content-Length: rejected without reading any of it.
     let length = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -180,7 +114,10 @@ async fn patience(request: Request, next: Next) -> Result<Response, reply::Error
     if length.is_some_and(|length| length > BODY_CAP as u64) {
         return Err(reply::Error(
             StatusCode::PAYLOAD_TOO_LARGE,
-            Failure::new("too_large", "the body is larger than any request needs"),
+            Failure::new(
+                "too_large",
+                "the body is larger than any request can be (512 KiB)",
+            ),
         ));
     }
     match tokio::time::timeout(PATIENCE, next.run(request)).await {

@@ -1,67 +1,30 @@
-//! The document that describes the API.
+//! The OpenAPI document, put together from the parts of all capabilities.
 
-use axum::Json;
+use axum::{Json, routing::get};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{channels, conversation, dht, dto, messages, profile, status, stream, trackers};
+use super::{CAPABILITIES, Routes};
 
+/// The paths of this capability.
+pub fn routes() -> Routes {
+    vec![("/v1/openapi.json", &["get"], get(document))]
+}
+
+/// The document's frame, and its own path.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Bit Chat's local API",
-        description = "For programs of a node's owner, on loopback. Every request carries `Authorization: Bearer TOKEN` with the token in the home's `api.token`. `{ch}` is a channel's name or a prefix of its id, percent-encoded. Errors are `{\"error\":{\"code\",\"message\"}}`."
+        description = "For programs of the node's owner, on loopback. Every request carries `Authorization: Bearer TOKEN` with the token in the home's `api.token`. `{ch}` is a channel's name or a prefix of its id, percent-encoded. Errors are `{\"error\":{\"code\",\"message\"}}`."
     ),
-    paths(
-        status::status,
-        status::doctor,
-        status::metrics,
-        dht::show,
-        dht::get,
-        document,
-        channels::list,
-        channels::create,
-        channels::join,
-        channels::info,
-        channels::leave,
-        channels::file,
-        channels::connect,
-        channels::members,
-        trackers::add,
-        trackers::remove,
-        trackers::announce,
-        messages::page,
-        messages::send,
-        conversation::show,
-        conversation::edit,
-        conversation::delete,
-        conversation::react,
-        conversation::typing,
-        conversation::read,
-        conversation::search,
-        profile::show,
-        profile::set,
-        profile::picture,
-        profile::set_picture,
-        profile::remove_picture,
-        profile::member_picture,
-        stream::events
-    ),
-    components(schemas(
-        dto::Member,
-        dto::Message,
-        dto::Position,
-        dto::DeliveredEvent,
-        dto::MemberEvent,
-        dto::TypingEvent,
-        dto::ForkedEvent
-    )),
+    paths(document),
     modifiers(&Token),
     security(("token" = []))
 )]
-struct Document;
+pub struct Document;
 
 struct Token;
 
@@ -77,11 +40,20 @@ impl Modify for Token {
     }
 }
 
-/// This document.
+/// The whole document.
+fn whole() -> utoipa::openapi::OpenApi {
+    CAPABILITIES
+        .iter()
+        .fold(Document::openapi(), |whole, (_, part)| {
+            whole.merge_from(part())
+        })
+}
+
+/// Returns this document.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "node",
     responses((status = 200, description = "An OpenAPI document")))]
 pub async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+    Json(whole())
 }
 
 #[cfg(test)]
@@ -93,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_no_other() {
-        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let document = serde_json::to_value(whole()).unwrap();
         let described: BTreeSet<String> = document["paths"]
             .as_object()
             .unwrap()
@@ -105,16 +77,15 @@ mod tests {
                     .map(move |method| format!("{method} {path}"))
             })
             .collect();
-        let served: BTreeSet<String> = super::super::routes()
-            .into_iter()
+        let served: BTreeSet<String> = super::super::all_routes()
             .flat_map(|(path, methods, _)| methods.iter().map(move |m| format!("{m} {path}")))
             .collect();
         assert_eq!(described, served);
     }
 
     #[test]
-    fn every_operation_says_what_it_does() {
-        let document = serde_json::to_value(Document::openapi()).unwrap();
+    fn every_operation_has_a_summary() {
+        let document = serde_json::to_value(whole()).unwrap();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 assert!(

@@ -1,17 +1,18 @@
-//! Errors as the API sends them: a status and `{"error":{"code","message"}}`.
+//! Extractors and answers that all handlers share. Errors are a status and `{"error":{"code","message"}}`.
 
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request, rejection},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bitchat_actors::{chat::ChatError, node::NodeError};
+use bitchat_wire::event::Picture;
 use serde::de::DeserializeOwned;
 
 use crate::error::Failure;
 
-/// An answer that is an error.
+/// An error answer.
 #[derive(Debug)]
 pub struct Error(pub StatusCode, pub Failure);
 
@@ -39,7 +40,7 @@ impl IntoResponse for Error {
 impl From<NodeError> for Error {
     fn from(error: NodeError) -> Self {
         let failure = Failure::from(error);
-        let status = match failure.code {
+        let status = match &*failure.code {
             "no_channel" | "no_event" | "no_tracker" => StatusCode::NOT_FOUND,
             "ambiguous" | "dht_off" | "invite_only" | "forked" | "not_text" | "not_yours"
             | "deleted" | "exists" => StatusCode::CONFLICT,
@@ -58,7 +59,7 @@ impl From<ChatError> for Error {
     }
 }
 
-/// A JSON body; what is wrong with it is told as JSON.
+/// A JSON body; errors in it are answered as JSON.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -67,12 +68,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         match Json::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(e) => Err(told(e.status(), e.body_text())),
+            Err(e) => Err(refused(e.status(), e.body_text())),
         }
     }
 }
 
-/// Raw bytes as a body.
+/// A body of raw bytes.
 pub struct Raw(pub axum::body::Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Raw {
@@ -81,12 +82,12 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         match axum::body::Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(e) => Err(told(e.status(), e.body_text())),
+            Err(e) => Err(refused(e.status(), e.body_text())),
         }
     }
 }
 
-/// Parameters after the `?`.
+/// The query parameters.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -95,12 +96,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(e) => Err(told(e.status(), e.body_text())),
+            Err(e) => Err(refused(e.status(), e.body_text())),
         }
     }
 }
 
-/// The channel that a path names: its name or a prefix of its id, percent-encoded.
+/// The parameter of a path, percent-encoded there: mostly a channel's name or a prefix of its id.
 pub struct Named(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {
@@ -110,14 +111,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         match axum::extract::Path::<String>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(name)) => Ok(Self(name)),
             Err(rejection::PathRejection::FailedToDeserializePathParams(e)) => {
-                Err(told(StatusCode::BAD_REQUEST, e.body_text()))
+                Err(refused(StatusCode::BAD_REQUEST, e.body_text()))
             }
-            Err(e) => Err(told(e.status(), e.body_text())),
+            Err(e) => Err(refused(e.status(), e.body_text())),
         }
     }
 }
 
-/// A channel and something in it that a path names.
+/// The two parameters of a path: a channel, and something within it.
 pub struct Within(pub String, pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Within {
@@ -128,18 +129,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Within {
         match Two::from_request_parts(parts, state).await {
             Ok(axum::extract::Path((channel, inner))) => Ok(Self(channel, inner)),
             Err(rejection::PathRejection::FailedToDeserializePathParams(e)) => {
-                Err(told(StatusCode::BAD_REQUEST, e.body_text()))
+                Err(refused(StatusCode::BAD_REQUEST, e.body_text()))
             }
-            Err(e) => Err(told(e.status(), e.body_text())),
+            Err(e) => Err(refused(e.status(), e.body_text())),
         }
     }
 }
 
-fn told(status: StatusCode, message: String) -> Error {
+fn refused(status: StatusCode, message: String) -> Error {
     let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
         "too_large"
     } else {
         "bad_request"
     };
     Error(status, Failure::new(code, message))
+}
+
+/// A picture as an answer, or 404. It is a stranger's file: the headers keep a browser from running anything in it.
+pub fn picture(picture: Option<Picture>) -> Result<Response, Error> {
+    let picture = picture.ok_or_else(|| Error::not_found("there is no picture"))?;
+    let headers = [
+        (header::CONTENT_TYPE, picture.kind().media_type()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, picture.bytes().clone()).into_response())
 }

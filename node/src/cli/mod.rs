@@ -1,31 +1,89 @@
-//! The command line. Each group of commands has a file; all but `up`, `init`, `id` and `config` are clients
-//! of a running node's local API.
+//! The command line. Each capability has a file or folder with its arguments, what they do and how the results look
+//! as text. All but `init`, `id`, `config`, `up`, `relay`, `completions` and `man` are clients of a running node's
+//! local API.
 
-pub mod args;
 mod channel;
-mod conversation;
-mod log;
-pub mod out;
+mod chat;
+mod config;
+mod dht;
+mod format;
+mod generate;
+mod identity;
+mod members;
+mod out;
 mod profile;
 mod relay;
-mod relay_check;
-mod render;
-mod send;
-mod sse;
+mod status;
+mod target;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod tracker;
 mod up;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, Parser};
+use clap::{Parser, Subcommand};
 
-use self::{
-    args::{Cli, Command, DhtCommand},
-    out::Out,
-};
-use crate::{client::Client, error::Failure, home::Home, telemetry, term};
+use self::out::Out;
+use crate::{error::Failure, home::Home, telemetry, term};
 
-/// The whole program: parses the arguments, does it, and says how it went by the exit status: 0 or 1.
+const FIRST_STEPS: &str = "\
+First steps:
+  bitchat init --name Alice                      create an identity (or let `up` create one)
+  bitchat up                                     run the node; leave it open, continue in another terminal
+  bitchat channel create friends --tracker http://tracker.example/announce --out friends.chat
+  bitchat channel join friends.chat              what your friends do with that file
+  bitchat send friends \"Hello!\"                  and `bitchat log friends --follow` to read
+
+`bitchat` alone is `bitchat up`. `bitchat help COMMAND` has examples for each.";
+
+/// Instant messaging with no server: members find each other, and talk directly.
+#[derive(Debug, Parser)]
+#[command(name = "bitchat", version, after_help = FIRST_STEPS, after_long_help = FIRST_STEPS)]
+struct Cli {
+    /// The folder of this profile [default: $XDG_DATA_HOME/bitchat or ~/.local/share/bitchat]
+    #[arg(long, global = true, env = "BITCHAT_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print one JSON object per line on standard output, and errors as JSON on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to do; without a command, run the node
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Every command, in the order of the help. Its arguments, its help and its code are the capability's.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(identity::Init),
+    Id(identity::Id),
+    Up(up::Up),
+    Relay(relay::Relay),
+    Status(status::Status),
+    Doctor(status::Doctor),
+    Dht(dht::Dht),
+    #[command(subcommand)]
+    Config(config::Command),
+    #[command(subcommand)]
+    Channel(channel::Command),
+    Send(chat::Send),
+    Reply(chat::Reply),
+    Edit(chat::Edit),
+    Delete(chat::Delete),
+    React(chat::React),
+    Search(chat::Search),
+    Typing(chat::Typing),
+    Read(chat::Read),
+    #[command(subcommand)]
+    Profile(profile::Command),
+    Log(chat::Log),
+    Members(members::Members),
+    Completions(generate::Completions),
+    Man(generate::Man),
+}
+
+/// The whole program: parses the arguments, runs the command, and returns the exit status: 0 or 1.
 pub fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&args) {
@@ -37,7 +95,7 @@ pub fn main() -> ExitCode {
         }
         Err(e) => {
             if args.iter().any(|arg| arg == "--json") {
-                complain(true, &Failure::new("usage", usage(&e)));
+                report(true, &Failure::new("usage", usage(&e)));
             } else {
                 let _ = e.print();
             }
@@ -49,13 +107,13 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.code == "closed_output" => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(json, &failure);
+            report(json, &failure);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Clap's error without its decoration.
+/// Clap's error as one line without decoration.
 fn usage(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<&str> = text
@@ -66,220 +124,64 @@ fn usage(error: &clap::Error) -> String {
     lines.join("; ").trim_start_matches("error: ").to_owned()
 }
 
-fn complain(json: bool, failure: &Failure) {
+fn report(json: bool, failure: &Failure) {
     let text = if json {
         failure.to_json().to_string()
     } else {
         format!("bitchat: {}", term::inert(&failure.message))
     };
-    // Where even that cannot be written, the exit status has to do.
+    // If even that cannot be written, there is still the exit status.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let out = Out { json: cli.json };
-    let command = cli.command.unwrap_or(Command::Up(args::Up::default()));
-    match command {
-        Command::Completions { shell } => return completions(shell),
-        Command::Man { dir } => return man(&dir),
-        _ => {}
+    // The home, for commands that log only warnings.
+    let quiet = || {
+        let home = Home::find(cli.home.as_deref())?;
+        start_log()?;
+        Ok::<_, Failure>(home)
+    };
+    let home = || Home::find(cli.home.as_deref());
+    match cli.command.unwrap_or(Command::Up(up::Up::default())) {
+        Command::Init(args) => args.run(&quiet()?, out),
+        Command::Id(args) => args.run(&quiet()?, out),
+        Command::Up(args) => args.run(&home()?),
+        Command::Relay(args) => args.run(&home()?, out),
+        Command::Status(args) => wait(args.run(&quiet()?, out)),
+        Command::Doctor(args) => wait(args.run(&quiet()?, out)),
+        Command::Dht(args) => wait(args.run(&quiet()?, out)),
+        Command::Config(command) => command.run(&quiet()?, out),
+        Command::Channel(command) => wait(command.run(&quiet()?, out)),
+        Command::Send(args) => wait(args.run(&quiet()?, out)),
+        Command::Reply(args) => wait(args.run(&quiet()?, out)),
+        Command::Edit(args) => wait(args.run(&quiet()?, out)),
+        Command::Delete(args) => wait(args.run(&quiet()?, out)),
+        Command::React(args) => wait(args.run(&quiet()?, out)),
+        Command::Search(args) => wait(args.run(&quiet()?, out)),
+        Command::Typing(args) => wait(args.run(&quiet()?, out)),
+        Command::Read(args) => wait(args.run(&quiet()?, out)),
+        Command::Profile(command) => wait(command.run(&quiet()?, out)),
+        Command::Log(args) => wait(args.run(&quiet()?, out)),
+        Command::Members(args) => wait(args.run(&quiet()?, out)),
+        Command::Completions(args) => args.run(),
+        Command::Man(args) => args.run(),
     }
-    let home = Home::find(cli.home.as_deref())?;
-    match command {
-        Command::Up(flags) => return up::run(&home, &flags),
-        Command::Relay(flags) if flags.check.is_none() => return relay::run(&home, &flags),
-        _ => {}
-    }
-    // A tool says what it has to say by its result; a warning (a folder that was open, say) is worth a line.
+}
+
+/// Starts the log of a command: its output is its result, but a warning (a folder was open to others) is worth a line.
+fn start_log() -> Result<(), Failure> {
     telemetry::start(
         &std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
         telemetry::Format::Human,
-    )?;
-    match command {
-        Command::Init(init) => profile::init(&home, init, out),
-        Command::Id => profile::id(&home, out),
-        Command::Config(command) => profile::config(&home, command, out),
-        other => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| Failure::new("internal", format!("cannot start: {e}")))?
-            .block_on(ask(&home, other, out)),
-    }
+    )
 }
 
-/// The commands that ask a running node.
-async fn ask(home: &Home, command: Command, out: Out) -> Result<(), Failure> {
-    match command {
-        Command::Status => {
-            let client = Client::of(home)?;
-            let request = client.request(reqwest::Method::GET, &["v1", "status"])?;
-            out.show(&client.json(request).await?, render::status)
-        }
-        Command::Doctor => {
-            let client = Client::of(home)?;
-            let request = client.request(reqwest::Method::GET, &["v1", "doctor"])?;
-            out.show(&client.json(request).await?, render::doctor)
-        }
-        Command::Relay(flags) => relay_check::run(home, &flags, out).await,
-        Command::Dht { command } => dht(home, command, out).await,
-        Command::Channel(command) => channel::run(home, command, out).await,
-        Command::Send(send) => send::run(home, send, out).await,
-        Command::Reply(reply) => send::reply(home, reply, out).await,
-        Command::Edit(edit) => send::edit(home, edit, out).await,
-        Command::Delete(of) => conversation::delete(home, &of, out).await,
-        Command::React(react) => conversation::react(home, &react, out).await,
-        Command::Search(search) => conversation::search(home, search, out).await,
-        Command::Typing(of) => conversation::typing(home, &of.channel, out).await,
-        Command::Read(of) => conversation::read(home, &of, out).await,
-        Command::Profile(command) => conversation::profile(home, command, out).await,
-        Command::Log(log) => log::run(home, log, out).await,
-        Command::Members(of) => channel::members(home, &of.channel, out).await,
-        _ => Err(Failure::new("internal", "not a command of a running node")),
-    }
-}
-
-async fn dht(home: &Home, command: Option<DhtCommand>, out: Out) -> Result<(), Failure> {
-    let client = Client::of(home)?;
-    match command {
-        None => {
-            let request = client.request(reqwest::Method::GET, &["v1", "dht"])?;
-            out.show(&client.json(request).await?, render::dht)
-        }
-        Some(DhtCommand::Get { hash }) => {
-            let request = client.request(reqwest::Method::GET, &["v1", "dht", &hash])?;
-            out.show(&client.json(request).await?, render::dht_found)
-        }
-    }
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "bitchat", &mut script);
-    std::io::stdout()
-        .write_all(&script)
-        .map_err(|e| out::ended(&e))
-}
-
-fn man(dir: &std::path::Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-        .map_err(|e| Failure::io("write manual pages into", dir, &e))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_grammar_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_and_flag_explains_itself() {
-        fn check(command: &clap::Command) {
-            assert!(
-                command.get_about().is_some(),
-                "{} has no help",
-                command.get_name()
-            );
-            for arg in command.get_arguments() {
-                assert!(
-                    arg.get_help().is_some(),
-                    "{} {} has no help",
-                    command.get_name(),
-                    arg.get_id()
-                );
-            }
-            for sub in command.get_subcommands() {
-                if sub.get_subcommands().next().is_none() {
-                    assert!(
-                        sub.get_after_help().is_some() || matches!(sub.get_name(), "help"),
-                        "{} has no example",
-                        sub.get_name()
-                    );
-                }
-                check(sub);
-            }
-        }
-        check(&Cli::command());
-    }
-
-    #[test]
-    fn flags_may_stand_anywhere() {
-        for args in [
-            &["bitchat", "--json", "send", "ch", "hello", "--key", "k"][..],
-            &["bitchat", "send", "--key", "k", "ch", "hello", "--json"],
-            &["bitchat", "send", "ch", "--key", "k", "hello", "--json"],
-        ] {
-            let cli = Cli::try_parse_from(args).unwrap();
-            assert!(cli.json);
-            let Some(Command::Send(send)) = cli.command else {
-                panic!("not a send");
-            };
-            assert_eq!(
-                (send.text.as_str(), send.key.as_deref()),
-                ("hello", Some("k"))
-            );
-        }
-        let cli = Cli::try_parse_from(["bitchat", "send", "ch", "-"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Send(s)) if s.text == "-"));
-        assert!(Cli::try_parse_from(["bitchat"]).unwrap().command.is_none());
-    }
-
-    #[test]
-    fn a_search_may_name_a_channel() {
-        for (args, words) in [
-            (&["bitchat", "search", "dinner"][..], &["dinner"][..]),
-            (
-                &["bitchat", "search", "friends", "dinner", "--limit", "3"],
-                &["friends", "dinner"],
-            ),
-        ] {
-            let cli = Cli::try_parse_from(args).unwrap();
-            assert!(matches!(cli.command, Some(Command::Search(s)) if s.words == words));
-        }
-        for bad in [
-            &["bitchat", "search"][..],
-            &["bitchat", "search", "a", "b", "c"],
-        ] {
-            assert!(Cli::try_parse_from(bad).is_err());
-        }
-    }
-
-    #[test]
-    fn up_takes_every_flag() {
-        let cli = Cli::try_parse_from([
-            "bitchat",
-            "up",
-            "--port",
-            "0",
-            "--bind",
-            "127.0.0.1",
-            "--bind",
-            "::1",
-            "--api",
-            "127.0.0.1:0",
-            "--no-portmap",
-            "--no-lan",
-            "--no-dht",
-            "--dht-bootstrap",
-            "a:1",
-            "--dht-bootstrap",
-            "b:2",
-            "--proxy",
-            "socks5h://127.0.0.1:9050",
-            "--paths",
-            "tcp,relay",
-        ])
-        .unwrap();
-        let Some(Command::Up(up)) = cli.command else {
-            panic!("not up");
-        };
-        assert_eq!(up.port, Some(0));
-        assert_eq!(up.bind.len(), 2);
-        assert_eq!(up.paths.len(), 2);
-        assert_eq!(up.dht_bootstrap.len(), 2);
-    }
+/// Runs a command that waits for answers of the local API or of a relay.
+fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("internal", format!("cannot start: {e}")))?
+        .block_on(command)
 }

@@ -1,43 +1,54 @@
-//! Standard output. A reader that goes away (`| head`) ends the command without a word.
+//! Standard output. When its reader goes away (`| head`), the command ends silently.
 
 use std::io::{self, Write};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::error::Failure;
 
-/// How to print.
+/// How to print results.
 #[derive(Clone, Copy, Debug)]
-pub struct Out {
-    /// One JSON object a line.
+pub(super) struct Out {
+    /// Whether to print one JSON object per line instead of text.
     pub json: bool,
 }
 
 impl Out {
-    /// Prints a result: the object itself, or what `text` makes of it.
-    pub fn show(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+    /// Prints a result: as JSON, or as the text that `text` makes of it.
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         if self.json {
-            line(&value.to_string())
+            json(value)
         } else {
             line(&text(value))
         }
     }
 
-    /// Prints each object of a list on a line of its own, or what `text` makes of them.
-    pub fn show_each(
+    /// Prints each object of a list on a line of its own, or the text that `text` makes of the list.
+    pub(super) fn show_each<T: Serialize>(
         self,
-        list: &[Value],
-        text: impl FnOnce(&[Value]) -> String,
+        list: &[T],
+        text: impl FnOnce(&[T]) -> String,
     ) -> Result<(), Failure> {
-        if !self.json {
-            return line(&text(list));
+        if self.json {
+            list.iter().try_for_each(json)
+        } else {
+            line(&text(list))
         }
-        list.iter().try_for_each(|value| line(&value.to_string()))
     }
 }
 
+/// Prints a value as JSON on a line, its keys sorted.
+fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let value = serde_json::to_value(value).map_err(|e| Failure::new("internal", e.to_string()))?;
+    line(&value.to_string())
+}
+
 /// Prints a line and flushes it.
-pub fn line(text: &str) -> Result<(), Failure> {
+pub(super) fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.write_all(b"\n"))
@@ -45,15 +56,12 @@ pub fn line(text: &str) -> Result<(), Failure> {
         .map_err(|e| ended(&e))
 }
 
-/// Why printing failed.
-pub fn ended(error: &io::Error) -> Failure {
+/// Converts an error of standard output; the code `closed_output` means that its reader went away.
+pub(super) fn ended(error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::new("closed_output", "nobody reads the output"),
-        _ => Failure::new("io", format!("cannot print: {error}")),
+        io::ErrorKind::BrokenPipe => {
+            Failure::new("closed_output", "standard output was closed by its reader")
+        }
+        _ => Failure::new("io", format!("cannot write to standard output: {error}")),
     }
-}
-
-/// The string in that field; empty when there is none.
-pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
 }

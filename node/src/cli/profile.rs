@@ -1,85 +1,78 @@
-//! `init`, `id` and `config`: what a home holds; no node is needed.
+//! `profile`: the user's profile in all channels.
 
-use serde_json::{Value, json};
+use std::{io::Read as _, path::PathBuf};
 
-use super::{
-    args::{ConfigCommand, Init},
-    out::Out,
-};
+use bitchat_wire::event::MAX_PICTURE;
+use clap::Subcommand;
+
+use super::out::Out;
 use crate::{
-    config::{self, Config, changed},
+    client::Client,
     error::Failure,
     home::Home,
+    shapes::{NewProfile, Profile},
     term::inert,
 };
 
-/// Makes an identity.
-pub(super) fn init(home: &Home, init: Init, out: Out) -> Result<(), Failure> {
-    let name = init.name.unwrap_or_else(config::default_name);
-    let id = home.init(&name)?.to_string();
-    let value = json!({"id": id, "name": name, "home": home.root()});
-    out.show(&value, |_| {
-        format!(
-            "{} is {id}\nNext: `bitchat up` starts the node.",
-            inert(&name)
-        )
-    })
+/// Show or change your profile in all channels
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show your profile
+    #[command(after_help = "Example:\n  bitchat profile show")]
+    Show,
+    /// Set your status line; an empty one removes it
+    #[command(
+        after_help = "Examples:\n  bitchat profile status \"At sea until June\"\n  bitchat profile status \"\""
+    )]
+    Status {
+        /// At most 256 bytes
+        line: String,
+    },
+    /// Set or remove your picture
+    #[command(
+        after_help = "Examples:\n  bitchat profile picture me.png\n  bitchat profile picture --remove"
+    )]
+    Picture {
+        /// A PNG, JPEG or WebP file of at most 49,152 bytes
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        file: Option<PathBuf>,
+        /// Remove it
+        #[arg(long)]
+        remove: bool,
+    },
 }
 
-/// Shows the identity.
-pub(super) fn id(home: &Home, out: Out) -> Result<(), Failure> {
-    let id = home.require_identity()?.id().to_string();
-    let name = home.config()?.name;
-    out.show(&json!({"id": id, "name": name}), |_| id.clone())
-}
-
-/// Shows and changes settings.
-pub(super) fn config(home: &Home, command: ConfigCommand, out: Out) -> Result<(), Failure> {
-    match command {
-        ConfigCommand::Get { key: Some(key) } => {
-            let value = home.config()?.get(&key)?;
-            out.show(&json!({key: value.clone()}), |_| shown(&value))
-        }
-        ConfigCommand::Get { key: None } => {
-            let config = home.config()?;
-            let value = serde_json::to_value(&config)
-                .map_err(|e| Failure::new("internal", e.to_string()))?;
-            out.show(&value, list)
-        }
-        ConfigCommand::Set { key, value } => change(home, &key, Some(&value), out),
-        ConfigCommand::Unset { key } => change(home, &key, None, out),
-    }
-}
-
-fn change(home: &Home, key: &str, value: Option<&str>, out: Out) -> Result<(), Failure> {
-    home.make()?;
-    let text = changed(&home.config_text()?, key, value)?;
-    home.set_config_text(&text)?;
-    let value = Config::load(&text, |_| None)?.get(key)?;
-    out.show(&json!({key: value.clone()}), |_| {
-        let running = match home.running() {
-            Ok(Some(_)) => " (the running node takes it over at its next start)",
-            _ => "",
+impl Command {
+    pub(super) async fn run(self, home: &Home, out: Out) -> Result<(), Failure> {
+        let client = Client::of(home)?;
+        let profile = match self {
+            Self::Show => client.profile().await?,
+            Self::Status { line } => client.set_profile(&NewProfile { status: line }).await?,
+            Self::Picture { file: None, .. } => client.remove_picture().await?,
+            Self::Picture {
+                file: Some(file), ..
+            } => {
+                let mut bytes = Vec::new();
+                std::fs::File::open(&file)
+                    // One more shows that it is too large.
+                    .and_then(|file| file.take(MAX_PICTURE as u64 + 1).read_to_end(&mut bytes))
+                    .map_err(|e| Failure::io("read", &file, &e))?;
+                client.set_picture(bytes).await?
+            }
         };
-        format!("{key} = {}{running}", shown(&value))
-    })
-}
-
-fn list(value: &Value) -> String {
-    let lines: Vec<String> = config::keys()
-        .map(|(key, about)| format!("{key:<14} {:<32} {about}", shown(&value[key])))
-        .collect();
-    lines.join("\n")
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "(unset)".to_owned(),
-        Value::String(text) => inert(text),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(shown).collect();
-            items.join(",")
-        }
-        other => other.to_string(),
+        out.show(&profile, text)
     }
+}
+
+fn text(profile: &Profile) -> String {
+    let status = match profile.status.as_str() {
+        "" => "none".to_owned(),
+        line => inert(line),
+    };
+    format!(
+        "{} is {}\nstatus   {status}\npicture  {}",
+        inert(&profile.name),
+        profile.id,
+        profile.picture.as_deref().unwrap_or("none")
+    )
 }

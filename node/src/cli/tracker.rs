@@ -1,89 +1,83 @@
-//! `channel tracker ...`.
+//! `channel tracker`: changing a channel's trackers, and announcing to them now.
 
 use clap::Subcommand;
-use reqwest::Method;
-use serde_json::{Value, json};
 
-use super::{
-    out::{Out, text},
-    render,
+use super::{channel, out::Out, target::OfChannel};
+use crate::{
+    client::Client,
+    error::Failure,
+    home::Home,
+    shapes::{AnnounceNow, Announcing, NewTracker},
+    term::inert,
 };
-use crate::{client::Client, error::Failure, home::Home, term};
 
-/// A channel's trackers.
+/// Change a channel's trackers, or announce to them now
 #[derive(Debug, Subcommand)]
-pub enum TrackerCommand {
-    /// Announce to another tracker from now on
+pub(super) enum Command {
+    /// Add a tracker, and announce to it from now on
     #[command(
-        after_help = "The others learn of it by the file that you give them: `bitchat channel export`.\n\nExample:\n  bitchat channel tracker add friends udp://tracker.example:6969/announce"
+        after_help = "Others learn of it from the channel file that you give them: `bitchat channel export`.\n\nExample:\n  bitchat channel tracker add friends udp://tracker.example:6969/announce"
     )]
     Add {
-        /// The channel's name, or a prefix of its id
-        #[arg(value_name = "CH")]
-        channel: String,
-        /// http, https or udp
+        #[command(flatten)]
+        of: OfChannel,
+        /// An http, https or udp URL
         #[arg(value_name = "URL")]
         url: String,
     },
-    /// Announce to that tracker no longer, and tell it so
+    /// Remove a tracker, and notify it that you are gone
     #[command(
-        after_help = "Members whose files name it keep it.\n\nExample:\n  bitchat channel tracker remove friends udp://tracker.example:6969/announce"
+        after_help = "Members whose channel files name it keep it.\n\nExample:\n  bitchat channel tracker remove friends udp://tracker.example:6969/announce"
     )]
     Remove {
-        /// The channel's name, or a prefix of its id
-        #[arg(value_name = "CH")]
-        channel: String,
+        #[command(flatten)]
+        of: OfChannel,
         /// As `channel info` shows it
         #[arg(value_name = "URL")]
         url: String,
     },
-    /// Have all trackers asked now, or one, instead of at their next time
+    /// Announce to all trackers now, or to one, instead of at the next scheduled time
     #[command(
         after_help = "At most once a minute and ten times an hour, and not more often than the tracker allows.\n\nExamples:\n  bitchat channel tracker announce-now friends\n  bitchat channel tracker announce-now friends udp://tracker.example:6969/announce"
     )]
     AnnounceNow {
-        /// The channel's name, or a prefix of its id
-        #[arg(value_name = "CH")]
-        channel: String,
-        /// That one alone, as `channel info` shows it
+        #[command(flatten)]
+        of: OfChannel,
+        /// Only this tracker, as `channel info` shows it
         #[arg(value_name = "URL")]
         url: Option<String>,
     },
 }
 
-pub(super) async fn run(home: &Home, command: TrackerCommand, out: Out) -> Result<(), Failure> {
-    let client = Client::of(home)?;
-    match command {
-        TrackerCommand::Add { channel, url } => {
-            let path = ["v1", "channels", &channel, "trackers"];
-            let request = client.post(&path, &json!({"url": url}))?;
-            out.show(&client.json(request).await?, render::info)
-        }
-        TrackerCommand::Remove { channel, url } => {
-            let path = ["v1", "channels", &channel, "trackers", &url];
-            let request = client.request(Method::DELETE, &path)?;
-            out.show(&client.json(request).await?, render::info)
-        }
-        TrackerCommand::AnnounceNow { channel, url } => {
-            let path = ["v1", "channels", &channel, "announce"];
-            let request = client.post(&path, &json!({"url": url}))?;
-            out.show(&client.json(request).await?, |told| {
-                announcing(told, &channel)
-            })
+impl Command {
+    pub(super) async fn run(self, home: &Home, out: Out) -> Result<(), Failure> {
+        let client = Client::of(home)?;
+        match self {
+            Self::Add { of, url } => {
+                let tracker = NewTracker { url };
+                let changed = client.add_tracker(&of.channel, &tracker).await?;
+                out.show(&changed, channel::info)
+            }
+            Self::Remove { of, url } => {
+                let changed = client.remove_tracker(&of.channel, &url).await?;
+                out.show(&changed, channel::info)
+            }
+            Self::AnnounceNow { of, url } => {
+                let begun = client.announce(&of.channel, &AnnounceNow { url }).await?;
+                out.show(&begun, |begun| announcing(begun, &inert(&of.channel)))
+            }
         }
     }
 }
 
-fn announcing(told: &Value, channel: &str) -> String {
-    let channel = term::inert(channel);
-    match told["trackers"].as_u64().unwrap_or(0) {
+fn announcing(begun: &Announcing, channel: &str) -> String {
+    let Announcing { id, trackers } = begun;
+    match trackers {
         0 => format!(
-            "{}: no tracker can be asked yet; `bitchat channel info {channel}` says when",
-            text(told, "id")
+            "{id}: no tracker can be asked yet; `bitchat channel info {channel}` shows when"
         ),
         count => format!(
-            "{}: asking {count} now; `bitchat channel info {channel}` shows what comes of it",
-            text(told, "id")
+            "{id}: announcing to {count} now; `bitchat channel info {channel}` shows the result"
         ),
     }
 }

@@ -125,7 +125,12 @@ impl<'a> LabNode<'a> {
     pub fn is_announced(&self, channel: &str, patience: Duration) -> Result<()> {
         self.api(async |api| {
             let begin = Instant::now();
-            while api.channel(channel).await?["trackers"][0]["state"] != "working" {
+            let works = async || {
+                let info = api.channel(channel).await?;
+                let first = info.trackers.first();
+                Ok::<_, anyhow::Error>(first.is_some_and(|tracker| tracker.state == "working"))
+            };
+            while !works().await? {
                 ensure!(begin.elapsed() < patience, "the tracker does not answer");
                 sleep(STEP).await;
             }
