@@ -1,4 +1,4 @@
-//! Relay messages on streams.
+//! Reads and writes relay messages on streams.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long an answer may take that the other side has to give at once, or after one handshake of its own.
+/// How long a response may take that the other side owes at once, or after one handshake of its own.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 pub(super) async fn write(io: &mut (impl AsyncWrite + Unpin), kind: Kind) -> io::Result<()> {
@@ -19,7 +19,7 @@ pub(super) async fn write(io: &mut (impl AsyncWrite + Unpin), kind: Kind) -> io:
     io.flush().await
 }
 
-/// The next message of a kind that is known here. Not cancel-safe.
+/// Reads the next message, skipping unknown kinds. Not cancel-safe.
 pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Kind> {
     loop {
         let mut prefix = [0; 4];
@@ -33,7 +33,7 @@ pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Kind> 
     }
 }
 
-/// The next message, if it comes in time.
+/// Reads the next message, for at most [`ANSWER`]. Not cancel-safe.
 pub(super) async fn read_soon(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Kind> {
     timeout(ANSWER, read(io))
         .await

@@ -1,4 +1,4 @@
-//! What a relay gives, and to whom.
+//! For whom a relay works, and how much.
 
 use std::time::Duration;
 
@@ -7,37 +7,37 @@ use std::time::Duration;
 pub enum RelayMode {
     /// For nobody.
     Off,
-    /// For members of its channels: only they get reservations. Who is reserved for can be reached by whoever knows
+    /// For members of its channels: only they get reservations. A peer that holds one can be reached by anybody who knows
     /// its PeerId.
     #[default]
     Members,
-    /// For everybody.
+    /// For everybody: a public relay.
     Public,
 }
 
-/// How much of it. Every bound is a bound on memory or traffic that strangers cause.
+/// How much a relay serves. Each limit bounds memory or traffic that strangers cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
     /// Reservations in all.
     pub reservations: usize,
-    /// Reservations of one address (IPv4) or /64 (IPv6): many may sit behind one NAT or proxy.
+    /// Reservations per IPv4 address or IPv6 /64. Many clients may be behind one NAT or proxy.
     pub reservations_an_address: usize,
     /// Circuits in all.
     pub circuits: usize,
-    /// Circuits of one peer, those to it and those from it together.
+    /// Circuits per peer, those to it and those from it combined.
     pub circuits_a_peer: usize,
-    /// Circuits that one address begins.
+    /// Circuits begun per IPv4 address or IPv6 /64.
     pub circuits_an_address: usize,
-    /// Bytes that one circuit may carry, both directions together; 0: as many as it likes.
+    /// Bytes per circuit, both directions combined; 0 means unlimited.
     pub circuit_bytes: u64,
-    /// How long a circuit may last; zero: as long as it likes.
+    /// How long a circuit may last; zero means unlimited.
     pub circuit_time: Duration,
-    /// Bytes a second of one circuit, both directions together; 0: as many as get through.
+    /// Bandwidth limit per circuit in bytes/s, both directions combined; 0 means unlimited.
     pub bytes_a_second: u64,
 }
 
 impl RelayLimits {
-    /// For the members of one's own channels, who may send each other files and talk for a day.
+    /// For members of the node's own channels: enough for files and a day's conversation.
     pub const MEMBERS: Self = Self {
         reservations: 128,
         reservations_an_address: 32,
@@ -49,7 +49,7 @@ impl RelayLimits {
         bytes_a_second: 16 << 20,
     };
 
-    /// For strangers: enough to talk and to send pictures.
+    /// For strangers: enough for conversation and pictures.
     pub const PUBLIC: Self = Self {
         reservations: 512,
         reservations_an_address: 32,
@@ -61,7 +61,7 @@ impl RelayLimits {
         bytes_a_second: 2 << 20,
     };
 
-    /// The usual ones of a mode.
+    /// The usual limits of a mode.
     pub fn of(mode: RelayMode) -> Self {
         match mode {
             RelayMode::Off | RelayMode::Members => Self::MEMBERS,

@@ -1,4 +1,4 @@
-//! What a relay counts. Nothing here tells peers apart.
+//! The relay's metrics. None has a label that distinguishes peers.
 
 use bitchat_wire::proto::refused::Reason;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
@@ -7,16 +7,16 @@ use crate::kit;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// The relay's metrics.
+/// The metrics of both halves.
 #[derive(Clone, Default)]
 pub(super) struct Metrics {
     /// Reservations that others hold here.
     pub(super) reservations: Gauge,
-    /// Circuits that run here.
+    /// Circuits that run through here.
     pub(super) circuits: Gauge,
     /// Bytes carried for others.
     pub(super) bytes: Counter,
-    /// Reservations that we hold elsewhere.
+    /// Reservations that this node holds at other relays.
     pub(super) held: Gauge,
     refused: Family<Label, Counter>,
     ended: Family<Label, Counter>,
@@ -33,27 +33,27 @@ impl Metrics {
             );
             registry.register(
                 "relay_circuits",
-                "Circuits that run here",
+                "Circuits that run through here",
                 own.circuits.clone(),
             );
             registry.register(
                 "relay_bytes",
-                "Bytes carried in circuits, both directions together",
+                "Bytes forwarded in circuits, both directions combined",
                 own.bytes.clone(),
             );
             registry.register(
                 "relay_refused",
-                "Requests that were refused here, by why",
+                "Requests refused here, by reason",
                 own.refused.clone(),
             );
             registry.register(
                 "relay_circuits_ended",
-                "Circuits that ended here, by why",
+                "Circuits ended here, by reason",
                 own.ended.clone(),
             );
             registry.register(
                 "relay_held",
-                "Reservations that we hold at other relays",
+                "Reservations that this node holds at other relays",
                 own.held.clone(),
             );
         });

@@ -1,4 +1,4 @@
-//! At which relays to hold reservations, and under which keys to be found there. Pure: the clock is passed in.
+//! Decides at which relays to hold reservations, and which keys to register there. Pure: the clock is passed in.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -13,82 +13,82 @@ use bitchat_wire::{
 use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 
-use crate::{
-    relay::MOST_OFFERED,
-    transport::{Relay, Target},
-};
+use crate::transport::{Relay, Target};
 
-/// Reservations at members, where we need any.
-pub(super) const RESERVATIONS: usize = 3;
+/// Public relays that one source may name at a time, and that are known in all.
+pub const MOST_OFFERED: usize = 16;
+/// Reservations to hold while the node needs relays.
+const RESERVATIONS: usize = 3;
 /// Relays at which one channel's members look for each other.
-pub(super) const MEETINGS: usize = 2;
+const MEETINGS: usize = 2;
 /// Reservations in all.
-pub(super) const MAX_HELD: usize = 8;
-/// After so many failures in a row a relay is gone, for the time of its pause.
+const MAX_HELD: usize = 8;
+/// A relay that fails this often in a row is skipped until its pause ends.
 const GONE: u32 = 2;
-/// A stranger's relay that has failed so often in a row is forgotten.
+/// A public relay that fails this often in a row is forgotten.
 const FORGET: u32 = 5;
-/// Relays that are known in all; those of members and files before strangers' ones.
+/// Known relays in all; those of members and channel files displace public ones.
 const MAX_KNOWN: usize = 256;
-/// The pause after the first failure; it doubles.
+/// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// How a relay is known.
+/// How a relay came to be known, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::relay) enum Origin {
-    /// A member that we have reached.
+    /// It is a member that this node has connected to.
     Member,
-    /// A channel's file, or the user.
+    /// A channel file or the user names it.
     Named,
-    /// It says so itself in public.
+    /// It announces itself in public.
     Public,
 }
 
-/// What happened.
+/// An input of the state.
 pub(in crate::relay) enum Event {
-    /// Whether others cannot reach us otherwise.
+    /// Whether others can reach this node through relays only.
     Needed(bool),
     /// A relay is known.
     Known(Relay, Origin),
-    /// It is no longer, by that origin.
+    /// That origin does not vouch for the relay any longer.
     Unknown(PeerId, Origin),
-    /// A channel wants to be found at relays, those of its file among them.
+    /// A channel's members are to meet at relays, those of its file among them.
     Watch(ChannelId, Box<EpochKeys>, Vec<Relay>),
-    /// It does not any more.
+    /// They are not to meet any longer.
     Unwatch(ChannelId),
-    /// We have a reservation.
+    /// A reservation was granted.
     Reserved(PeerId),
-    /// It was refused, or ended, or nobody answered; not to be tried before.
+    /// A reservation was refused (for this reason), ended, or got no answer. It is not requested again before the pause
+    /// is over.
     Ended(PeerId, Option<Reason>, Duration),
-    /// The relay will end.
+    /// The relay is about to stop.
     Leaving(PeerId),
-    /// Others are found under a key of ours.
+    /// Other peers are registered at that relay under one of this node's keys.
     Met(PeerId, [u8; 32], Vec<PeerId>),
     /// Time has passed.
     Tick,
 }
 
-/// What is to be done.
+/// An output of the state.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Reserve there; [`Event::Reserved`] and [`Event::Ended`] tell.
+pub(in crate::relay) enum Effect {
+    /// Request a reservation; [`Event::Reserved`] and [`Event::Ended`] report on it.
     Reserve(Relay),
-    /// Give it back, or up; nothing is told.
+    /// End a reservation or the request for it; this is not reported back.
     Release(PeerId),
-    /// We are to be found there under these keys.
+    /// Register these keys there, in place of the ones before.
     Register(PeerId, BTreeSet<[u8; 32]>),
-    /// Somebody of that channel is there.
+    /// Members of that channel are at these targets.
     Found(ChannelId, Vec<Target>),
-    /// We can be reached at these from now on.
+    /// This node can be reached through exactly these relays from now on.
     Reachable(Vec<Relay>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Not before then.
+    /// Not requested; may be from then on.
     Idle(Instant),
-    Asked,
+    Requested,
     Held,
 }
 
@@ -106,18 +106,18 @@ struct Watched {
     named: HashSet<PeerId>,
 }
 
-/// All of it.
-pub(super) struct State {
+/// The known relays, the channels to meet at them, and what is held where.
+pub(in crate::relay) struct State {
     own: PeerId,
     needed: bool,
     known: HashMap<PeerId, Known>,
     watched: HashMap<ChannelId, Watched>,
-    /// As it was told last.
+    /// As in the last [`Effect::Reachable`].
     reachable: Vec<Relay>,
 }
 
 impl State {
-    pub(super) fn new(own: PeerId) -> Self {
+    pub(in crate::relay) fn new(own: PeerId) -> Self {
         Self {
             own,
             needed: false,
@@ -127,20 +127,20 @@ impl State {
         }
     }
 
-    /// Whether a circuit from there is one that we wait for, and through which relay.
-    pub(super) fn held(&self, peer: &PeerId) -> Option<Relay> {
+    /// The relay of that peer, if a reservation is held there, so that circuits from it are expected.
+    pub(in crate::relay) fn held(&self, peer: &PeerId) -> Option<Relay> {
         let known = self.known.get(peer)?;
         (known.phase == Phase::Held).then_some(known.relay)
     }
 
-    /// How many reservations there are.
-    pub(super) fn count(&self) -> usize {
+    /// The number of reservations.
+    pub(in crate::relay) fn count(&self) -> usize {
         self.reachable.len()
     }
 
-    /// Whether we need relays, and neither members nor files have any that work, and strangers too few for members of one
-    /// channel to meet.
-    pub(super) fn wants(&self) -> bool {
+    /// Whether the node needs relays while none of members or channel files works, and of public ones too few work for the
+    /// members of one channel to meet.
+    pub(in crate::relay) fn wants(&self) -> bool {
         let works = |known: &&Known| !known.leaving && known.failures < GONE;
         let ours = |known: &&Known| known.origins.iter().any(|one| *one != Origin::Public);
         let working = || self.known.values().filter(works);
@@ -150,8 +150,8 @@ impl State {
             && working().count() < MEETINGS
     }
 
-    /// Takes in what happened and says what to do. `unix` is in seconds.
-    pub(super) fn handle(
+    /// Takes in an event and returns what to do. `unix` is in seconds.
+    pub(in crate::relay) fn handle(
         &mut self,
         event: Event,
         now: Instant,
@@ -186,7 +186,7 @@ impl State {
             }
             Event::Ended(peer, reason, pause) => {
                 if let Some(known) = self.known.get_mut(&peer) {
-                    // One that was held is tried again at once: it may just have been restarted.
+                    // A relay that was held is tried again at once: it may just have been restarted.
                     if known.phase == Phase::Held && reason.is_none() {
                         known.failures = 0;
                     }
@@ -213,10 +213,10 @@ impl State {
         effects
     }
 
-    /// When to call with [`Event::Tick`], if nothing happens before.
-    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+    /// When to call with [`Event::Tick`], if no other event comes before.
+    pub(in crate::relay) fn next(&self, now: Instant) -> Option<Instant> {
         let pauses = self.known.values().filter_map(|known| match known.phase {
-            // Of the others nothing is wanted, or it would have been asked for.
+            // A pause that is over needs no timer: the reservation was requested, or is not wanted.
             Phase::Idle(at) if at > now => Some(at),
             _ => None,
         });
@@ -229,7 +229,7 @@ impl State {
         }
         if let Some(known) = self.known.get_mut(&relay.peer) {
             known.origins.insert(origin);
-            // A member says where it is more truly than a file.
+            // A member's address is fresher than a file's.
             if matches!(known.phase, Phase::Idle(_)) {
                 known.relay = relay;
             }
@@ -282,8 +282,8 @@ impl State {
         }
     }
 
-    /// The relays at which a channel's members meet: the first ones by its own order (`docs/PROTOCOL.md`, rendezvous).
-    /// Who is not in need of relays is found at those of the file alone.
+    /// The relays at which a channel's members meet: the first in the channel's own order (`docs/PROTOCOL.md`, rendezvous).
+    /// A node that needs no relays registers only at those of the file.
     fn meetings(&self, watched: &Watched, now: Instant, unix: u64) -> Vec<PeerId> {
         let period = watched.keys.period(unix);
         let strangers = |known: &Known| {
@@ -294,7 +294,7 @@ impl State {
             .iter()
             .filter(|(peer, known)| {
                 let named = watched.named.contains(peer);
-                // One that failed now and then keeps its place; one that is gone leaves it to the next.
+                // A relay that fails now and then keeps its place; one that keeps failing leaves it to the next.
                 let paused = matches!(known.phase, Phase::Idle(at) if at > now);
                 let works = !known.leaving && (known.failures < GONE || !paused);
                 works && (named || (self.needed && strangers(known)))
@@ -332,9 +332,9 @@ impl State {
                     let origin = known.origins.first()?;
                     let later = match known.phase {
                         Phase::Held => 0,
-                        Phase::Asked => 1,
+                        Phase::Requested => 1,
                         Phase::Idle(at) if at <= now => 2,
-                        // Its pause is not over: another one may do.
+                        // Its pause is not over: another relay may do.
                         Phase::Idle(_) => return None,
                     };
                     Some((later, *origin, known.failures, *peer))
@@ -358,11 +358,11 @@ impl State {
         for (peer, known) in &mut self.known {
             match known.phase {
                 Phase::Idle(at) if at <= now && wanted.contains(peer) => {
-                    known.phase = Phase::Asked;
+                    known.phase = Phase::Requested;
                     effects.push(Effect::Reserve(known.relay));
                 }
-                // One that leaves is kept as long as it lasts.
-                Phase::Asked | Phase::Held if !wanted.contains(peer) && !known.leaving => {
+                // A reservation at a relay that is leaving is kept until the relay ends it.
+                Phase::Requested | Phase::Held if !wanted.contains(peer) && !known.leaving => {
                     known.phase = Phase::Idle(now);
                     known.registered.clear();
                     effects.push(Effect::Release(*peer));
@@ -451,5 +451,4 @@ impl State {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

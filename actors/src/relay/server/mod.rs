@@ -1,7 +1,7 @@
-//! The serving half: reservations, circuits, and who meets whom (`docs/PROTOCOL.md`, relays).
+//! The serving half: reservations, circuits, and members that meet under a key (`docs/PROTOCOL.md`, relays).
 //!
-//! [`state`] decides, [`splice`] carries, and each request stream is a task of its own here, bounded in all and a
-//! connection. Whatever ends a task, a guard takes back what it held.
+//! [`state`] decides, [`splice`] forwards, and each request stream is a task of its own here, bounded in all and per
+//! connection. Whatever ends a task, a guard frees what it held.
 
 mod splice;
 mod state;
@@ -38,24 +38,24 @@ use crate::{
     transport::{Connection, ConnectionId, PathKind, Stream},
 };
 
-/// Words that wait for a reservation's stream; what finds no room is not told.
-const WORDS: usize = 64;
-/// Streams of one connection that have not said yet what they want.
-const UNSAID: usize = 8;
-/// The same of all connections.
-const UNSAID_ALL: usize = 256;
-/// Who asks for a reservation may have linked a moment ago, of which we hear a moment later.
+/// Messages queued for a reservation's stream; when it is full, further ones are dropped.
+const QUEUE: usize = 64;
+/// Streams of one connection whose request has not arrived yet.
+const PENDING: usize = 8;
+/// Total over all connections.
+const PENDING_ALL: usize = 256;
+/// How long to wait for a peer that requests a reservation to become known as a member: it may have linked a moment ago.
 const LINKED_SOON: Duration = Duration::from_secs(1);
-/// A refused client is told to come back no sooner.
+/// How soon a client that was refused may come back, in seconds.
 const FULL_PAUSE: u64 = 30;
-/// How often to look whether circuits have ended, while stopping.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often to check whether circuits have ended, while stopping.
+const CHECK: Duration = Duration::from_millis(50);
 
-/// A reservation's stream, as others use it.
+/// A reservation's stream, as other tasks use it.
 struct Holder {
-    words: mpsc::Sender<Kind>,
+    queue: mpsc::Sender<Kind>,
     connection: Connection,
-    /// Another one of the same peer has taken its place.
+    /// Cancelled when a later reservation of the same peer takes its place.
     replaced: CancellationToken,
 }
 
@@ -65,11 +65,12 @@ pub(super) struct Server {
     limits: RelayLimits,
     state: Mutex<State>,
     holders: Mutex<HashMap<ReservationId, Holder>>,
-    /// Members that are linked, and how often.
+    /// Members that are linked, and the number of their links.
     members: Mutex<HashMap<PeerId, usize>>,
-    /// Another one has linked.
+    /// Notified when a member links.
     joined: Notify,
-    unsaid: Mutex<HashMap<ConnectionId, usize>>,
+    /// Streams whose request has not arrived yet.
+    pending: Mutex<HashMap<ConnectionId, usize>>,
     leaving: watch::Sender<bool>,
     drained: AtomicBool,
     metrics: Metrics,
@@ -88,14 +89,14 @@ impl Server {
             holders: Mutex::default(),
             members: Mutex::default(),
             joined: Notify::new(),
-            unsaid: Mutex::default(),
+            pending: Mutex::default(),
             leaving: watch::Sender::new(false),
             drained: AtomicBool::new(false),
             metrics,
         })
     }
 
-    /// A member is linked for as long as the guard lives.
+    /// Counts a link of a member for as long as the guard lives.
     pub(super) fn member(self: &Arc<Self>, peer: PeerId) -> Guard<impl FnOnce() + use<>> {
         *lock(&self.members).entry(peer).or_insert(0) += 1;
         self.joined.notify_waiters();
@@ -111,7 +112,7 @@ impl Server {
         })
     }
 
-    /// Takes on nothing new, tells those who hold reservations, and waits for circuits to end, for so long at most.
+    /// Accepts nothing new, notifies the holders of reservations, and waits up to `patience` for circuits to end.
     pub(super) async fn drain(&self, patience: Duration) {
         lock(&self.state).stop();
         if self.drained.swap(true, Ordering::AcqRel) {
@@ -120,20 +121,20 @@ impl Server {
         self.leaving.send_replace(true);
         let quiet = async {
             while lock(&self.state).circuits() > 0 {
-                sleep(LOOK).await;
+                sleep(CHECK).await;
             }
         };
         let _ = timeout(patience, quiet).await;
     }
 
-    /// How much is served: reservations and circuits.
+    /// The numbers of reservations and circuits.
     pub(super) fn counts(&self) -> (usize, usize) {
         (lock(&self.holders).len(), lock(&self.state).circuits())
     }
 
-    /// A peer wants something.
+    /// Serves a request stream to its end.
     pub(super) async fn serve(self: Arc<Self>, connection: Connection, mut stream: Stream) {
-        let Some(unsaid) = self.enter(connection.id()) else {
+        let Some(pending) = self.enter(connection.id()) else {
             self.metrics.refused(Reason::Full);
             return; // dropping the stream resets it
         };
@@ -143,7 +144,7 @@ impl Server {
         if matches!(first, Kind::Reserve(_)) && self.may_reserve_soon(&connection) {
             let linked = async {
                 loop {
-                    // Before looking, so that none is missed.
+                    // Before the check, so that no link is missed.
                     let joined = self.joined.notified();
                     if self.may_reserve(&connection) {
                         break;
@@ -153,8 +154,8 @@ impl Server {
             };
             let _ = timeout(LINKED_SOON, linked).await;
         }
-        drop(unsaid);
-        // Whatever breaks, the stream is gone, and nobody is left to be told.
+        drop(pending);
+        // After an error the stream is gone, and there is nobody left to report it to.
         let _ = match first {
             Kind::Reserve(_) => self.hold(connection, stream).await,
             Kind::Connect(connect) => match PeerId::from_bytes(&connect.peer) {
@@ -165,29 +166,29 @@ impl Server {
         };
     }
 
-    /// Counts a stream until the guard drops; `None` when there are too many.
+    /// Counts a pending stream until the guard is dropped; `None` if there are too many.
     fn enter(self: &Arc<Self>, id: ConnectionId) -> Option<Guard<impl FnOnce() + use<>>> {
-        let mut unsaid = lock(&self.unsaid);
-        let all: usize = unsaid.values().sum();
-        let here = unsaid.get(&id).copied().unwrap_or(0);
-        if here >= UNSAID || all >= UNSAID_ALL {
+        let mut pending = lock(&self.pending);
+        let all: usize = pending.values().sum();
+        let here = pending.get(&id).copied().unwrap_or(0);
+        if here >= PENDING || all >= PENDING_ALL {
             return None;
         }
-        unsaid.insert(id, here + 1);
-        drop(unsaid);
+        pending.insert(id, here + 1);
+        drop(pending);
         let server = Arc::clone(self);
         Some(Guard::new(move || {
-            let mut unsaid = lock(&server.unsaid);
-            if let Some(count) = unsaid.get_mut(&id) {
+            let mut pending = lock(&server.pending);
+            if let Some(count) = pending.get_mut(&id) {
                 *count -= 1;
                 if *count == 0 {
-                    unsaid.remove(&id);
+                    pending.remove(&id);
                 }
             }
         }))
     }
 
-    /// Whether that connection's peer may have a reservation. What comes through a relay may not: circuits have one hop.
+    /// Whether that connection's peer may hold a reservation. One that comes through a relay may not: circuits have one hop.
     fn may_reserve(&self, connection: &Connection) -> bool {
         connection.path() != PathKind::Relayed
             && match self.mode {
@@ -197,7 +198,7 @@ impl Server {
             }
     }
 
-    /// Whether it could once its peer is linked.
+    /// Whether the peer may hold one as soon as it is linked.
     fn may_reserve_soon(&self, connection: &Connection) -> bool {
         self.mode == RelayMode::Members && connection.path() != PathKind::Relayed
     }
@@ -217,7 +218,7 @@ impl Server {
         stream.send.shutdown().await
     }
 
-    /// Lives a reservation.
+    /// Grants a reservation, and runs it to its end.
     async fn hold(self: Arc<Self>, connection: Connection, mut stream: Stream) -> io::Result<()> {
         if !self.may_reserve(&connection) {
             return self.refuse(&mut stream, Reason::NotForYou).await;
@@ -231,10 +232,10 @@ impl Server {
         if let Some(earlier) = earlier.and_then(|earlier| lock(&self.holders).remove(&earlier)) {
             earlier.replaced.cancel();
         }
-        let (words, mut say) = mpsc::channel(WORDS);
+        let (queue, mut queued) = mpsc::channel(QUEUE);
         let replaced = CancellationToken::new();
         let holder = Holder {
-            words,
+            queue,
             connection,
             replaced: replaced.clone(),
         };
@@ -258,18 +259,20 @@ impl Server {
         let mut leaving = self.leaving.subscribe();
         let writing = async {
             loop {
-                let word = tokio::select! {
+                let message = tokio::select! {
                     biased;
-                    // It is told once; what it holds lasts until the end.
+                    // The holder is notified once; its reservation lasts until the end.
                     () = async { drop(leaving.wait_for(|leaving| *leaving).await) } => {
                         framing::write(&mut send, Kind::Leaving(proto::Leaving {})).await?;
                         return std::future::pending::<io::Result<()>>().await;
                     }
-                    word = say.recv() => word,
+                    message = queued.recv() => message,
                 };
-                // The holders' table keeps the sender.
-                let Some(word) = word else { return Ok(()) };
-                framing::write(&mut send, word).await?;
+                // The table of holders keeps the sender.
+                let Some(message) = message else {
+                    return Ok(());
+                };
+                framing::write(&mut send, message).await?;
             }
         };
         let reading = async {
@@ -277,10 +280,10 @@ impl Server {
                 if let Kind::Register(register) = framing::read(&mut recv).await? {
                     let keys = register.keys.iter();
                     let keys = keys.filter_map(|key| Key::try_from(key.as_ref()).ok());
-                    let news = lock(&self.state).register(id, keys, Instant::now());
-                    // One that asks too often has to begin again.
-                    let news = news.ok_or(io::ErrorKind::QuotaExceeded)?;
-                    self.tell(news);
+                    let met = lock(&self.state).register(id, keys, Instant::now());
+                    // A holder that registers too often has to reserve again.
+                    let met = met.ok_or(io::ErrorKind::QuotaExceeded)?;
+                    self.notify(met);
                 }
             }
         };
@@ -292,21 +295,21 @@ impl Server {
         }
     }
 
-    fn tell(&self, news: Vec<Met>) {
+    fn notify(&self, met: Vec<Met>) {
         let holders = lock(&self.holders);
-        for Met { to, key, peers } in news {
+        for Met { to, key, peers } in met {
             if let Some(holder) = holders.get(&to) {
                 let met = Kind::Met(proto::Met {
                     key: key.to_vec().into(),
                     peers: peers.iter().map(|peer| peer.to_bytes().into()).collect(),
                 });
-                // Its peer reads too slowly: it will hear of others another way.
-                let _ = holder.words.try_send(met);
+                // A holder that reads too slowly finds the others another way.
+                let _ = holder.queue.try_send(met);
             }
         }
     }
 
-    /// Lives a circuit.
+    /// Opens a circuit, and runs it to its end.
     async fn connect(
         self: Arc<Self>,
         connection: Connection,
@@ -349,7 +352,7 @@ impl Server {
     }
 }
 
-/// Asks the target whether it wants a circuit of that peer's.
+/// Asks the target whether it accepts a circuit from that peer.
 async fn ask(target: &Connection, from: PeerId) -> io::Result<Stream> {
     let mut stream = target.open(StreamKind::RelayStop).await?;
     let incoming = Kind::Incoming(proto::Incoming {

@@ -1,7 +1,7 @@
-//! A circuit: bytes from one stream to another, both ways, as fast as its limits let them, and never read.
+//! A circuit: copies bytes between two streams in both directions, within its limits, without interpreting them.
 //!
-//! Nothing is read from one side while the other takes nothing, so a circuit holds two small buffers, whatever its
-//! ends do.
+//! Nothing is read from one side while the other side's writes are blocked, so a circuit holds two small buffers,
+//! whatever its ends do.
 
 use std::{
     sync::{
@@ -19,19 +19,19 @@ use tokio::{
 
 use crate::{relay::RelayLimits, transport::Stream};
 
-/// What is read at a time.
+/// Bytes read at a time.
 const BUFFER: usize = 32 << 10;
-/// An end that takes nothing for so long is not there. Keep-alives of the connection inside come every 25 s.
+/// An end that reads nothing for this long is considered gone. Keep-alives of the connection inside come every 25 s.
 const WRITE_STALL: Duration = Duration::from_secs(20);
-/// So is one that says nothing.
+/// So is an end that sends nothing for this long.
 const SILENCE: Duration = Duration::from_secs(90);
-/// An allowance that was not used is kept for so long.
+/// How long an unused allowance is kept.
 const BURST: Duration = Duration::from_secs(1);
 
-/// How fast a circuit may be. Pure.
+/// A circuit's rate limit. Pure.
 pub(super) struct Pace {
     bytes_a_second: u64,
-    /// All that was allowed is used up until then.
+    /// The allowance is used up until then.
     used_until: Instant,
 }
 
@@ -43,7 +43,7 @@ impl Pace {
         }
     }
 
-    /// So many bytes were read: how long to wait before they go on.
+    /// Charges `bytes` that were read; returns how long to wait before writing them.
     pub(super) fn take(&mut self, bytes: usize, now: Instant) -> Duration {
         if self.bytes_a_second == 0 {
             return Duration::ZERO;
@@ -63,7 +63,7 @@ struct Shared<'a> {
     carried: &'a Counter,
 }
 
-/// Runs a circuit to its end, and says why it ended.
+/// Runs a circuit to its end. Returns the reason, as a label of the metric.
 pub(super) async fn splice(
     one: Stream,
     other: Stream,
@@ -106,7 +106,7 @@ async fn copy(
             .map_err(|_| "silence")?
             .map_err(|_| "broken")?;
         if read == 0 {
-            // The other direction may have more to say.
+            // The other direction may still carry data.
             return to.shutdown().await.map_err(|_| "broken");
         }
         let bytes = u64::try_from(read).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! Who may be reached through us, who is, and who waits for whom. Pure: the clock is passed in.
+//! The serving half's quotas, reservations, circuits and registered keys. Pure: the clock is passed in.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,26 +11,26 @@ use libp2p_identity::PeerId;
 
 use crate::relay::RelayLimits;
 
-/// Requests of one source in a row, and how soon each of them may come again. A client needs a few an hour.
+/// Requests of one source in a burst, and how long each takes to become available again. A client needs a few an hour.
 const REQUESTS: u32 = 64;
 const REQUEST_TIME: Duration = Duration::from_millis(250);
-/// Sources whose requests are counted. When as many have lately asked, others wait.
+/// Sources whose requests are counted. When as many have sent requests lately, others are refused.
 const MAX_SOURCES: usize = 4_096;
-/// Peers that one key brings together.
+/// Peers registered under one key.
 pub(super) const MAX_MEETING: usize = 64;
 
-/// What a channel registers under.
+/// A registration key, derived from a channel's secret (`docs/PROTOCOL.md`, relays).
 pub(super) type Key = [u8; 32];
 
-/// A reservation's number.
+/// Identifies a reservation; not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ReservationId(u64);
 
-/// A circuit's number.
+/// Identifies a circuit; not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct CircuitId(u64);
 
-/// Whose address counts as one: an IPv4 address, or a /64.
+/// A network source that quotas apply to: an IPv4 address, or an IPv6 /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Source(IpAddr);
 
@@ -58,7 +58,7 @@ struct Circuit {
     to: PeerId,
 }
 
-/// A word to a reservation's holder: these others are registered under that key of its.
+/// A notification to a reservation's holder: these other peers are registered under that key of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Met {
     pub(super) to: ReservationId,
@@ -66,13 +66,13 @@ pub(super) struct Met {
     pub(super) peers: Vec<PeerId>,
 }
 
-/// How far a source has used up its requests.
-struct Asked {
+/// A source's remaining requests, as a token bucket.
+struct Requests {
     left: u32,
     at: Instant,
 }
 
-/// All of it.
+/// What others hold and use here.
 pub(super) struct State {
     limits: RelayLimits,
     stopping: bool,
@@ -81,7 +81,7 @@ pub(super) struct State {
     by_peer: HashMap<PeerId, ReservationId>,
     circuits: BTreeMap<CircuitId, Circuit>,
     meeting: HashMap<Key, BTreeSet<ReservationId>>,
-    asked: HashMap<Source, Asked>,
+    requests: HashMap<Source, Requests>,
 }
 
 impl State {
@@ -94,11 +94,11 @@ impl State {
             by_peer: HashMap::new(),
             circuits: BTreeMap::new(),
             meeting: HashMap::new(),
-            asked: HashMap::new(),
+            requests: HashMap::new(),
         }
     }
 
-    /// Nothing new from now on.
+    /// Refuses everything new from now on.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
     }
@@ -107,7 +107,7 @@ impl State {
         self.circuits.len()
     }
 
-    /// A reservation; one that the peer had before ends.
+    /// Grants a reservation. Returns its id, and that of the peer's earlier one, which it replaces.
     pub(super) fn reserve(
         &mut self,
         peer: PeerId,
@@ -140,7 +140,7 @@ impl State {
         Ok((id, earlier))
     }
 
-    /// It has ended. Once more does nothing.
+    /// Frees a reservation; does nothing if it is freed already.
     pub(super) fn release(&mut self, id: ReservationId) {
         let Some(gone) = self.reservations.remove(&id) else {
             return;
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// The holder's keys are these from now on. Who hears what is returned; `None` for too many requests.
+    /// Replaces the holder's keys. Returns whom to notify of whom, or `None` after too many requests.
     pub(super) fn register(
         &mut self,
         id: ReservationId,
@@ -170,13 +170,13 @@ impl State {
             self.leave(*key, id);
         }
         let mut kept: BTreeSet<Key> = before.intersection(&wanted).copied().collect();
-        let mut news = Vec::new();
+        let mut met = Vec::new();
         for key in wanted.difference(&before) {
             let here = self.meeting.entry(*key).or_default();
             if here.len() >= MAX_MEETING {
                 continue;
             }
-            // The latest first: they are the likeliest to be there.
+            // The latest first: they are the likeliest to be still there.
             let others: Vec<ReservationId> = here.iter().rev().take(MAX_MET).copied().collect();
             here.insert(id);
             kept.insert(*key);
@@ -184,13 +184,13 @@ impl State {
                 .iter()
                 .filter_map(|other| Some(self.reservations.get(other)?.peer))
                 .collect();
-            news.extend(others.into_iter().map(|to| Met {
+            met.extend(others.into_iter().map(|to| Met {
                 to,
                 key: *key,
                 peers: vec![peer],
             }));
             if !peers.is_empty() {
-                news.push(Met {
+                met.push(Met {
                     to: id,
                     key: *key,
                     peers,
@@ -200,10 +200,10 @@ impl State {
         if let Some(reservation) = self.reservations.get_mut(&id) {
             reservation.keys = kept;
         }
-        Some(news)
+        Some(met)
     }
 
-    /// A circuit to whoever holds a reservation.
+    /// Begins a circuit to the peer `to`, if it holds a reservation, whose id is returned.
     pub(super) fn connect(
         &mut self,
         from: PeerId,
@@ -232,7 +232,7 @@ impl State {
         Ok((id, target))
     }
 
-    /// It has ended. Once more does nothing.
+    /// Frees a circuit; does nothing if it is freed already.
     pub(super) fn end(&mut self, id: CircuitId) {
         self.circuits.remove(&id);
     }
@@ -251,30 +251,31 @@ impl State {
         self.next
     }
 
-    /// Counts a request, and refuses it when there were too many.
+    /// Counts a request, and refuses it after too many.
     fn request(&mut self, source: Source, now: Instant) -> Result<(), Reason> {
         if self.stopping {
             return Err(Reason::Stopping);
         }
-        if self.asked.len() >= MAX_SOURCES && !self.asked.contains_key(&source) {
-            self.asked.retain(|_, asked| asked.refill(now) < REQUESTS);
-            if self.asked.len() >= MAX_SOURCES {
+        if self.requests.len() >= MAX_SOURCES && !self.requests.contains_key(&source) {
+            self.requests
+                .retain(|_, requests| requests.refill(now) < REQUESTS);
+            if self.requests.len() >= MAX_SOURCES {
                 return Err(Reason::Full);
             }
         }
-        let asked = self.asked.entry(source).or_insert(Asked {
+        let requests = self.requests.entry(source).or_insert(Requests {
             left: REQUESTS,
             at: now,
         });
-        if asked.refill(now) == 0 {
+        if requests.refill(now) == 0 {
             return Err(Reason::Full);
         }
-        asked.left -= 1;
+        requests.left -= 1;
         Ok(())
     }
 }
 
-impl Asked {
+impl Requests {
     fn refill(&mut self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.at);
         let more = u32::try_from(passed.as_millis() / REQUEST_TIME.as_millis()).unwrap_or(REQUESTS);
@@ -287,5 +288,4 @@ impl Asked {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -101,7 +101,7 @@ fn who_asks_too_often_waits_and_others_do_not() {
         let [a, b] = n.to_be_bytes();
         let _ = state.reserve(peer(3), Source::of([10, 0, a, b].into()), now);
     }
-    assert!(state.asked.len() <= MAX_SOURCES);
+    assert!(state.requests.len() <= MAX_SOURCES);
 }
 
 proptest! {
