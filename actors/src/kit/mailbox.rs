@@ -4,17 +4,17 @@ use std::{fmt, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-/// An `ask` that takes longer has failed: its actor is stuck or drowned, and the caller must not be.
+/// How long an `ask` may take: beyond, the actor is stuck or overloaded, and the caller must not be.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where an answer goes. Dropping it tells the asker that there will be none.
+/// The sender of an answer. Dropping it notifies the caller that there will be none.
 pub type Reply<T> = oneshot::Sender<T>;
 
 /// The receiving end of a mailbox. It outlives the actor that reads it, so that a restart loses no message
 /// but the one that was being handled.
 pub type Inbox<M> = mpsc::Receiver<M>;
 
-/// The message was not taken.
+/// Why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The mailbox is full: the receiver is slower than its senders.
@@ -25,10 +25,10 @@ pub enum SendError {
     Stopped(&'static str),
 }
 
-/// There was no answer.
+/// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// The actor has stopped, or dropped the question (it failed while handling it).
+    /// The actor has stopped, or dropped the request because it failed while handling it.
     #[error("the {0} has stopped or failed")]
     Stopped(&'static str),
     /// No answer within 10 s.
@@ -36,7 +36,7 @@ pub enum AskError {
     Timeout(&'static str),
 }
 
-/// Makes a mailbox of a fixed capacity. `name` is what errors, spans and metrics call the actor.
+/// Creates a mailbox of a fixed capacity. `name` names the actor in errors, spans and metrics.
 pub fn mailbox<M>(name: &'static str, capacity: usize) -> (Addr<M>, Inbox<M>) {
     let (sender, receiver) = mpsc::channel(capacity);
     (Addr { sender, name }, receiver)
@@ -64,8 +64,8 @@ impl<M> fmt::Debug for Addr<M> {
 }
 
 impl<M: Send> Addr<M> {
-    /// Sends, waiting for room: this is how pressure travels towards its source. Cancel-safe: a cancelled
-    /// send has sent nothing.
+    /// Sends, waiting for room, so that back-pressure reaches the source. Cancel-safe: a cancelled send has sent
+    /// nothing.
     pub async fn send(&self, message: M) -> Result<(), SendError> {
         self.sender
             .send(message)
@@ -73,7 +73,7 @@ impl<M: Send> Addr<M> {
             .map_err(|_| SendError::Stopped(self.name))
     }
 
-    /// Sends now or not at all.
+    /// Sends without waiting; fails if the mailbox is full.
     pub fn try_send(&self, message: M) -> Result<(), SendError> {
         self.sender.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SendError::Full(self.name),
@@ -81,11 +81,11 @@ impl<M: Send> Addr<M> {
         })
     }
 
-    /// Sends a question and waits for its answer, both within one time-out of 10 s.
-    pub async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> M) -> Result<T, AskError> {
+    /// Sends a request and waits for its answer, both within one time-out of 10 s.
+    pub async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> M) -> Result<T, AskError> {
         let (reply, answer) = oneshot::channel();
         let exchange = async {
-            self.send(question(reply))
+            self.send(request(reply))
                 .await
                 .map_err(|_| AskError::Stopped(self.name))?;
             answer.await.map_err(|_| AskError::Stopped(self.name))

@@ -1,4 +1,4 @@
-//! What the kit counts, in a registry that the embedding program owns and may expose.
+//! The metrics' registry, which the embedding program may expose, and the kit's own counters.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,11 +13,11 @@ type Label = [(&'static str, &'static str); 1];
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    /// What the kit itself counts.
+    /// The counters that every actor shares.
     pub kit: Kit,
 }
 
-/// Counters that every actor shares.
+/// The counters that every actor shares: restarts and dropped items.
 #[derive(Clone, Default)]
 pub struct Kit {
     restarts: Family<Label, Counter>,
@@ -25,29 +25,28 @@ pub struct Kit {
 }
 
 impl Kit {
-    /// An actor died and is built again.
+    /// Counts a restart.
     pub fn restarted(&self, actor: &'static str) {
         self.restarts.get_or_create(&[("actor", actor)]).inc();
     }
 
-    /// A queue was full and something that may be dropped was.
+    /// Counts an item dropped because a queue was full.
     pub fn dropped(&self, queue: &'static str) {
         self.drops.get_or_create(&[("queue", queue)]).inc();
     }
 
-    /// An actor runs: its counters are shown from now on, at 0 if nothing ever happens, so that whoever
-    /// watches them can tell "nothing" from "unknown".
+    /// Exposes an actor's counters, at 0 until something happens, so that a monitor can tell "nothing" from "unknown".
     pub fn known(&self, actor: &'static str) {
         self.restarts.get_or_create(&[("actor", actor)]).inc_by(0);
         self.drops.get_or_create(&[("queue", actor)]).inc_by(0);
     }
 
-    /// How often `actor` was restarted.
+    /// The number of restarts of `actor`.
     pub fn restarts_of(&self, actor: &'static str) -> u64 {
         self.restarts.get_or_create(&[("actor", actor)]).get()
     }
 
-    /// How much `queue` dropped.
+    /// The number of items dropped from `queue`.
     pub fn drops_of(&self, queue: &'static str) -> u64 {
         self.drops.get_or_create(&[("queue", queue)]).get()
     }
@@ -75,7 +74,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Lets an actor register its own metrics.
+    /// Gives an actor the registry, to register its own metrics.
     pub fn register(&self, register: impl FnOnce(&mut Registry)) {
         register(
             &mut self

@@ -1,10 +1,10 @@
-//! The small kit that all actors are made of: bounded mailboxes, a supervising shell, ordered stop.
+//! The kit for actors: bounded mailboxes, supervision, ordered stop.
 //!
 //! An actor is a plain tokio task that owns its state and reads one bounded mailbox. Commands go down
 //! through an [`Addr`]; events go up through a sender that the actor was built with. A **permanent**
 //! actor runs in [`Scope::permanent`]: built by a factory, restarted with back-off when it fails or
 //! panics, its mailbox kept. A **transient** one runs in [`Scope::transient`] and is never restarted:
-//! whatever its end, its owner hears of it once, by a [`Guard`].
+//! however it ends, its owner is notified once, by a [`Guard`].
 
 pub(crate) mod clock;
 mod guard;

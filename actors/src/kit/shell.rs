@@ -1,4 +1,4 @@
-//! The shell around actors: supervision, and stopping in order.
+//! Supervision of actors, and stopping them in order.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -9,29 +9,29 @@ use tracing::Instrument;
 
 use super::{Addr, Inbox, Metrics, mailbox};
 
-/// The first pause before a restart; it doubles with each death in the window.
+/// The first pause before a restart; it doubles with each failure in the window.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause before a restart.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Deaths older than this are forgiven.
+/// Failures older than this do not count.
 const WINDOW: Duration = Duration::from_secs(60);
-/// This many deaths within the window are reported to the scope's owner.
+/// Failures within the window from which on they are reported to the scope's owner.
 const REPORT_AFTER: u32 = 5;
-/// Reports that wait unread; more of them say nothing new, and are dropped.
+/// Unread reports; further ones add nothing new, and are dropped.
 const REPORTS: usize = 16;
 
-/// When this fires, an actor finishes what it must and returns.
+/// The stop signal: once cancelled, an actor finishes what it must and returns.
 pub type Stop = CancellationToken;
 
 /// One life of a permanent actor.
 pub trait Actor: Send + 'static {
-    /// What its mailbox takes.
+    /// The messages of its mailbox.
     type Msg: Send + 'static;
-    /// Why a life ended badly.
+    /// The reason why a life failed.
     type Error: std::fmt::Display + Send;
 
-    /// Runs until `stop` fires or every [`Addr`] is gone (`Ok`), or until it cannot go on (`Err`: it is
-    /// built anew). Children spawned in `scope` are cancelled before a restart.
+    /// Runs until `scope` stops or every [`Addr`] is dropped (`Ok`), or until it cannot go on (`Err`: the factory builds
+    /// its next life). Children spawned in `scope` are cancelled before a restart.
     fn run(
         self,
         inbox: &mut Inbox<Self::Msg>,
@@ -39,14 +39,14 @@ pub trait Actor: Send + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// A permanent actor keeps dying.
+/// The report of a permanent actor that keeps failing.
 #[derive(Debug, Clone)]
 pub struct Death {
-    /// Which.
+    /// The actor's name.
     pub actor: &'static str,
-    /// How often within the last minute.
+    /// How often it failed within the last minute.
     pub times: u32,
-    /// The last reason.
+    /// The reason of the last failure.
     pub reason: String,
 }
 
@@ -60,7 +60,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope of its own, and where it reports actors that keep dying.
+    /// Creates a scope, and the receiver of reports on actors that keep failing.
     pub fn new(metrics: Metrics) -> (Self, mpsc::Receiver<Death>) {
         let (deaths, reports) = mpsc::channel(REPORTS);
         (
@@ -74,7 +74,7 @@ impl Scope {
         )
     }
 
-    /// A sibling layer: stops on its own, reports to the same place.
+    /// Creates a sibling layer: it stops on its own, and reports to the same receiver.
     pub fn layer(&self) -> Self {
         Self {
             stop: Stop::new(),
@@ -84,7 +84,7 @@ impl Scope {
         }
     }
 
-    /// A scope that also stops when this one does.
+    /// Creates a scope that also stops when this one does.
     pub fn child(&self) -> Self {
         Self {
             stop: self.stop.child_token(),
@@ -92,17 +92,17 @@ impl Scope {
         }
     }
 
-    /// Fires when the scope stops.
+    /// The signal that is cancelled when the scope stops.
     pub fn stop_signal(&self) -> &Stop {
         &self.stop
     }
 
-    /// The node's metrics.
+    /// The metrics of the node.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// How many tasks run.
+    /// The number of running tasks.
     pub fn running(&self) -> usize {
         self.tasks.len()
     }
@@ -124,7 +124,7 @@ impl Scope {
         addr
     }
 
-    /// As [`Scope::permanent`], for a mailbox made before.
+    /// Same as [`Scope::permanent`], with a mailbox that exists already.
     pub fn permanent_with<A, F>(
         &self,
         name: &'static str,
@@ -142,8 +142,8 @@ impl Scope {
         );
     }
 
-    /// Starts a task that is never restarted. It ends by itself or is dropped at its next await when the
-    /// scope stops; to finish in order instead, it watches [`Scope::stop_signal`] through `graceful`.
+    /// Starts a task that is never restarted. It ends on its own, or is dropped at its next await when the
+    /// scope stops; a task that has to finish in order uses [`Scope::graceful`].
     pub fn transient(&self, span: tracing::Span, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(
@@ -158,12 +158,12 @@ impl Scope {
         );
     }
 
-    /// Starts a task that watches the stop signal itself, and is waited for.
+    /// Starts a task that watches [`Scope::stop_signal`] itself; [`Scope::stop`] waits for its end.
     pub fn graceful(&self, span: tracing::Span, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task.instrument(span));
     }
 
-    /// Tells all tasks to stop and waits for them; false when some did not within `patience`.
+    /// Signals all tasks to stop and waits for them. Returns whether all did within `patience`.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
@@ -178,8 +178,8 @@ impl Scope {
         F: FnMut() -> A + Send + 'static,
     {
         self.metrics.kit.known(name);
-        let mut deaths: u32 = 0;
-        let mut last_death = Instant::now();
+        let mut failures: u32 = 0;
+        let mut last_failure = Instant::now();
         loop {
             let children = self.child();
             let life = AssertUnwindSafe(async {
@@ -198,29 +198,29 @@ impl Scope {
             if self.stop.is_cancelled() {
                 return;
             }
-            if last_death.elapsed() > WINDOW {
-                deaths = 0;
+            if last_failure.elapsed() > WINDOW {
+                failures = 0;
             }
-            deaths += 1;
-            last_death = Instant::now();
+            failures += 1;
+            last_failure = Instant::now();
             self.metrics.kit.restarted(name);
             tracing::warn!(
                 actor = name,
-                times = deaths,
+                times = failures,
                 reason,
                 "actor failed, restarting it"
             );
-            if deaths >= REPORT_AFTER {
+            if failures >= REPORT_AFTER {
                 let report = Death {
                     actor: name,
-                    times: deaths,
+                    times: failures,
                     reason,
                 };
-                // The owner may be slow or gone; the restart goes on all the same.
+                // The owner may be slow or gone; the restart does not depend on it.
                 let _ = self.deaths.try_send(report);
             }
             let pause = FIRST_PAUSE
-                .saturating_mul(1 << (deaths - 1).min(16))
+                .saturating_mul(1 << (failures - 1).min(16))
                 .min(LONGEST_PAUSE);
             tokio::select! {
                 biased;
