@@ -1,4 +1,4 @@
-//! Whether a router is asked for a way in, and for what.
+//! Decides whether the router is asked to forward the port.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::{
     transport::Transport,
 };
 
-/// The mapper, or why there is none.
+/// The mapper, or the reason why there is none.
 pub(super) struct Router(Result<Portmap, &'static str>);
 
 impl Router {
@@ -25,14 +25,14 @@ impl Router {
         let listening = transport.local_addresses();
         let outside = |at: &&SocketAddr| at.is_ipv4() && !at.ip().is_loopback();
         Self(if transport.proxy().is_some() {
-            // Nothing may leave beside it, and nobody could come in.
+            // Nothing may bypass the proxy, and nobody could connect.
             Err("all goes through a proxy")
         } else if transport.paths().is_hidden() {
             Err("the node hides its address (setting paths)")
         } else if !wanted {
             Err("switched off (`--no-portmap`, or the setting portmap)")
         } else if listening.iter().find(outside).is_none() {
-            Err("the node listens on this machine alone, or not by IPv4")
+            Err("the node listens only on this machine, or not on IPv4")
         } else {
             let config = PortmapConfig {
                 bind: listening.iter().map(SocketAddr::ip).collect(),
@@ -51,7 +51,7 @@ impl Router {
         }
     }
 
-    /// What to tell of changes of the network.
+    /// The mapper, to be notified of changes of the network.
     pub(super) fn portmap(&self) -> Option<Portmap> {
         self.0.as_ref().ok().cloned()
     }

@@ -1,4 +1,4 @@
-//! The shell around the plan: clocks, questions under way, and the mapping that is held.
+//! The actor around the plan: clocks, the request in progress, and the current mapping.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,26 +21,26 @@ use crate::{
     transport::{Transport, network::is_local, source_for},
 };
 
-/// At a stop: how long a question under way may take, whose answer may have to be undone, and removing what we hold.
+/// Limits at a stop: for the request in progress, whose result may have to be undone, and for removing the mapping.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
 const REMOVAL: Duration = Duration::from_millis(1_200);
-/// A host on the other side of every router; nothing is sent to it.
+/// A host beyond every router, to look up the route; nothing is sent to it.
 const FAR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), 53);
 
-/// A command.
+/// A message to the actor.
 pub(super) enum Msg {
-    /// The network is another.
+    /// The network has changed.
     Moved,
 }
 
-/// What the actor is made of at each start.
+/// What each life of the actor is built from.
 #[derive(Clone)]
 pub(super) struct Parts {
     config: Arc<PortmapConfig>,
     transport: Transport,
     status: Arc<watch::Sender<PortmapStatus>>,
     metrics: Metrics,
-    /// What outlives a restart: nobody else could remove it.
+    /// The mapping. It outlives a restart, since nothing else could remove it.
     held: Arc<Mutex<Option<Held>>>,
 }
 
@@ -66,14 +66,14 @@ impl Parts {
     }
 }
 
-/// The actor.
+/// One life of the actor.
 pub(super) struct Mapper {
     parts: Parts,
     plan: Plan,
-    /// The outer port of this run's last mapping.
+    /// The external port of this run's last mapping.
     outer: Option<NonZeroU16>,
-    /// At most one.
-    questions: JoinSet<Result<Granted, String>>,
+    /// The request in progress; at most one.
+    requests: JoinSet<Result<Granted, String>>,
 }
 
 impl Actor for Mapper {
@@ -83,7 +83,7 @@ impl Actor for Mapper {
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
         loop {
             let (at, due) = self.plan.next();
-            let idle = self.questions.is_empty();
+            let idle = self.requests.is_empty();
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break,
@@ -91,8 +91,8 @@ impl Actor for Mapper {
                     Some(Msg::Moved) => self.moved(),
                     None => break,
                 },
-                Some(answer) = self.questions.join_next() => {
-                    let answer = answer.unwrap_or_else(|error| Err(format!("asking failed: {error}")));
+                Some(answer) = self.requests.join_next() => {
+                    let answer = answer.unwrap_or_else(|error| Err(format!("the request failed: {error}")));
                     self.answered(answer);
                 }
                 () = tokio::time::sleep_until(at.into()), if idle => self.begin(due),
@@ -109,14 +109,14 @@ impl Mapper {
             parts,
             plan: Plan::new(now()),
             outer: None,
-            questions: JoinSet::new(),
+            requests: JoinSet::new(),
         }
     }
 
     fn begin(&mut self, due: Due) {
         let wish = match self.wish() {
             Ok(wish) => wish,
-            // Until the network changes, nothing else will be true.
+            // This holds until the network changes.
             Err(why) => {
                 self.lost(false);
                 self.fail(why, true);
@@ -128,7 +128,7 @@ impl Mapper {
         }
         let held = self.parts.hold(None);
         self.parts.hold(held.clone());
-        self.questions.spawn(async move {
+        self.requests.spawn(async move {
             match (due, held) {
                 (Due::Renew, Some(held)) => ask::renew(held, &wish).await,
                 _ => ask::ask(&wish).await,
@@ -136,7 +136,7 @@ impl Mapper {
         });
     }
 
-    /// What to ask for from here.
+    /// The mapping to ask for on the current network, or why none can be had.
     fn wish(&self) -> Result<Wish, String> {
         let config = &self.parts.config;
         let listening: Vec<Ipv4Addr> = config
@@ -150,11 +150,11 @@ impl Mapper {
         let gateway = default_gateway();
         let target = gateway.map_or(FAR, |gateway| SocketAddr::new(gateway.into(), FAR.port()));
         let Some(IpAddr::V4(local)) = source_for(target) else {
-            return Err("there is no way out by IPv4".to_owned());
+            return Err("there is no IPv4 route to the internet".to_owned());
         };
         let everywhere = listening.contains(&Ipv4Addr::UNSPECIFIED);
         if !everywhere && !listening.contains(&local) {
-            return Err("the node does not listen where the router is".to_owned());
+            return Err("the node does not listen on the network of the router".to_owned());
         }
         if !is_local(local.into()) {
             return Err(format!(
@@ -172,8 +172,8 @@ impl Mapper {
         })
     }
 
-    /// The same in each run in one place, so that the router gives the port to us again after a crash; and elsewhere
-    /// another, so that routers cannot compare whom they have seen.
+    /// PCP's nonce: the same for each run on one network, so that the router gives the port to this node again after a
+    /// crash, and different on each network, so that routers cannot link the nodes they have seen.
     fn nonce(&self, local: Ipv4Addr, gateway: Option<Ipv4Addr>) -> [u32; 3] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.parts.config.key.as_slice());
         let mut context = hmac::Context::with_key(&key);
@@ -206,11 +206,11 @@ impl Mapper {
             .parts
             .status
             .send_replace(PortmapStatus::Mapped(mapping));
-        let is_news =
+        let changed =
             !matches!(&before, PortmapStatus::Mapped(old) if old.external == mapping.external);
-        if is_news {
-            tracing::info!(protocol = %mapping.protocol, tcp = mapping.tcp, "the router lets others in");
-            tracing::debug!(external = %mapping.external, "there");
+        if changed {
+            tracing::info!(protocol = %mapping.protocol, tcp = mapping.tcp, "the router forwards the port");
+            tracing::debug!(external = %mapping.external, "the external address");
         }
         self.outer = NonZeroU16::new(granted.external.port());
         self.parts.metrics.granted.inc();
@@ -222,7 +222,7 @@ impl Mapper {
     fn fail(&mut self, why: String, gone: bool) {
         let was_held = matches!(self.plan.next().1, Due::Renew);
         if self.plan.failed(now(), gone) {
-            tracing::info!(why, "the router no longer lets others in");
+            tracing::info!(why, "the router no longer forwards the port");
             self.lost(true);
         } else if was_held {
             tracing::debug!(why, "the mapping is not renewed yet");
@@ -234,7 +234,7 @@ impl Mapper {
         self.parts.status.send_replace(failed);
     }
 
-    /// We have no mapping, whether or not we had one. `gone`: nothing is left to remove.
+    /// Reports that there is no mapping. `gone`: nothing is left to remove.
     fn lost(&mut self, gone: bool) {
         if gone {
             self.parts.hold(None);
@@ -243,30 +243,30 @@ impl Mapper {
         self.parts.transport.mapped(false, None);
     }
 
-    /// What was mapped in another network leads to nobody, and cannot be removed from here; where it is the same router
-    /// after all, it gives us the same.
+    /// Starts over on another network. The old mapping is useless, and cannot be removed from here; if it is the same router
+    /// after all, it grants the same port.
     fn moved(&mut self) {
-        self.questions = JoinSet::new();
+        self.requests = JoinSet::new();
         self.plan.moved(now());
         self.lost(true);
         self.parts.status.send_replace(PortmapStatus::Asking);
     }
 
     async fn stop(mut self) {
-        let answer = tokio::time::timeout(LAST_ANSWER, self.questions.join_next()).await;
+        let answer = tokio::time::timeout(LAST_ANSWER, self.requests.join_next()).await;
         let late = match answer {
             Ok(Some(Ok(Ok(granted)))) => Some(granted.held),
             _ => None,
         };
         let earlier = self.parts.hold(None);
-        // A renewed one takes the place of the earlier.
+        // A renewed mapping replaces the earlier one.
         if let Some(held) = late.or(earlier) {
             self.lost(true);
             if tokio::time::timeout(REMOVAL, ask::remove(held))
                 .await
                 .is_err()
             {
-                tracing::debug!("the router did not take the mapping back in time");
+                tracing::debug!("the router did not remove the mapping in time");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What others ask of the mapper, and what it says of itself.
+//! The handle to the mapper, its configuration and its status.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use crate::{
     transport::Transport,
 };
 
-/// Words that wait: each means the same.
+/// Messages queued for the actor; all mean the same.
 const MAILBOX: usize = 4;
 
-/// How a mapping was asked for.
+/// A protocol of port mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -41,47 +41,47 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What a router lets through to us.
+/// A port that the router forwards to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// By which protocol.
+    /// The protocol that created it.
     pub protocol: Protocol,
-    /// Where others get in.
+    /// The external address to which others connect.
     pub external: SocketAddr,
-    /// Whether by TCP as well: a router may have given that port to somebody else.
+    /// Whether TCP is forwarded as well as UDP: the router may have given that TCP port to another host.
     pub tcp: bool,
-    /// When it ends unless it is renewed; `None`: it has no end.
+    /// When it expires unless it is renewed; `None` if it does not expire.
     pub until: Option<Instant>,
 }
 
-/// How it stands with the router.
+/// The state of port mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PortmapStatus {
-    /// Nobody is asked; why, in plain words.
+    /// The router is not asked, for this reason, in plain language.
     Off(String),
     /// The router is being asked.
     Asking,
-    /// It lets others in.
+    /// The router forwards the port.
     Mapped(Mapping),
-    /// It does not.
+    /// The router does not forward the port.
     Failed {
-        /// In plain words.
+        /// The reason, in plain language.
         why: String,
         /// When it is asked again.
         next_try: Instant,
     },
 }
 
-/// What is to be mapped.
+/// The mapping to ask for.
 pub struct PortmapConfig {
-    /// Addresses on which the node listens.
+    /// The addresses that the node listens on.
     pub bind: Vec<IpAddr>,
-    /// The port, inside; outside, too, if the router has it free.
+    /// The internal port; also the external one if the router has it free.
     pub port: u16,
-    /// What the router's pages show of it.
+    /// The description shown in the router's user interface.
     pub description: String,
-    /// From it comes the number by which the router knows us again after a crash.
+    /// The key from which the nonce is derived by which the router recognizes this node after a crash.
     pub key: Zeroizing<[u8; 64]>,
 }
 
@@ -93,41 +93,41 @@ pub struct Portmap {
 }
 
 impl Portmap {
-    /// Starts the actor in `scope`. The transport hears of what is mapped.
+    /// Starts the actor in `scope`. It reports mappings to the transport.
     pub fn start(config: PortmapConfig, transport: Transport, scope: &Scope) -> Self {
-        let (tell, status) = watch::channel(PortmapStatus::Asking);
+        let (sender, status) = watch::channel(PortmapStatus::Asking);
         let metrics = Metrics::default();
         scope.metrics().register(|registry| {
             let mapped = metrics.mapped.clone();
             registry.register(
                 "portmap_mapped",
-                "Whether the router lets others in",
+                "Whether the router forwards the port",
                 mapped,
             );
             let granted = metrics.granted.clone();
-            let about = "How often the router has mapped the port, or said that it goes on";
+            let about = "How often the router has mapped the port or renewed the mapping";
             registry.register("portmap_granted", about, granted);
         });
-        let parts = Parts::new(config, transport, tell, metrics);
+        let parts = Parts::new(config, transport, sender, metrics);
         let (addr, inbox) = kit::mailbox("portmap", MAILBOX);
         let span = tracing::info_span!("portmap");
         scope.permanent_with("portmap", inbox, span, move || Mapper::new(parts.clone()));
         Self { addr, status }
     }
 
-    /// This machine is on another network, or back on one.
+    /// Asks again: this machine is on another network, or back on one.
     pub async fn moved(&self) {
-        // One that has stopped maps nothing.
+        // An actor that has stopped maps nothing.
         let _ = self.addr.send(Msg::Moved).await;
     }
 
-    /// How it stands.
+    /// The current state.
     pub fn status(&self) -> PortmapStatus {
         self.status.borrow().clone()
     }
 }
 
-/// What is counted.
+/// The metrics of port mapping.
 #[derive(Clone, Default)]
 pub(super) struct Metrics {
     pub(super) mapped: Gauge,

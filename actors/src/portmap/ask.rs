@@ -1,6 +1,6 @@
-//! The questions to the router, by the crates that know their bytes: PCP and NAT-PMP by crab_nat, from sockets that take
-//! datagrams of the router alone; UPnP by igd-next, which reads a mebibyte at most and follows no address but the
-//! answerer's.
+//! The requests to the router, made by crates that implement the formats: PCP and NAT-PMP by crab_nat, from sockets that
+//! accept datagrams of the router alone; UPnP by igd-next, which reads at most a mebibyte and follows no address but
+//! that of the responding device.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,14 +21,14 @@ use rand::RngExt;
 use super::{Protocol, plan::LIFETIME};
 use crate::transport::network::is_local;
 
-/// How a datagram to the router is repeated: it is one hop away, so that the first pause of RFC 6886 (250 ms) is plenty.
-/// All of it takes less than 8 s, since routers can be busy.
+/// How a datagram to the router is repeated. It is one hop away, so that the first pause of RFC 6886 (250 ms) is plenty;
+/// the retries go on for almost 8 s, since routers can be busy.
 const PATIENCE: TimeoutConfig = TimeoutConfig {
     initial_timeout: Duration::from_millis(250),
     max_retries: 5,
     max_retry_timeout: Some(Duration::from_secs(2)),
 };
-/// The same at a stop.
+/// How a datagram is repeated at a stop.
 const FAREWELL: TimeoutConfig = TimeoutConfig {
     initial_timeout: Duration::from_millis(250),
     max_retries: 1,
@@ -36,36 +36,36 @@ const FAREWELL: TimeoutConfig = TimeoutConfig {
 };
 /// How long UPnP devices may take to answer a search, and to describe themselves.
 const SEARCH: Duration = Duration::from_secs(4);
-/// Outer ports that are tried by UPnP, where each answer is a request of its own: ours, and others when it is taken.
+/// External ports to try over UPnP, one request each: the node's own, and others if that is taken.
 const PORTS: usize = 4;
-/// Others are taken from there on.
+/// The other ports are drawn from here on.
 const FIRST_PORT: u16 = 20_000;
 
-/// What is wanted.
+/// The mapping to ask for.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) local: Ipv4Addr,
     pub(super) port: NonZeroU16,
-    /// That of an earlier mapping, else ours.
+    /// The external port: an earlier mapping's, otherwise the same as the internal one.
     pub(super) outer: NonZeroU16,
     pub(super) gateway: Option<Ipv4Addr>,
-    /// What PCP knows us by.
+    /// Identifies this node in PCP.
     pub(super) nonce: pcp::Nonce,
     pub(super) description: String,
 }
 
-/// What was given.
+/// A mapping that the router has created.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) protocol: Protocol,
     pub(super) external: SocketAddr,
     pub(super) tcp: bool,
-    /// Zero: for ever.
+    /// Zero means without an end.
     pub(super) lifetime: Duration,
     pub(super) held: Held,
 }
 
-/// What it takes to renew and to remove it.
+/// What it takes to renew and to remove a mapping.
 #[derive(Clone, Debug)]
 pub(super) enum Held {
     /// PCP or NAT-PMP.
@@ -80,29 +80,29 @@ pub(super) enum Held {
     },
 }
 
-/// Asks by each protocol in turn; what each said, in plain words, if none helps.
+/// Asks over each protocol in turn. If all fail, returns the reason of each, in plain language.
 pub(super) async fn ask(wish: &Wish) -> Result<Granted, String> {
-    let mut said = Vec::new();
+    let mut reasons = Vec::new();
     if let Some(gateway) = wish.gateway {
         for protocol in [Protocol::Pcp, Protocol::NatPmp] {
             match pmp(protocol, gateway, wish).await {
                 Ok(granted) => return public(granted).await,
-                Err(why) => said.push(format!("{protocol}: {why}")),
+                Err(why) => reasons.push(format!("{protocol}: {why}")),
             }
         }
     } else {
-        said.push("no router is known to the system".to_owned());
+        reasons.push("the system knows no router".to_owned());
     }
     match upnp(wish).await {
         Ok(granted) => public(granted).await,
         Err(why) => {
-            said.push(format!("UPnP: {why}"));
-            Err(said.join("; "))
+            reasons.push(format!("UPnP: {why}"));
+            Err(reasons.join("; "))
         }
     }
 }
 
-/// Asks that it goes on, as it was given.
+/// Renews a mapping, over the same protocol and with the same port.
 pub(super) async fn renew(held: Held, wish: &Wish) -> Result<Granted, String> {
     match held {
         Held::Pmp { udp, .. } => {
@@ -111,7 +111,7 @@ pub(super) async fn renew(held: Held, wish: &Wish) -> Result<Granted, String> {
                 PortMappingType::Pcp { .. } => (Protocol::Pcp, udp.gateway()),
             };
             let GatewayAddress::IpV4(gateway) = gateway else {
-                return Err("it has no address of IPv4".to_owned());
+                return Err("it has no IPv4 address".to_owned());
             };
             let wish = Wish {
                 outer: udp.external_port(),
@@ -125,7 +125,7 @@ pub(super) async fn renew(held: Held, wish: &Wish) -> Result<Granted, String> {
     }
 }
 
-/// Removes it, as far as the router listens.
+/// Removes a mapping, if the router complies.
 pub(super) async fn remove(held: Held) {
     match held {
         Held::Pmp { udp, tcp } => {
@@ -152,7 +152,8 @@ pub(super) async fn remove(held: Held) {
     }
 }
 
-/// A router's outer address that lies on a local network is no way in for the world: there is another router behind it.
+/// Rejects a mapping whose external address lies on a local network, where the world cannot reach it: there is another
+/// router in front.
 async fn public(granted: Granted) -> Result<Granted, String> {
     let ip = granted.external.ip();
     if !is_local(ip) {
@@ -160,10 +161,10 @@ async fn public(granted: Granted) -> Result<Granted, String> {
     }
     remove(granted.held).await;
     Err(if ip.is_unspecified() {
-        "the router has no address on its outer side".to_owned()
+        "the router has no external address".to_owned()
     } else {
         format!(
-            "the router stands behind another one: its outer address is {ip}, which the world cannot reach"
+            "the router is behind another one: its external address is {ip}, which the internet cannot reach"
         )
     })
 }
@@ -172,7 +173,7 @@ async fn pmp(protocol: Protocol, gateway: Ipv4Addr, wish: &Wish) -> Result<Grant
     let external = match protocol {
         Protocol::NatPmp => {
             let ip = natpmp::external_address(gateway.into(), Some(PATIENCE)).await;
-            Some(ip.map_err(|error| natpmp_words(&error))?)
+            Some(ip.map_err(|error| describe_natpmp(&error))?)
         }
         _ => None,
     };
@@ -185,13 +186,13 @@ async fn pmp(protocol: Protocol, gateway: Ipv4Addr, wish: &Wish) -> Result<Grant
         if protocol == Protocol::NatPmp {
             return natpmp::port_mapping(gateway.into(), transport, wish.port, options)
                 .await
-                .map_err(|error| natpmp_words(&error));
+                .map_err(|error| describe_natpmp(&error));
         }
         let client = wish.local.into();
         let base = pcp::BaseMapRequest::new(gateway.into(), client, transport, wish.port);
         pcp::port_mapping(base, Some(wish.nonce), None, options)
             .await
-            .map_err(|error| pcp_words(&error))
+            .map_err(|error| describe_pcp(&error))
     };
     let udp = map(InternetProtocol::Udp, wish.outer).await?;
     let port = udp.external_port();
@@ -201,9 +202,9 @@ async fn pmp(protocol: Protocol, gateway: Ipv4Addr, wish: &Wish) -> Result<Grant
         (PortMappingType::NatPmp, None) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     if !ip.is_ipv4() {
-        return Err("it answers with an address of IPv6".to_owned());
+        return Err("it answers with an IPv6 address".to_owned());
     }
-    // Others dial one port by both; by TCP at another one they would not find us.
+    // Peers dial one port over both; a different TCP port would be of no use to them.
     let tcp = match map(InternetProtocol::Tcp, port).await {
         Ok(tcp) if tcp.external_port() == port => Some(tcp),
         Ok(other) => {
@@ -224,7 +225,7 @@ async fn pmp(protocol: Protocol, gateway: Ipv4Addr, wish: &Wish) -> Result<Grant
         protocol,
         external: SocketAddr::new(ip, port.get()),
         tcp: tcp.is_some(),
-        // By these protocols nothing lasts for ever: zero is one that is gone at once.
+        // These protocols have no endless mappings: zero is one that is gone at once.
         lifetime: Duration::from_secs(lifetime.max(1).into()),
         held: Held::Pmp {
             udp: Box::new(udp),
@@ -253,11 +254,11 @@ async fn upnp(wish: &Wish) -> Result<Granted, String> {
             .is_none_or(|gateway| found.addr.ip() == IpAddr::V4(gateway))
     };
     let gateway = match wish.gateway {
-        // Anybody in the local network may have answered; a mapping at another host leads nowhere.
+        // Any host of the local network may have answered; a mapping at another host leads nowhere.
         Some(router) if !is_router(&found) => {
             let found = search((router, 1900).into()).await?;
             if !is_router(&found) {
-                return Err("another host than the router answers".to_owned());
+                return Err("a host other than the router answers".to_owned());
             }
             found
         }
@@ -266,15 +267,15 @@ async fn upnp(wish: &Wish) -> Result<Granted, String> {
     by_upnp(gateway, None, wish).await
 }
 
-/// `port`: that outer one alone.
+/// Maps over UPnP; `port`: try that external port alone.
 async fn by_upnp(
     gateway: Gateway<Tokio>,
     port: Option<u16>,
     wish: &Wish,
 ) -> Result<Granted, String> {
     let ip = gateway.get_external_ip().await.map_err(|error| {
-        tracing::debug!(%error, "no outer address");
-        "the router does not say what its outer address is".to_owned()
+        tracing::debug!(%error, "no external address");
+        "the router does not report its external address".to_owned()
     })?;
     let ports: Vec<u16> = match port {
         Some(port) => vec![port],
@@ -339,42 +340,41 @@ async fn add(
         .await
 }
 
-fn pcp_words(error: &pcp::Failure) -> String {
+fn describe_pcp(error: &pcp::Failure) -> String {
     use pcp::Failure as F;
     match error {
         F::Timeout => "no answer".to_owned(),
-        F::Socket(error) => socket_words(error),
-        F::UnsupportedVersion(_) => "not spoken".to_owned(),
+        F::Socket(error) => describe_socket(error),
+        F::UnsupportedVersion(_) => "not supported".to_owned(),
         F::NotAuthorized(_) => "it refuses".to_owned(),
         other => {
-            tracing::debug!(error = %other, "no mapping by PCP");
+            tracing::debug!(error = %other, "no mapping over PCP");
             "it fails to map the port".to_owned()
         }
     }
 }
 
-fn natpmp_words(error: &natpmp::Failure) -> String {
+fn describe_natpmp(error: &natpmp::Failure) -> String {
     use natpmp::Failure as F;
     match error {
         F::Timeout => "no answer".to_owned(),
-        F::Socket(error) => socket_words(error),
-        F::UnsupportedVersion(_) => "not spoken".to_owned(),
+        F::Socket(error) => describe_socket(error),
+        F::UnsupportedVersion(_) => "not supported".to_owned(),
         F::NotAuthorized => "it refuses".to_owned(),
         other => {
-            tracing::debug!(error = %other, "no mapping by NAT-PMP");
+            tracing::debug!(error = %other, "no mapping over NAT-PMP");
             "it fails to map the port".to_owned()
         }
     }
 }
 
-/// A router where nobody listens says so.
-fn socket_words(error: &std::io::Error) -> String {
+/// A refused connection means that the router does not support the protocol.
+fn describe_socket(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "not spoken".to_owned(),
+        std::io::ErrorKind::ConnectionRefused => "not supported".to_owned(),
         _ => format!("cannot be asked ({error})"),
     }
 }
 
 #[cfg(test)]
-#[path = "ask_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
-//! The router: whoever the system's default route of IPv4 leads to.
+//! Finds the router: the gateway of the system's default IPv4 route.
 
 use std::net::Ipv4Addr;
 
-/// The router, as far as the system says. Elsewhere than on Linux it does not: then UPnP, which asks everybody, finds it
-/// or nobody does.
+/// The router's address, or `None` if the system does not tell, as on anything but Linux: then only UPnP, which searches
+/// by multicast, can find it.
 pub(super) fn default_gateway() -> Option<Ipv4Addr> {
     if cfg!(target_os = "linux") {
         gateway_in(&std::fs::read_to_string("/proc/net/route").ok()?)
@@ -12,8 +12,8 @@ pub(super) fn default_gateway() -> Option<Ipv4Addr> {
     }
 }
 
-/// The gateway of the best default route in a table as Linux shows it (`proc_net(5)`): fields apart by tabs, addresses in
-/// hexadecimal as they lie in memory.
+/// The gateway of the best default route in Linux's table (`proc_net(5)`): fields separated by tabs, addresses in
+/// hexadecimal and native byte order.
 fn gateway_in(table: &str) -> Option<Ipv4Addr> {
     /// `RTF_UP` and `RTF_GATEWAY` of `linux/route.h`.
     const USABLE: u16 = 0x1 | 0x2;
@@ -26,7 +26,7 @@ fn gateway_in(table: &str) -> Option<Ipv4Addr> {
         let target = address(fields.next()?)?;
         let gateway = address(fields.next()?)?;
         let flags = u16::from_str_radix(fields.next()?, 16).ok()?;
-        // Behind two counters that Linux no longer keeps.
+        // After two counters that Linux no longer maintains.
         let metric: u32 = fields.nth(2)?.parse().ok()?;
         let mask = address(fields.next()?)?;
         let default = target.is_unspecified() && mask.is_unspecified();

@@ -1,14 +1,14 @@
-//! When to ask the router, when to renew, and when a mapping is gone. Pure.
+//! Decides when to ask the router, when to renew, and when a mapping is lost. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How long a mapping is asked for. A router that starts again forgets it, and hears of it anew at half of that.
+/// The lifetime to ask for. A router that restarts forgets the mapping, and is asked again at half of this.
 pub(super) const LIFETIME: Duration = Duration::from_secs(3_600);
-/// However short a router's mappings last, it is not asked more often.
+/// The shortest interval between requests, however short the router's mappings last.
 const LEAST: Duration = Duration::from_secs(10);
-/// After a change of the network: addresses and routes settle.
+/// The pause after a change of the network, while addresses and routes settle.
 const SETTLE: Duration = Duration::from_secs(1);
-/// After failures in a row; the last stays.
+/// The pauses after successive failures; the last one repeats.
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
@@ -16,31 +16,31 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(3_600),
 ];
 
-/// What is due.
+/// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Ask for a mapping.
     Ask,
-    /// Ask that it goes on.
+    /// Ask to renew the mapping.
     Renew,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// There is none.
+    /// No mapping.
     Without { ask: Instant },
-    /// There is one. It ends at `until`, or never.
+    /// A mapping that expires at `until`, or never.
     With {
         renew: Instant,
         until: Option<Instant>,
     },
 }
 
-/// The plan.
+/// The mapping's schedule.
 #[derive(Debug)]
 pub(super) struct Plan {
     phase: Phase,
-    /// In a row.
+    /// Failures in a row.
     failures: usize,
 }
 
@@ -52,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// When something is due next, and what.
+    /// What to do next, and when.
     pub(super) fn next(&self) -> (Instant, Due) {
         match self.phase {
             Phase::Without { ask } => (ask, Due::Ask),
@@ -60,7 +60,7 @@ impl Plan {
         }
     }
 
-    /// When the mapping ends unless it is renewed.
+    /// When the mapping expires unless it is renewed; `None` if there is none or it does not expire.
     pub(super) fn until(&self) -> Option<Instant> {
         match self.phase {
             Phase::Without { .. } => None,
@@ -68,11 +68,11 @@ impl Plan {
         }
     }
 
-    /// The router has mapped the port, for so long; zero: for ever.
+    /// Records that the router has mapped the port for `lifetime`; zero means without an end.
     pub(super) fn granted(&mut self, now: Instant, lifetime: Duration) {
         self.failures = 0;
         let until = (!lifetime.is_zero()).then(|| now + lifetime.min(LIFETIME * 2).max(LEAST * 2));
-        // One without an end is forgotten by a router that starts again, like any other.
+        // A router that restarts forgets also a mapping without an end.
         let renew = until.map_or(LIFETIME, |until| until - now) / 2;
         self.phase = Phase::With {
             renew: now + renew,
@@ -80,8 +80,8 @@ impl Plan {
         };
     }
 
-    /// It has not. Whether the mapping that we had is gone by that: what is left of its time is halved until then (RFC
-    /// 6887, section 11.2.1). `gone`: the router itself says so.
+    /// Records a failed request. Returns whether an existing mapping is lost now; until then, each renewal waits half of the
+    /// remaining time (RFC 6887, section 11.2.1). `gone`: the mapping is known to be lost.
     pub(super) fn failed(&mut self, now: Instant, gone: bool) -> bool {
         if let Phase::With { until, .. } = self.phase {
             let end = until.unwrap_or(now + LIFETIME);
@@ -101,7 +101,7 @@ impl Plan {
         false
     }
 
-    /// The network is another: there may be a router now, and no mapping of before counts.
+    /// Records a change of the network: there may be another router, and the mapping does not count any longer.
     pub(super) fn moved(&mut self, now: Instant) {
         self.failures = 0;
         self.phase = Phase::Without { ask: now + SETTLE };
