@@ -1,4 +1,4 @@
-//! The facts of each client: what it says, in which order and in which spelling, and how often.
+//! The traits of each client: what it sends, in which order and spelling, and how often.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ pub(crate) enum Field {
     Wanted,
     /// `event`, which is left out of regular announces.
     Event,
-    /// `trackerid`, where the tracker has given one.
+    /// `trackerid`, if the tracker has assigned one.
     TrackerId,
-    /// One that always says the same.
+    /// A parameter with a fixed value.
     Fixed(&'static str),
 }
 
@@ -30,14 +30,14 @@ pub(crate) enum Field {
 pub(crate) enum KeyForm {
     /// Lower-case hexadecimal without leading zeros; one key for all torrents of a run.
     LowerForAll,
-    /// Eight upper-case hexadecimal digits; a key a torrent.
+    /// Eight upper-case hexadecimal digits; a key per torrent.
     UpperForEach,
 }
 
-/// How long to wait after failures in a row.
+/// The pauses after failures in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackOff {
-    /// The first pause, then those of later failures, the last of which stays; up to `jitter` seconds are added to
+    /// The first pause, then those of later failures, the last of which repeats; up to `jitter` seconds are added to
     /// all but the first.
     Steps {
         first: Duration,
@@ -48,63 +48,63 @@ pub(crate) enum BackOff {
     Square { longest: Duration },
 }
 
-/// What a client does.
+/// The traits of a client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// What the setting calls it.
+    /// Its name in the setting.
     pub(crate) name: &'static str,
-    /// The headers of a request behind `Host`.
+    /// The headers of a request after `Host`.
     pub(crate) headers: &'static [(&'static str, &'static str)],
-    /// Whether connections to trackers are used again.
+    /// Whether connections to trackers are kept and reused.
     pub(crate) keeps_connections: bool,
-    /// What it offers in a TLS handshake (RFC 7301), of what can be spoken here.
+    /// The protocols that it offers in a TLS handshake (RFC 7301), of those supported here.
     pub(crate) alpn: &'static [&'static str],
-    /// The query.
+    /// The parameters of an announce's query, in order.
     pub(crate) query: &'static [Field],
-    /// Bytes that are not escaped, beside letters and digits.
+    /// Bytes that are not escaped, besides letters and digits.
     pub(crate) unescaped: &'static [u8],
     /// Whether escapes are in upper case.
     pub(crate) upper_escapes: bool,
-    /// How peer ids begin.
+    /// The prefix of its peer ids.
     pub(crate) peer_id: &'static [u8; 8],
-    /// What the rest of them is made of.
+    /// The digits of the rest of a peer id.
     pub(crate) peer_id_digits: &'static [u8],
-    /// Whether the last digit makes the sum of all, by their places in `peer_id_digits`, divisible by their number.
+    /// Whether the last digit is a checksum: the digits' indices in `peer_id_digits` sum up to a multiple of its length.
     pub(crate) peer_id_sum: bool,
     /// Whether a torrent that is stopped and started again keeps its peer id and key within a run.
     pub(crate) keeps_persona: bool,
-    /// The key.
+    /// The form of `key`.
     pub(crate) key: KeyForm,
-    /// How many peers are asked for; by a farewell, none.
+    /// The number of peers asked for, except when stopping: then none.
     pub(crate) wanted: u32,
-    /// What is left to download while the metadata is missing.
+    /// The value of `left` while the metadata is missing.
     pub(crate) left: u64,
-    /// Whether a tracker is asked once by each of IPv4 and IPv6.
+    /// Whether a tracker is asked over IPv4 and over IPv6.
     pub(crate) both_families: bool,
-    /// Whether announces by UDP say the URL's path and query (BEP 41).
+    /// Whether announces over UDP carry the URL's path and query (BEP 41).
     pub(crate) udp_tail: bool,
-    /// How long a UDP tracker may take.
+    /// How long a UDP tracker may take to respond.
     pub(crate) udp_timeout: Duration,
-    /// The interval where a tracker names none.
+    /// The interval if a tracker names none.
     pub(crate) interval: Duration,
-    /// The same of the least interval.
+    /// The minimum interval if a tracker names none.
     pub(crate) min_interval: Duration,
-    /// After failures.
+    /// The pauses after failures.
     pub(crate) back_off: BackOff,
-    /// How often swarms are scraped, if they are.
+    /// How often swarms are scraped; `None` if they are not.
     pub(crate) scrapes: Option<Duration>,
-    /// The port of a new home; `None`: a random one.
+    /// The port of a new home; `None` for a random one.
     pub(crate) port: Option<u16>,
-    /// How it describes its port to a router.
+    /// The description of its port in a router; `{port}` is replaced.
     pub(crate) mapping: &'static str,
-    /// Whether it shows peers the peer id that it announces, or each another one.
+    /// Whether peers see the peer id that it announces; otherwise each sees another one.
     pub(crate) shows_peer_id: bool,
-    /// Whether its BitTorrent handshake claims a DHT node also where the user has turned that off.
+    /// Whether its BitTorrent handshake advertises a DHT node even if the user has turned the DHT off.
     pub(crate) always_says_dht: bool,
 }
 
 const BASE_36: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-/// Unreserved in URLs, to libtorrent, and therefore fit for a peer id.
+/// The bytes that libtorrent considers unreserved in URLs, and therefore uses in peer ids.
 const UNRESERVED_70: &[u8] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.!~*()";
 
@@ -134,7 +134,7 @@ const QBITTORRENT_QUERY: &[Field] = &[
     Field::TrackerId,
 ];
 
-/// Transmission 4.1.3: from its source, and the recording of 3.00.
+/// Transmission 4.1.3: after its source, and the recording of 3.00.
 pub(super) const TRANSMISSION_4_1: Client = Client {
     name: "transmission-4.1",
     headers: &[
@@ -143,7 +143,7 @@ pub(super) const TRANSMISSION_4_1: Client = Client {
         ("accept-encoding", "deflate, gzip, br, zstd"),
     ],
     keeps_connections: true,
-    // It offers h2 before, which is not spoken here.
+    // The client offers h2 first, which is not supported here.
     alpn: &["http/1.1"],
     query: TRANSMISSION_QUERY,
     unescaped: b"-_.~",
@@ -222,7 +222,7 @@ pub(super) const QBITTORRENT_4_5_2: Client = Client {
     always_says_dht: true,
 };
 
-/// qBittorrent 5.2.3: from its source, and the recording of 4.5.2.
+/// qBittorrent 5.2.3: after its source, and the recording of 4.5.2.
 pub(super) const QBITTORRENT_5_2: Client = Client {
     name: "qbittorrent-5.2",
     headers: &[

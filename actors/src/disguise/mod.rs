@@ -1,9 +1,10 @@
-//! Whose BitTorrent client ours looks like to trackers, to the DHT and to strangers (`docs/PROTOCOL.md`, rendezvous).
+//! Disguises: the BitTorrent client that trackers, the DHT and unknown peers take this node for (`docs/PROTOCOL.md`,
+//! rendezvous).
 //!
-//! Nothing here is an actor: the facts of each client are data ([`clients`]), what a node is known by under each
-//! hash is a small table that trackers fill and the transport reads ([`torrents`]). The modules that speak to the
-//! world ask here how to say it. Two of the clients were recorded on the wire, the other two are what changed since
-//! in their sources.
+//! Nothing here is an actor: the traits of each client are data ([`clients`]), and the peer ids and keys used under each
+//! hash are a small table that trackers fill and the transport reads ([`torrents`]). The modules that send to the outside
+//! look up here how the client would. Two of the clients were recorded on the wire; the other two follow the changes
+//! since in their sources.
 
 mod clients;
 mod torrents;
@@ -16,7 +17,7 @@ pub(crate) use clients::{BackOff, Client, Field, KeyForm};
 pub(crate) use torrents::Persona;
 pub use torrents::{ANSWER_LEN, HANDSHAKE_LEN, OPENING_LEN, Torrents};
 
-/// A client that the node looks like.
+/// A client that the node imitates.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -37,13 +38,13 @@ pub enum Disguise {
     Qbittorrent52,
 }
 
-/// A name that no disguise has.
+/// The error for a name that no disguise has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no disguise {0:?}: choose one of {all}", all = Disguise::ALL.map(Disguise::name).join(", "))]
 pub struct UnknownDisguise(String);
 
 impl Disguise {
-    /// All of them, the default first.
+    /// All disguises, the default first.
     pub const ALL: [Self; 4] = [
         Self::Transmission41,
         Self::Transmission300,
@@ -51,7 +52,7 @@ impl Disguise {
         Self::Qbittorrent52,
     ];
 
-    /// Its name in settings.
+    /// The name used in settings.
     pub fn name(self) -> &'static str {
         self.client().name
     }
@@ -64,7 +65,7 @@ impl Disguise {
         }
     }
 
-    /// What such a client calls its port in a router's pages.
+    /// The description that such a client gives its port in a router.
     pub(crate) fn mapping(self, port: u16) -> String {
         self.client().mapping.replace("{port}", &port.to_string())
     }
@@ -92,7 +93,7 @@ impl FromStr for Disguise {
         Self::ALL
             .into_iter()
             .find(|disguise| disguise.name() == name)
-            // A user's own text, but it may be long.
+            // The user's own text, cut since it may be long.
             .ok_or_else(|| UnknownDisguise(name.chars().take(64).collect()))
     }
 }
@@ -108,7 +109,7 @@ mod tests {
     fn names_are_read_back() {
         for disguise in Disguise::ALL {
             assert_eq!(disguise.name().parse(), Ok(disguise));
-            // Settings and the command line call it the same.
+            // Settings and the command line use the same name.
             let plain = serde_bencode::to_string(&disguise.name()).unwrap();
             assert_eq!(serde_bencode::to_string(&disguise).unwrap(), plain);
         }

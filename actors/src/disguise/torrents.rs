@@ -1,4 +1,4 @@
-//! What the node is known by under each hash that it announces, and what it answers a BitTorrent client (BEP 3).
+//! The peer id and key used under each announced hash, and the response to a BitTorrent client (BEP 3).
 
 use std::{
     collections::HashMap,
@@ -10,25 +10,25 @@ use rand::{Rng, RngExt};
 
 use super::{Disguise, KeyForm};
 
-/// Bytes of a BitTorrent handshake.
+/// Length in bytes of a BitTorrent handshake.
 pub const HANDSHAKE_LEN: usize = 68;
-/// Of these, those up to the end of the infohash: all that an answer depends on.
+/// Length in bytes of a handshake up to the end of the infohash: all that the response depends on.
 pub const OPENING_LEN: usize = 48;
-/// Bytes of an answer: a handshake, and nothing more.
+/// Length in bytes of a response: a handshake and nothing more.
 pub const ANSWER_LEN: usize = HANDSHAKE_LEN;
 
-/// How every handshake begins.
+/// The beginning of every handshake.
 const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
-/// Where the infohash stands in it.
+/// The infohash's offset in a handshake.
 const HASH_AT: usize = 28;
-/// The reserved bytes before it: the extension protocol (BEP 10), the fast extension (BEP 6) ...
+/// The reserved bytes before the infohash: the extension protocol (BEP 10), the fast extension (BEP 6) ...
 const EXTENSIONS: [u8; 8] = [0, 0, 0, 0, 0, 0x10, 0, 0x04];
-/// ... and in the last one, a DHT node (BEP 5).
+/// ... and the bit of the last one that stands for a DHT node (BEP 5).
 const DHT: u8 = 0x01;
-/// Torrents that are remembered although they are not announced, in case they are started again in this run.
+/// Torrents that are remembered though not announced, in case they are announced again in this run.
 const MAX_RESTING: usize = 256;
 
-/// What a client is known by in one swarm.
+/// The peer id and key of a client in one swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Persona {
     pub(crate) peer_id: [u8; 20],
@@ -36,7 +36,7 @@ pub(crate) struct Persona {
 }
 
 impl Persona {
-    /// A new one; `key` where one serves for all.
+    /// Draws a peer id, and a key unless `key` gives the one of all torrents.
     pub(crate) fn new(disguise: Disguise, key: Option<u32>, rng: &mut impl Rng) -> Self {
         let client = disguise.client();
         let digits = client.peer_id_digits;
@@ -69,19 +69,19 @@ struct Torrent {
     announced: bool,
 }
 
-/// The hashes that a node announces, and what it is known by under each. Cheap to clone; all clones are one table,
-/// and last as long as a run.
+/// The hashes that a node announces in this run, with the peer id and key of each. Cheap to clone; clones share one
+/// table.
 #[derive(Clone)]
 pub struct Torrents {
     disguise: Disguise,
-    /// The key of all torrents, where the client has but one.
+    /// The key of all torrents, if the client has only one.
     key: u32,
     dht: bool,
     known: Arc<Mutex<HashMap<[u8; 20], Torrent>>>,
 }
 
 impl Torrents {
-    /// None yet.
+    /// Creates an empty table.
     pub fn new(disguise: Disguise, rng: &mut impl Rng) -> Self {
         Self {
             disguise,
@@ -91,17 +91,17 @@ impl Torrents {
         }
     }
 
-    /// The same of a node that takes no part in the DHT.
+    /// Makes handshakes advertise no DHT node.
     pub fn without_dht(self) -> Self {
         Self { dht: false, ..self }
     }
 
-    /// Whose client the node looks like.
+    /// The client that the node imitates.
     pub fn disguise(&self) -> Disguise {
         self.disguise
     }
 
-    /// A hash is announced from now on.
+    /// Marks a hash as announced, and returns its peer id and key.
     pub(crate) fn begin(&self, hash: &[u8; 20], rng: &mut impl Rng) -> Persona {
         let client = self.disguise.client();
         let mut known = self.known();
@@ -121,7 +121,7 @@ impl Torrents {
         persona
     }
 
-    /// No longer.
+    /// Marks a hash as not announced any longer.
     pub(crate) fn end(&self, hash: &[u8; 20]) {
         let mut known = self.known();
         if !self.disguise.client().keeps_persona {
@@ -136,8 +136,8 @@ impl Torrents {
         }
     }
 
-    /// What to say to a stranger who opens a TCP connection with these bytes: the handshake of the client under
-    /// that hash. Nothing if it is not announced here, or those bytes are no such opening.
+    /// The response to an unknown peer that opens a TCP connection with these bytes: the client's handshake under that
+    /// hash. `None` if the hash is not announced here, or the bytes are not the beginning of a handshake.
     pub fn answer(
         &self,
         opening: &[u8; OPENING_LEN],
@@ -282,7 +282,7 @@ mod tests {
             let mut opening = opening(&hash);
             prop_assert!(torrents.answer(&opening, &mut rng()).is_some());
             opening[flip] ^= 1 << bit;
-            // Its own reserved bytes say nothing to us.
+            // The peer's reserved bytes do not matter.
             prop_assert_eq!(torrents.answer(&opening, &mut rng()).is_some(), (20..28).contains(&flip));
         }
     }
