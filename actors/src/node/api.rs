@@ -30,9 +30,9 @@ pub enum StartError {
     /// The port cannot be used.
     #[error("cannot listen on port {port}: {error}{}", hint(error))]
     Listen {
-        /// Which.
+        /// The port that was tried.
         port: u16,
-        /// Why.
+        /// The system's error.
         error: std::io::Error,
     },
 }
@@ -40,71 +40,73 @@ pub enum StartError {
 /// What to do about an address that cannot be listened on.
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        // Of TCP, a connection that some program has made from there suffices, for a minute after its end too.
+        // A TCP connection made from that port suffices, up to a minute after its end.
         std::io::ErrorKind::AddrInUse => {
-            ": another program listens there, or has a connection from there; end it, wait a minute, or use another port"
+            ": another program listens on it, or has a connection from it; end that program, wait a minute, or use another port"
         }
         std::io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-        std::io::ErrorKind::PermissionDenied => ": ports below 1024 are the administrator's",
+        std::io::ErrorKind::PermissionDenied => {
+            ": ports below 1024 are reserved for the administrator"
+        }
         _ => "",
     }
 }
 
-/// Why the node did not do what it was asked.
+/// Why a request to the node failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// No channel of that name or id.
+    /// No channel has that name or id.
     #[error(
-        "no channel is called {0:?}, and no channel's id begins so; `bitchat channel list` shows them"
+        "no channel has the name {0:?} or an id that begins with it; `bitchat channel list` shows all channels"
     )]
     NoChannel(String),
-    /// Several channels fit.
-    #[error("{0:?} fits several channels: use more of the id")]
+    /// Several channels match.
+    #[error("{0:?} matches several channels: give more of the id")]
     Ambiguous(String),
-    /// The channel file is at fault.
+    /// The channel file is invalid.
     #[error(transparent)]
     File(#[from] ChannelFileError),
-    /// A tracker that the channel has.
+    /// The channel has that tracker already.
     #[error("the channel has that tracker already")]
     KnownTracker,
-    /// A tracker that the channel has not.
-    #[error("the channel has no tracker {0:?}; `bitchat channel info` shows those that it has")]
+    /// The channel does not have that tracker.
+    #[error("the channel has no tracker {0:?}; `bitchat channel info` shows its trackers")]
     NoTracker(String),
     /// Joining an invite-only channel needs an admission, which this version cannot ask for.
     #[error(
-        "{0:?} is invite-only: this version can create such a channel, but not yet ask to be let in"
+        "{0:?} is invite-only: this version can create such a channel, but not yet ask for admission"
     )]
     InviteOnly(String),
-    /// The channel refused.
+    /// The channel failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// The chat refused.
+    /// The chat failed.
     #[error(transparent)]
     Chat(#[from] ChatError),
-    /// The store refused.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The DHT is off.
     #[error("the DHT is off (`--no-dht`, the setting dht, or a proxy)")]
     NoDht,
-    /// The node stops.
+    /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
 }
 
-/// A new channel, as a user asks for it.
+/// The settings of a new channel.
 #[derive(Clone, Debug)]
 pub struct ChannelRequest {
-    /// Its name.
+    /// The channel's name.
     pub name: String,
-    /// Who may link.
+    /// Who may join.
     pub policy: Policy,
-    /// How often its rendezvous hash changes.
+    /// How often the rendezvous hash changes.
     pub rotation: Rotation,
-    /// Tracker URLs; each a tier of its own.
+    /// Tracker URLs, each in a tier of its own.
     pub trackers: Vec<String>,
-    /// DHT bootstrap nodes.
+    /// DHT nodes to bootstrap from, as host and port.
     pub nodes: Vec<(String, u16)>,
     /// Relays at which members meet.
     pub relays: Vec<Relay>,
@@ -113,78 +115,78 @@ pub struct ChannelRequest {
 /// A channel in a list.
 #[derive(Clone, Debug)]
 pub struct ChannelSummary {
-    /// Its id.
+    /// The channel's id.
     pub cid: ChannelId,
-    /// Its name.
+    /// The channel's name.
     pub name: String,
-    /// Who may link.
+    /// Who may join.
     pub policy: Policy,
-    /// Whether we made it.
+    /// Whether this node's identity owns it.
     pub owned: bool,
-    /// How much of the mesh is there.
+    /// How complete the mesh is.
     pub mesh: Mesh,
-    /// Known members, oneself included.
+    /// The number of known members, this node's identity included.
     pub members: usize,
-    /// Linked ones, oneself included.
+    /// The number of linked members, this node's identity included.
     pub online: usize,
 }
 
-/// All about a channel.
+/// The details of a channel.
 #[derive(Clone, Debug)]
 pub struct ChannelDetails {
-    /// As in the list.
+    /// The same as in the list of channels.
     pub summary: ChannelSummary,
     /// SHA-1 of the file's info.
     pub infohash: [u8; 20],
-    /// The hashes of the present and the next period; the same one if it never changes.
+    /// The rendezvous hashes of the current and the next period; equal if they never change.
     pub rendezvous: [RendezvousHash; 2],
-    /// How often it changes.
+    /// How often the rendezvous hash changes.
     pub rotation: Rotation,
-    /// The owner.
+    /// The owner's identity.
     pub owner: IdentityId,
-    /// Unix seconds.
+    /// When it was created, in Unix seconds.
     pub created: u64,
-    /// The state of the sources of addresses.
+    /// The state of the search for members.
     pub discovery: DiscoveryStatus,
-    /// The store refuses to keep what arrives (the disk is full, say); in plain words.
+    /// Why incoming events cannot be stored (a full disk, say), in plain language; `None` if they can.
     pub trouble: Option<String>,
 }
 
-/// The node in a few figures.
+/// The status of a node.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
-    /// Who we are.
+    /// The node's identity.
     pub id: IdentityId,
-    /// Our name.
+    /// The name shown to members.
     pub name: String,
     /// This run's PeerId.
     pub peer_id: PeerId,
-    /// Where we listen.
+    /// The addresses that it listens on.
     pub listening: Vec<SocketAddr>,
-    /// The proxy through which everything goes; `None`: there is none.
+    /// The proxy that everything goes through, if there is one.
     pub proxy: Option<ProxyStatus>,
-    /// By which kinds of path members may be reached.
+    /// The kinds of path over which members may be reached.
     pub allowed: Paths,
-    /// Open connections.
+    /// The number of open connections.
     pub connections: usize,
-    /// The way of each.
+    /// The kind of path of each connection.
     pub paths: Vec<PathKind>,
-    /// What stands between us and others, of IPv4 and IPv6.
+    /// The NAT or firewall between the node and others, for IPv4 and IPv6.
     pub nat: [NatView; 2],
-    /// Whether the router lets others in.
+    /// Whether the router forwards the port.
     pub portmap: PortmapStatus,
-    /// Our address as others see it, by how many of them.
+    /// The node's addresses as peers see them, with the number of peers, the most reported first.
     pub observed: Vec<(SocketAddr, usize)>,
     /// Seconds since the start.
     pub uptime_s: u64,
-    /// Whose BitTorrent client trackers and the DHT see.
+    /// The BitTorrent client that trackers and the DHT take the node for.
     pub disguise: Disguise,
-    /// The DHT; `None`: it is off.
+    /// The state of the DHT; `None` if it is off.
     pub dht: Option<DhtStatus>,
-    /// The channels.
+    /// The channels, sorted by name.
     pub channels: Vec<ChannelSummary>,
-    /// How the members of each are looked for.
+    /// The sources that each channel's members are looked for in.
     pub sources: HashMap<ChannelId, Vec<SourceStatus>>,
-    /// Actors that kept dying, newest last.
+    /// Actors that kept failing, newest last.
     pub deaths: Vec<String>,
 }

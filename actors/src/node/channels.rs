@@ -1,4 +1,4 @@
-//! The node's channels: making, joining, leaving.
+//! The node's channels: creating, joining, leaving.
 
 use std::{
     net::SocketAddr,
@@ -48,14 +48,14 @@ impl Node {
             match ChannelFile::parse(&record.file) {
                 Ok(file) => drop(self.start_channel(file, false)),
                 Err(error) => {
-                    tracing::error!(cid = ?record.cid, %error, "a kept channel file cannot be read; the channel stays closed")
+                    tracing::error!(cid = ?record.cid, %error, "a stored channel file cannot be read; the channel stays closed")
                 }
             }
         }
         Ok(())
     }
 
-    /// The chat of a channel.
+    /// The chat of a channel that this node has joined.
     pub fn chat(&self, cid: ChannelId) -> Result<Chat, NodeError> {
         self.chats()
             .get(cid)
@@ -86,7 +86,7 @@ impl Node {
         }
     }
 
-    /// Makes a channel and joins it.
+    /// Creates a channel and joins it.
     pub async fn create_channel(&self, request: ChannelRequest) -> Result<ChannelFile, NodeError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), secret.as_mut_slice());
@@ -108,7 +108,7 @@ impl Node {
         Ok(file)
     }
 
-    /// Joins a channel; joining again changes nothing but takes over the file's hints.
+    /// Joins a channel. Joining again only adopts the file's hints.
     pub async fn join(&self, file: ChannelFile) -> Result<Chat, NodeError> {
         self.enter(file, false).await
     }
@@ -133,22 +133,22 @@ impl Node {
             earlier.stop().await;
         }
         let chat = self.start_channel(file, made);
-        // It answers once members may link; one that cannot start says so by its trouble.
+        // It answers once members can link; one that cannot start reports it as its trouble.
         let _ = chat.snapshot().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(chat)
     }
 
-    /// Tells the members, forgets the channel and all that was said in it.
+    /// Leaves a channel: notifies the members, and deletes the channel with all its events.
     pub async fn leave(&self, cid: ChannelId) -> Result<(), NodeError> {
         let _alone = self.inner.editing.lock().await;
         let chat = self
             .chats()
             .remove(cid)
             .ok_or_else(|| NodeError::NoChannel(cid.to_string()))?;
-        // Leaving must work when the channel is in trouble, too: members then see us just go.
+        // Leaving must work even if the channel is in trouble: to the members the node then just disappears.
         if let Err(error) = chat.channel().leave().await {
-            tracing::warn!(%error, "the members could not be told");
+            tracing::warn!(%error, "the members could not be notified");
         }
         chat.stop().await;
         self.inner.links.unregister(cid);
@@ -158,7 +158,7 @@ impl Node {
         Ok(())
     }
 
-    /// The channels, by name.
+    /// The channels, sorted by name.
     pub async fn channels(&self) -> Result<Vec<ChannelSummary>, NodeError> {
         let chats = self.chats().list();
         let mut list = Vec::with_capacity(chats.len());
@@ -188,7 +188,7 @@ impl Node {
         Ok((summary, snapshot.trouble))
     }
 
-    /// All about one.
+    /// The details of a channel.
     pub async fn channel(&self, cid: ChannelId) -> Result<ChannelDetails, NodeError> {
         let chat = self.chat(cid)?;
         let (summary, trouble) = self.summary(&chat).await?;
@@ -222,24 +222,24 @@ impl Node {
         })
     }
 
-    /// Its file, to be given to others.
+    /// A channel's file, to be given to others.
     pub async fn file(&self, cid: ChannelId) -> Result<ChannelFile, NodeError> {
         let chat = self.chat(cid)?;
         let channel = chat.channel();
         let (file, trackers) = (channel.file(), channel.trackers());
-        // Byte for byte as it came, unless it was changed here.
+        // Byte for byte as it was joined, unless its trackers were changed here.
         if file.trackers() == trackers {
             return Ok(file.clone());
         }
         Ok(file.with_trackers(trackers)?)
     }
 
-    /// Tries an address told by hand, and keeps trying it as discovery does.
+    /// Adds an address of a member by hand; discovery dials it like any other.
     pub async fn connect(&self, cid: ChannelId, address: SocketAddr) -> Result<(), NodeError> {
         Ok(self.chat(cid)?.channel().connect(address).await?)
     }
 
-    /// The links of this moment, for measuring.
+    /// The current links, for measurements.
     pub async fn links(&self, cid: ChannelId) -> Result<Vec<LinkHandle>, NodeError> {
         Ok(self.chat(cid)?.channel().links().await?)
     }

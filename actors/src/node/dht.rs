@@ -1,4 +1,4 @@
-//! Our node of the DHT, on the transport's UDP port.
+//! Starts the node's part of the DHT, on the transport's UDP port.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     transport::{Class, Transport},
 };
 
-/// Public routers are asked unless we listen on loopback alone.
+/// Starts the DHT. Public routers are asked unless the transport listens on loopback alone.
 pub(super) async fn start(
     bootstrap: Vec<String>,
     transport: &Transport,
@@ -21,7 +21,7 @@ pub(super) async fn start(
     found: mpsc::Sender<dht::Found>,
 ) -> Dht {
     let udp = transport.udp();
-    // Else the first questions would be lost.
+    // Otherwise the first queries would be lost.
     if let Err(error) = udp.writable().await {
         tracing::warn!(%error, "the UDP port cannot be written to");
     }
@@ -37,7 +37,7 @@ pub(super) async fn start(
         profile: disguise.into(),
     };
     let incoming = udp.subscribe(Class::Krpc);
-    // A question that is lost is asked again, or another node is.
+    // A query that is lost is repeated, or sent to another node.
     let outgoing = Arc::new(move |to, packet: &[u8]| drop(udp.try_send_to(to, packet)));
     Dht::start(config, incoming, outgoing, keeper, scope, found)
 }

@@ -1,16 +1,16 @@
-//! What trackers and DHT announce follows where others see us.
+//! Keeps the port announced to trackers and the DHT equal to the one that peers see.
 
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{dht::Dht, tracker::Trackers, transport::Transport};
 
-/// How often the DHT is asked where its nodes see us, while it has only just begun and later.
+/// How often the DHT is asked for the address at which its nodes see this one: at the beginning, and later.
 const ASK_SOON: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_secs(60);
-/// How often it is soon.
+/// How many times `ASK_SOON` applies.
 const SOON: u32 = 24;
 
-/// Never ends. Cancel-safe.
+/// Follows the outer port, and feeds the DHT's observations to the transport. Never ends. Cancel-safe.
 pub(super) async fn follow(transport: Transport, trackers: Trackers, dht: Option<Dht>) {
     let mut outer = transport.outer_port();
     let announced = async {

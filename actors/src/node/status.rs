@@ -1,4 +1,4 @@
-//! The node in figures.
+//! The node's status, and what peers report of its address.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,13 +17,13 @@ use crate::{
     transport::Connection,
 };
 
-/// Reports of dying actors that are kept.
+/// Kept reports of failing actors.
 pub(super) const DEATHS: usize = 16;
-/// Peers whose word on our address is kept; the registry has no more connections than some hundreds.
+/// Peers whose report of this node's address is kept; the registry holds at most a few hundred connections.
 const OBSERVERS: usize = 1_024;
 
-/// Where peers see us. A peer has a say as long as it has a connection; two nodes that dial each other at once
-/// have two for a while.
+/// The addresses at which peers see this node. A peer's report counts as long as it has a connection; two nodes that
+/// dial each other at once have two for a while.
 #[derive(Default)]
 pub(super) struct Observers(Mutex<HashMap<PeerId, Observer>>);
 
@@ -58,7 +58,7 @@ impl Observers {
         }
     }
 
-    /// Each address and how many see us there, most first.
+    /// Each address and the number of peers that report it, the most reported first.
     fn votes(&self) -> Vec<(SocketAddr, usize)> {
         let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         for address in self
@@ -77,17 +77,17 @@ impl Observers {
 }
 
 impl Node {
-    /// Who we are.
+    /// This node's identity.
     pub fn id(&self) -> IdentityId {
         self.inner.local.certificate.identity
     }
 
-    /// The name that we sign in each channel.
+    /// The name shown to the members of each channel.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// The UDP port.
+    /// The port of UDP and TCP; 0 if the node does not listen.
     pub fn port(&self) -> u16 {
         self.inner.transport.port()
     }
@@ -97,7 +97,7 @@ impl Node {
         &self.inner.metrics
     }
 
-    /// The node in a few figures.
+    /// The node's status.
     pub async fn status(&self) -> NodeStatus {
         let channels = self.channels().await.unwrap_or_default();
         let mut sources = HashMap::new();
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// How our node of the DHT does.
+    /// The status of this node's part of the DHT.
     pub async fn dht(&self) -> Result<DhtStatus, NodeError> {
         let dht = self.inner.dht.as_ref().ok_or(NodeError::NoDht)?;
         dht.status().await.ok_or(NodeError::Stopping)
@@ -149,12 +149,12 @@ impl Node {
         Ok(dht.lookup(hash).await)
     }
 
-    /// What happens from now on.
+    /// Subscribes to what happens from now on. A receiver that lags re-reads the store.
     pub fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
         self.inner.events.subscribe()
     }
 
-    /// Reports of actors that kept dying, oldest first.
+    /// Reports of actors that kept failing, oldest first.
     pub fn deaths(&self) -> Vec<Death> {
         self.inner
             .deaths
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_with_two_connections_has_its_say_until_the_last_is_closed() {
+    fn a_peer_with_two_connections_counts_until_the_last_is_closed() {
         let (observers, peer) = (Observers::default(), PeerId::random());
         let address = SocketAddr::from(([192, 0, 2, 1], 4_000));
         observers.add(peer, address);

@@ -1,7 +1,7 @@
-//! A channel's trackers, changed by its user.
+//! Changes of a channel's trackers by the user.
 //!
-//! They are hints of the channel file, which nobody has signed: a change makes another file of the same channel, kept
-//! in place of the former and handed on from then on. Others hear of it only by that file.
+//! Trackers are hints of the channel file, which are not signed: a change makes another file of the same channel, stored
+//! in place of the former and given to others from then on. Other members learn of it only through that file.
 
 use bitchat_wire::channel::ChannelId;
 
@@ -21,7 +21,7 @@ impl Node {
         .await
     }
 
-    /// Takes a tracker away, and tells it that we stop.
+    /// Removes a tracker, and notifies it that this node stops.
     pub async fn remove_tracker(&self, cid: ChannelId, url: &str) -> Result<(), NodeError> {
         self.edit_trackers(cid, |tiers| {
             if !tiers.iter().flatten().any(|known| known == url) {
@@ -36,8 +36,8 @@ impl Node {
         .await
     }
 
-    /// Announces now, to that tracker or to all, and looks in the DHT; returns how many trackers are asked. None if
-    /// it was a moment ago: no client hurries a tracker more than that.
+    /// Announces now, to that tracker or to all, and looks in the DHT. Returns how many trackers are asked: 0 shortly after
+    /// the last announce, since real clients do not hurry a tracker more.
     pub async fn announce_now(
         &self,
         cid: ChannelId,
@@ -67,12 +67,12 @@ impl Node {
         let channel = chat.channel();
         let mut tiers = channel.trackers();
         edit(&mut tiers)?;
-        // Held to the rules of channel files.
+        // Checked against the rules of channel files.
         let file = channel.file().with_trackers(tiers)?;
         let record = ChannelRecord {
             cid,
             file: file.to_bytes(),
-            // That of the first time stays.
+            // The store keeps the time of the first join.
             joined_ms: 0,
         };
         self.inner.store.put_channel(record).await?;
