@@ -1,7 +1,7 @@
 //! Identities, device keys, certificates and safety numbers (`docs/PROTOCOL.md`, identity and devices).
 //!
-//! A public key in one of these types was checked when it was made: canonical, torsion-free and not
-//! of small order. So equal bytes mean equal keys, and every member accepts the same signatures.
+//! Public keys are checked when a value of these types is created: canonical, torsion-free and not of
+//! small order. So equal bytes mean equal keys, and every member accepts the same signatures.
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
@@ -32,7 +32,7 @@ pub enum IdentityError {
     /// The text is not a Bit Chat ID.
     #[error("not a Bit Chat ID: it starts with \"bitchat1\" and has {ID_LEN} characters")]
     BadId,
-    /// A secret with oneself was asked for.
+    /// A shared secret with one's own identity was requested.
     #[error("this is your own identity")]
     Oneself,
 }
@@ -45,27 +45,34 @@ pub struct IdentityId([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId([u8; 32]);
 
-impl IdentityId {
-    /// Accepts only 32 bytes that are a canonical, torsion-free, strong key.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
-        check_key(bytes).map(Self)
-    }
+/// What identities' and devices' public keys have in common.
+macro_rules! public_key {
+    ($id:ident) => {
+        impl $id {
+            /// Accepts only 32 bytes that are a canonical, torsion-free, strong key.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
+                check_key(bytes).map(Self)
+            }
 
-    /// The key's 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+            /// The key's 32 bytes.
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
 
-    /// Checks `Sig(self, label; parts)` with `verify_strict`.
-    pub fn verify(
-        &self,
-        label: &str,
-        parts: &[&[u8]],
-        signature: &[u8; 64],
-    ) -> Result<(), IdentityError> {
-        verify(&self.0, label, parts, signature)
-    }
+            /// Checks `Sig(self, label; parts)` with `verify_strict`.
+            pub fn verify(
+                &self,
+                label: &str,
+                parts: &[&[u8]],
+                signature: &[u8; 64],
+            ) -> Result<(), IdentityError> {
+                verify(&self.0, label, parts, signature)
+            }
+        }
+    };
 }
+public_key!(IdentityId);
+public_key!(DeviceId);
 
 impl fmt::Display for IdentityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +80,7 @@ impl fmt::Display for IdentityId {
     }
 }
 
-/// Eight characters behind the `bitchat1` that all share: the whole ID has no place in a log.
+/// Shows eight characters after the `bitchat1` that all IDs share: the whole ID has no place in a log.
 impl fmt::Debug for IdentityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = self.to_string();
@@ -85,7 +92,7 @@ impl fmt::Debug for IdentityId {
 impl FromStr for IdentityId {
     type Err = IdentityError;
 
-    /// Takes lower case, or upper case throughout (as QR codes prefer); refuses any other form.
+    /// Accepts lower case, or upper case throughout (as QR codes prefer); refuses any other form.
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         if text.len() != ID_LEN || !text.is_ascii() {
             return Err(IdentityError::BadId);
@@ -94,7 +101,7 @@ impl FromStr for IdentityId {
         if text != lower && text != text.to_ascii_uppercase() {
             return Err(IdentityError::BadId);
         }
-        // `decode` takes either checksum and ignores padding bits: encoding again leaves one form.
+        // `decode` accepts either checksum and ignores padding bits: encoding again leaves one form.
         let (_, bytes) = bech32::decode(&lower).map_err(|_| IdentityError::BadId)?;
         let id = Self::from_bytes(&bytes).map_err(|_| IdentityError::BadId)?;
         if id.to_string() != lower {
@@ -105,41 +112,21 @@ impl FromStr for IdentityId {
 }
 
 impl DeviceId {
-    /// Accepts only 32 bytes that are a canonical, torsion-free, strong key.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
-        check_key(bytes).map(Self)
-    }
-
-    /// Bytes that were accepted as a key before.
+    /// Wraps bytes that were accepted as a key before.
     pub(crate) fn checked_before(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
-
-    /// The key's 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Checks `Sig(self, label; parts)` with `verify_strict`.
-    pub fn verify(
-        &self,
-        label: &str,
-        parts: &[&[u8]],
-        signature: &[u8; 64],
-    ) -> Result<(), IdentityError> {
-        verify(&self.0, label, parts, signature)
-    }
 }
 
-/// Device keys that one who is hostile may make us check: beyond, all are forgotten and checked anew.
+/// Capacity of [`KeyCache`]. A hostile peer can make us check any number of keys; a full cache is cleared.
 const CACHED_KEYS: usize = 256;
 
-/// Device keys that were checked already, which costs as much as verifying a signature. Bounded.
+/// A bounded cache of device keys that have been checked: a check costs as much as verifying a signature.
 #[derive(Default)]
 pub struct KeyCache(HashMap<[u8; 32], VerifyingKey>);
 
 impl KeyCache {
-    /// The same as [`DeviceId::from_bytes`].
+    /// Checks a key, with the same result as [`DeviceId::from_bytes`].
     pub fn check(&mut self, bytes: [u8; 32]) -> Result<DeviceId, IdentityError> {
         if !self.0.contains_key(&bytes) {
             let key = checked(&bytes)?;
@@ -151,7 +138,7 @@ impl KeyCache {
         Ok(DeviceId(bytes))
     }
 
-    /// The same as [`DeviceId::verify`].
+    /// Verifies a signature, with the same result as [`DeviceId::verify`].
     pub fn verify(
         &self,
         device: &DeviceId,
@@ -172,7 +159,7 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// Eight digits only: the whole id has no place in a log.
+/// Shows eight digits only: the whole id has no place in a log.
 impl fmt::Debug for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(&self.0[..4]))
@@ -185,33 +172,44 @@ pub struct IdentityKey(SigningKey);
 /// A device's secret key, wiped when dropped.
 pub struct DeviceKey(SigningKey);
 
+/// What identities' and devices' secret keys have in common.
+macro_rules! secret_key {
+    ($key:ident, $id:ident) => {
+        impl $key {
+            /// Generates a key, whose seed is 32 bytes of `rng`.
+            pub fn generate(rng: &mut impl CryptoRng) -> Self {
+                let mut seed = Zeroizing::new([0; 32]);
+                rng.fill_bytes(seed.as_mut());
+                Self::from_seed(&seed)
+            }
+
+            /// The key with this 32-byte seed (RFC 8032, section 5.1.5).
+            pub fn from_seed(seed: &[u8; 32]) -> Self {
+                Self(SigningKey::from_bytes(seed))
+            }
+
+            /// The seed, for storage.
+            pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+                Zeroizing::new(self.0.to_bytes())
+            }
+
+            /// The public key.
+            pub fn id(&self) -> $id {
+                $id(self.0.verifying_key().to_bytes())
+            }
+
+            /// Signs: `Sig(self, label; parts)`.
+            pub fn sign(&self, label: &str, parts: &[&[u8]]) -> [u8; 64] {
+                self.0.sign(&message(label, parts)).to_bytes()
+            }
+        }
+    };
+}
+secret_key!(IdentityKey, IdentityId);
+secret_key!(DeviceKey, DeviceId);
+
 impl IdentityKey {
-    /// A new key: its seed is 32 bytes of `rng`.
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(generate(rng))
-    }
-
-    /// The key with this 32-byte seed (RFC 8032, section 5.1.5).
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
-    }
-
-    /// The seed, to be kept.
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
-    }
-
-    /// The public half.
-    pub fn id(&self) -> IdentityId {
-        IdentityId(self.0.verifying_key().to_bytes())
-    }
-
-    /// `Sig(identity, label; parts)`.
-    pub fn sign(&self, label: &str, parts: &[&[u8]]) -> [u8; 64] {
-        sign(&self.0, label, parts)
-    }
-
-    /// `cert = Sig(identity, "device"; device ‖ u64 created)`; `created` in Unix seconds.
+    /// Certifies a device: `cert = Sig(identity, "device"; device ‖ u64 created)`; `created` in Unix seconds.
     pub fn certify(&self, device: &DeviceId, created: u64) -> Certificate {
         Certificate {
             identity: self.id(),
@@ -221,8 +219,8 @@ impl IdentityKey {
         }
     }
 
-    /// The first secret of the direct channel with `other`: X25519 (RFC 7748) of the two
-    /// identities, mapped from Ed25519. The same for both; refused with oneself.
+    /// The initial secret of the direct channel with `other`: X25519 (RFC 7748) of the two
+    /// identities, mapped from Ed25519. Both compute the same; refused for one's own identity.
     pub fn direct_secret(&self, other: &IdentityId) -> Result<Secret, IdentityError> {
         if *other == self.id() {
             return Err(IdentityError::Oneself);
@@ -239,41 +237,14 @@ impl IdentityKey {
     }
 }
 
-impl DeviceKey {
-    /// A new key: its seed is 32 bytes of `rng`.
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(generate(rng))
-    }
-
-    /// The key with this 32-byte seed (RFC 8032, section 5.1.5).
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
-    }
-
-    /// The seed, to be kept.
-    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
-    }
-
-    /// The public half.
-    pub fn id(&self) -> DeviceId {
-        DeviceId(self.0.verifying_key().to_bytes())
-    }
-
-    /// `Sig(device, label; parts)`.
-    pub fn sign(&self, label: &str, parts: &[&[u8]]) -> [u8; 64] {
-        sign(&self.0, label, parts)
-    }
-}
-
-/// An identity's signed word that a device is its own.
+/// An identity's signed statement that a device belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Certificate {
-    /// Who certifies.
+    /// The certifying identity.
     pub identity: IdentityId,
-    /// What is certified.
+    /// The certified device.
     pub device: DeviceId,
-    /// When the device was made, in Unix seconds, by its own clock.
+    /// Creation time of the device by its own clock, in Unix seconds.
     pub created: u64,
     /// `Sig(identity, "device"; device ‖ u64 created)`.
     pub signature: [u8; 64],
@@ -290,7 +261,7 @@ impl Certificate {
     }
 }
 
-/// Without the signature, which tells a reader nothing.
+/// Leaves out the signature, which is of no use to a reader.
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
@@ -301,8 +272,8 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The 60 digits that two people compare by voice, in twelve groups of five, with a space between.
-/// The same for both: the lower identity's half comes first.
+/// The 60 digits that two people compare by voice, in twelve groups of five separated by spaces.
+/// Both get the same: the lower identity's half comes first.
 pub fn safety_number(a: &IdentityId, b: &IdentityId) -> String {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     let mut groups = Vec::with_capacity(12);
@@ -350,14 +321,4 @@ fn verify_by(
 ) -> Result<(), IdentityError> {
     key.verify_strict(&message(label, parts), &Signature::from_bytes(signature))
         .map_err(|_| IdentityError::BadSignature)
-}
-
-fn sign(key: &SigningKey, label: &str, parts: &[&[u8]]) -> [u8; 64] {
-    key.sign(&message(label, parts)).to_bytes()
-}
-
-fn generate(rng: &mut impl CryptoRng) -> SigningKey {
-    let mut seed = Zeroizing::new([0; 32]);
-    rng.fill_bytes(seed.as_mut());
-    SigningKey::from_bytes(&seed)
 }

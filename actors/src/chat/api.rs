@@ -2,7 +2,7 @@
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{BodyError, EventId},
+    event::{BodyError, EventId, TextError},
     identity::{DeviceId, IdentityId},
 };
 
@@ -216,8 +216,8 @@ pub enum ChatError {
 impl From<BodyError> for ChatError {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::EmptyText => Self::BadText(0),
-            BodyError::TextTooLong(len) => Self::BadText(len),
+            BodyError::Text(TextError::Empty) => Self::BadText(0),
+            BodyError::Text(TextError::TooLong(len)) => Self::BadText(len),
             error => Self::BadBody(error),
         }
     }

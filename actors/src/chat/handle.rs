@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Body, EventId, MAX_TEXT, Picture, ReadMark, Said},
+    event::{Body, BodyError, EventId, MAX_TEXT, Picture, ReadMark, Said},
     identity::IdentityId,
 };
 use tokio::sync::Mutex;
@@ -123,7 +123,10 @@ impl Chat {
             self.entry(target).await?;
         }
         let said = self.compose(text, reply_to).await?;
-        Ok(self.channel.append(said.encode()?, key).await?)
+        Ok(self
+            .channel
+            .append(said.encode().map_err(BodyError::from)?, key)
+            .await?)
     }
 
     pub(super) async fn write_edit(
