@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     Adoption, Connection, DialError,
-    connection::{Way, live},
+    connection::Way,
     handshake::{HANDSHAKE_TIMEOUT, register},
     registry::Msg,
     shared::Shared,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::kit::{Addr, Reply};
 
-/// Shakes hands, tells how that ended, and lives what comes of it. Given up when nobody waits for it any more.
+/// Shakes hands, registers what comes of it, and tells how that ended. Given up when nobody waits for it any more.
 pub(super) async fn adopt(
     adoption: Adoption,
     mut reply: Reply<Result<Connection, DialError>>,
@@ -27,7 +27,7 @@ pub(super) async fn adopt(
         let connection = timeout(HANDSHAKE_TIMEOUT, shake(adoption, &shared))
             .await
             .unwrap_or(Err(DialError::TimedOut))?;
-        if register(&connection, &registry).await {
+        if register(&connection, None, &registry).await {
             Ok(connection)
         } else if shared.is_barred(Some(&connection.peer()), None) {
             Err(DialError::Barred)
@@ -40,12 +40,8 @@ pub(super) async fn adopt(
         () = reply.closed() => return,
         end = attempt => end,
     };
-    let connection = end.as_ref().ok().cloned();
     // Whoever asked may have gone at this very moment: then it is a connection like any other.
     let _ = reply.send(end);
-    if let Some(connection) = connection {
-        live(connection, shared, registry, None).await;
-    }
 }
 
 async fn shake(adoption: Adoption, shared: &Arc<Shared>) -> Result<Connection, DialError> {

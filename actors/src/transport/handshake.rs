@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Connection, DialError,
     admission::{Ticket, Verdict},
-    connection::{in_words, live},
+    connection::in_words,
     network::is_local,
     punch::{self, Via},
     quic,
@@ -109,10 +109,10 @@ async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
     Connection::quic(quic, TlsSide::Server, shared).ok()
 }
 
-/// Lives what came of a stranger's handshake, if anything did.
+/// Registers what came of a stranger's handshake, if anything did.
 pub(super) async fn welcome(
     accepted: Option<Connection>,
-    mut ticket: Ticket,
+    ticket: Ticket,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
 ) {
@@ -120,19 +120,21 @@ pub(super) async fn welcome(
         shared.metrics.incoming("failed");
         return;
     };
-    if !register(&connection, &registry).await {
+    if !register(&connection, Some(ticket), &registry).await {
         shared.metrics.incoming("refused");
-        return;
     }
-    shared.metrics.incoming("ok");
-    ticket.opened();
-    live(connection, shared, registry, Some(ticket)).await;
 }
 
-pub(super) async fn register(connection: &Connection, registry: &Addr<Msg>) -> bool {
+/// Whether the registry lets it in, and lives it from then on. Otherwise it is closed.
+pub(super) async fn register(
+    connection: &Connection,
+    ticket: Option<Ticket>,
+    registry: &Addr<Msg>,
+) -> bool {
     let admitted = registry
         .ask(|reply| Msg::Register {
             connection: connection.clone(),
+            ticket,
             reply,
         })
         .await
@@ -143,7 +145,7 @@ pub(super) async fn register(connection: &Connection, registry: &Addr<Msg>) -> b
     admitted
 }
 
-/// Dials, tells all who wait, and lives what comes of it. Given up when nobody waits any more.
+/// Dials, registers what comes of it, and tells all who wait. Given up when nobody waits any more.
 pub(super) async fn dial(
     address: SocketAddr,
     expected: Option<PeerId>,
@@ -181,7 +183,7 @@ pub(super) async fn dial(
     };
     let (end, late) = match end {
         Ok((connection, late)) => {
-            let end = if register(&connection, &registry).await {
+            let end = if register(&connection, None, &registry).await {
                 Ok(connection)
             } else if shared.is_barred(Some(&connection.peer()), Some(&address)) {
                 Err(DialError::Barred)
@@ -203,9 +205,7 @@ pub(super) async fn dial(
     });
     drop((unanswered, waiting));
     if let Ok(connection) = end {
-        let peer = connection.peer();
-        let first = live(connection, Arc::clone(&shared), registry.clone(), None);
-        tokio::join!(first, arrive(late, peer, shared, registry));
+        arrive(late, connection.peer(), registry).await;
     }
 }
 
@@ -225,21 +225,19 @@ pub(super) async fn second_path(
     let end = race.unwrap_or(Err(DialError::TimedOut));
     shared.metrics.dialled(end.is_ok());
     let Ok((connection, late)) = end else { return };
-    if register(&connection, &registry).await {
-        let first = live(connection, Arc::clone(&shared), registry.clone(), None);
-        tokio::join!(first, arrive(late, peer, shared, registry));
+    if register(&connection, None, &registry).await {
+        arrive(late, peer, registry).await;
     }
 }
 
 /// QUIC that TCP was faster than: when it arrives after all, it takes over.
-async fn arrive(late: Option<Attempt>, peer: PeerId, shared: Arc<Shared>, registry: Addr<Msg>) {
+async fn arrive(late: Option<Attempt>, peer: PeerId, registry: Addr<Msg>) {
     let Some(late) = late else { return };
     if let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, late).await
         // An address may lead elsewhere by UDP than by TCP.
         && connection.peer() == peer
-        && register(&connection, &registry).await
     {
-        live(connection, shared, registry, None).await;
+        register(&connection, None, &registry).await;
     }
 }
 

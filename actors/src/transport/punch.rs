@@ -28,7 +28,6 @@ use tokio::{
 use super::{
     Connection, DialError, PUNCH_LEN, PathKind, Udp,
     addr::{from_multiaddr, to_multiaddr},
-    connection::live,
     handshake::{connect, register},
     network::{is_local, is_plausible},
     punch_tcp,
@@ -328,7 +327,7 @@ pub(super) fn heard(
             }
             let dialled = timeout(DIALS, any(peer, targets, &shared)).await;
             if let Ok(Some(connection)) = dialled {
-                begin(connection, &shared, &registry).await;
+                register(&connection, None, &registry).await;
             }
         };
         let by_tcp = async {
@@ -336,18 +335,11 @@ pub(super) fn heard(
             if let Some(connection) =
                 punch_tcp::answer(peer, by_tcp, hopeless, &shared, &registry).await
             {
-                begin(connection, &shared, &registry).await;
+                register(&connection, None, &registry).await;
             }
         };
         tokio::join!(by_udp, by_tcp);
     })
-}
-
-/// Lives a connection that nobody waits for.
-async fn begin(connection: Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) {
-    if register(&connection, registry).await {
-        live(connection, Arc::clone(shared), registry.clone(), None).await;
-    }
 }
 
 async fn knock(udp: &Udp, targets: &[SocketAddr]) {
@@ -406,11 +398,8 @@ pub(super) async fn better(
         let peer = connection.peer();
         let address = connection.direct();
         let end = attempt(peer, address, via, relayed, Arc::clone(shared)).await;
-        if let Ok(better) = end
-            && register(&better, registry).await
-        {
-            // It lives on when this connection ends. Without a registry it is dropped, and so closed.
-            let _ = registry.send(Msg::Live(better)).await;
+        if let Ok(better) = end {
+            register(&better, None, registry).await;
         }
     }
 }

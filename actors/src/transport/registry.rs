@@ -15,6 +15,7 @@ use tokio::sync::watch as state;
 use super::{
     Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
     addr::{from_multiaddr, to_multiaddr},
+    admission::Ticket,
     adopt,
     changes::Changes,
     connection::live,
@@ -53,9 +54,11 @@ pub(super) enum Msg {
     },
     /// Shake hands over a byte stream through a relay.
     Adopt(Box<Adoption>, Reply<Result<Connection, DialError>>),
-    /// A handshake is done: may the connection live?
+    /// A handshake is done: may the connection live? Then its life begins, which keeps the ticket.
     Register {
         connection: Connection,
+        /// The slot of one that another node opened.
+        ticket: Option<Ticket>,
         reply: Reply<bool>,
     },
     /// Which are open?
@@ -73,8 +76,6 @@ pub(super) enum Msg {
     Told { id: ConnectionId, word: Word },
     /// A punch, to be carried or for us.
     Punch(ConnectionId, Box<Kind>),
-    /// One that is registered, and is to live.
-    Live(Connection),
     /// A socket takes no more packets.
     SocketLost,
 }
@@ -241,10 +242,15 @@ impl Registry {
                 let task = adopt::adopt(*adoption, reply, shared, own);
                 scope.transient(tracing::debug_span!("connection"), Box::pin(task));
             }
-            Msg::Register { connection, reply } => {
+            Msg::Register {
+                connection,
+                ticket,
+                reply,
+            } => {
                 let admitted = !reply.is_closed() && self.admits(&connection);
                 if admitted {
-                    self.admit(connection);
+                    self.admit(connection.clone());
+                    self.begin(connection, ticket, scope);
                 }
                 let _ = reply.send(admitted);
             }
@@ -268,11 +274,6 @@ impl Registry {
                 let _ = reply.send(());
             }
             Msg::Stalled(id) => self.stalled(id, scope),
-            Msg::Live(connection) => {
-                let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
-                let life = live(connection, shared, own, None);
-                scope.transient(tracing::debug_span!("connection"), Box::pin(life));
-            }
             Msg::Told { id, word } => self.told(id, word, scope),
             Msg::Punch(id, kind) => match *kind {
                 Kind::PunchTo(punch) => self.carry(id, punch),
@@ -374,6 +375,17 @@ impl Registry {
     fn of(&self, peer: PeerId) -> Vec<Connection> {
         let of_peer = |one: &&Connection| one.peer() == peer && !one.is_closed();
         self.open.values().filter(of_peer).cloned().collect()
+    }
+
+    /// Begins the life of a connection that is let in.
+    fn begin(&self, connection: Connection, mut ticket: Option<Ticket>, scope: &Scope) {
+        if let Some(ticket) = &mut ticket {
+            self.shared.metrics.incoming("ok");
+            ticket.opened();
+        }
+        let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+        let life = live(connection, shared, own, ticket);
+        scope.transient(tracing::debug_span!("connection"), Box::pin(life));
     }
 
     fn admit(&mut self, connection: Connection) {
