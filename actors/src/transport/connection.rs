@@ -27,7 +27,7 @@ use super::{
     flow::Flow,
     ledger::Ended,
     mux::{Duplex, Meter, Metered, Mux},
-    punch, quic,
+    quic,
     registry::Msg,
     shared::Shared,
     stream::CODE,
@@ -421,7 +421,7 @@ impl Connection {
     }
 
     /// Waits for the end, and says in plain words why it came. The peer's own words are not repeated.
-    async fn closed(&self) -> String {
+    pub(super) async fn closed(&self) -> String {
         match &self.inner.carrier {
             Carrier::Quic(quic) => in_words(&quic.closed().await),
             Carrier::Tcp(tcp) => tcp.mux.closed().await.to_owned(),
@@ -554,7 +554,6 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Ms
             reason = watch::stalls(connection, registry) => reason,
             reason = watch::silence(connection) => reason,
             reason = watch::drained(connection, connection.chooses()) => reason,
-            reason = punch::better(connection, shared, registry) => reason,
             reason = tell_draining(connection, shared) => reason,
         }
     }

@@ -365,22 +365,33 @@ const BETTER_PAUSES: [Duration; 5] = [
 /// How often to look whether a link is up.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks for a direct QUIC path beside another path, or a direct one by TCP beside a circuit, where that is ours to do: the lower PeerId's, of peers with whom
-/// we have links. Never ends.
-pub(super) async fn better(
-    connection: &Connection,
-    shared: &Arc<Shared>,
-    registry: &Addr<Msg>,
-) -> String {
-    let relayed = connection.path() == PathKind::Relayed;
+/// Looks for a direct QUIC path beside another path, or a direct one by TCP beside a circuit, for as long as the
+/// connection lives. `None` where there is no better one, or that is not ours to do: it is the lower PeerId's, of peers
+/// with whom we have links.
+pub(super) fn better(
+    connection: Connection,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
     let poor = match connection.path() {
         PathKind::Relayed => !shared.paths.is_hidden(),
         PathKind::Tcp => shared.paths.quic,
         PathKind::Quic | PathKind::Proxied => false,
     };
     if !poor || connection.chooses() || shared.listens_nowhere() {
-        return std::future::pending().await;
+        return None;
     }
+    Some(async move {
+        tokio::select! {
+            biased;
+            _ = connection.closed() => {}
+            () = look_for_better(&connection, &shared, &registry) => {}
+        }
+    })
+}
+
+async fn look_for_better(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) {
+    let relayed = connection.path() == PathKind::Relayed;
     let last = BETTER_PAUSES[BETTER_PAUSES.len() - 1];
     let mut pauses = BETTER_PAUSES.into_iter().chain(std::iter::repeat(last));
     loop {

@@ -384,8 +384,12 @@ impl Registry {
             ticket.opened();
         }
         let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
+        let better = punch::better(connection.clone(), Arc::clone(&shared), own.clone());
         let life = live(connection, shared, own, ticket);
         scope.transient(tracing::debug_span!("connection"), Box::pin(life));
+        if let Some(better) = better {
+            scope.transient(tracing::debug_span!("connection"), Box::pin(better));
+        }
     }
 
     fn admit(&mut self, connection: Connection) {
