@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::{
     Adoption, Connection, DialError,
     connection::Way,
-    handshake::{HANDSHAKE_TIMEOUT, register},
-    registry::Msg,
+    handshake::HANDSHAKE_TIMEOUT,
+    msg::{Msg, register},
     shared::Shared,
     tcp,
 };

@@ -19,7 +19,8 @@ use super::{
     admission::IncomingLimits,
     handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
-    registry::{Dialling, MAILBOX, Msg, Registry},
+    msg::{Dialling, Msg},
+    registry::{MAILBOX, Registry},
     shared::Shared,
 };
 use crate::{

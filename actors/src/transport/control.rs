@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Connection, PathKind, Stream, TransportEvent, addr,
-    registry::{Msg, Word},
+    msg::{Msg, Word},
     shared::Shared,
 };
 use crate::kit::Addr;

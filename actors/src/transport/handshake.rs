@@ -22,10 +22,10 @@ use super::{
     Connection, DialError,
     admission::{Ticket, Verdict},
     connection::in_words,
+    msg::{DialState, Msg, register},
     network::is_local,
     punch::{self, Via},
     quic,
-    registry::Msg,
     shared::Shared,
     tcp,
     tls::{Mismatch, MismatchCell},
@@ -43,9 +43,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const LONGEST_HEAD_START: Duration = Duration::from_secs(1);
 /// How long after a sign that QUIC gets through: the sign may have been about something else.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
-
-/// How a dial stands, for all who wait for it.
-pub(super) type DialState = Option<Result<Connection, DialError>>;
 
 /// Listens on one socket for as long as it works.
 pub(super) async fn listen(
@@ -123,26 +120,6 @@ pub(super) async fn welcome(
     if !register(&connection, Some(ticket), &registry).await {
         shared.metrics.incoming("refused");
     }
-}
-
-/// Whether the registry lets it in, and lives it from then on. Otherwise it is closed.
-pub(super) async fn register(
-    connection: &Connection,
-    ticket: Option<Ticket>,
-    registry: &Addr<Msg>,
-) -> bool {
-    let admitted = registry
-        .ask(|reply| Msg::Register {
-            connection: connection.clone(),
-            ticket,
-            reply,
-        })
-        .await
-        .unwrap_or(false);
-    if !admitted {
-        connection.close();
-    }
-    admitted
 }
 
 /// Dials, registers what comes of it, and tells all who wait. Given up when nobody waits any more.

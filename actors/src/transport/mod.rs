@@ -24,6 +24,7 @@ mod handshake;
 mod ledger;
 mod local;
 mod metrics;
+mod msg;
 mod mux;
 mod nat;
 pub mod network;

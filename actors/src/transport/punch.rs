@@ -28,10 +28,10 @@ use tokio::{
 use super::{
     Connection, DialError, PUNCH_LEN, PathKind, Udp,
     addr::{from_multiaddr, to_multiaddr},
-    handshake::{connect, register},
+    handshake::connect,
+    msg::{Msg, register},
     network::{is_local, is_plausible},
     punch_tcp,
-    registry::Msg,
     shared::Shared,
 };
 use crate::kit::{Addr, Guard};

@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use super::{
     Connection, PathKind,
     addr::{from_observed, observed},
+    msg::Msg,
     network::{is_local, is_plausible},
     punch::{DIALS, first},
-    registry::Msg,
     shared::Shared,
     tcp::{Knock, connect_from_our_port},
 };

@@ -13,21 +13,22 @@ use libp2p_identity::PeerId;
 use tokio::sync::watch as state;
 
 use super::{
-    Adoption, Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
+    Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
     addr::{from_multiaddr, to_multiaddr},
     admission::Ticket,
     adopt,
     changes::Changes,
     connection::live,
     doubles::{Candidate, survivor},
-    handshake::{self, DialState},
+    handshake,
     ledger::Ended,
+    msg::{DialState, Dialling, Msg, Word},
     punch::{self, Via},
     shared::Shared,
     tcp,
     watch::{STALL, check},
 };
-use crate::kit::{Actor, Addr, Inbox, Reply, Scope};
+use crate::kit::{Actor, Addr, Inbox, Scope};
 
 /// Questions that wait. Each is answered at once, so this fills only when very many ask at the same moment; they wait.
 pub(super) const MAILBOX: usize = 64;
@@ -42,64 +43,6 @@ const SECOND_PATH_PAUSE: Duration = Duration::from_secs(5);
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 /// A jump of the wall clock that means that the machine slept: what was connected then may not be so now.
 const JUMP: Duration = Duration::from_secs(10);
-
-/// What the registry is asked and told.
-pub(super) enum Msg {
-    /// Find or make a connection.
-    Dial {
-        address: SocketAddr,
-        expected: Option<PeerId>,
-        via: Option<PeerId>,
-        reply: Reply<Dialling>,
-    },
-    /// Shake hands over a byte stream through a relay.
-    Adopt(Box<Adoption>, Reply<Result<Connection, DialError>>),
-    /// A handshake is done: may the connection live? Then its life begins, which keeps the ticket.
-    Register {
-        connection: Connection,
-        /// The slot of one that another node opened.
-        ticket: Option<Ticket>,
-        reply: Reply<bool>,
-    },
-    /// Which are open?
-    Connections(Reply<Vec<Connection>>),
-    /// Close what a newly barred peer has open.
-    Bar {
-        peer: PeerId,
-        address: Option<SocketAddr>,
-        time: Duration,
-        reply: Reply<()>,
-    },
-    /// What we write on that connection is not answered.
-    Stalled(ConnectionId),
-    /// What the peer says on a connection about it and the others between us.
-    Told { id: ConnectionId, word: Word },
-    /// A punch, to be carried or for us.
-    Punch(ConnectionId, Box<Kind>),
-    /// A socket takes no more packets.
-    SocketLost,
-}
-
-/// What a peer says of connections.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Word {
-    /// This one stays.
-    Selected,
-    /// Nothing gets through the others.
-    Stalled,
-    /// It hears us on this one, but no answers: we may not be heard.
-    Unanswered,
-    /// This one is to end.
-    Drain,
-}
-
-/// The answer to a dial.
-pub(super) enum Dialling {
-    /// That is how it ended, or it never began.
-    Done(Result<Connection, DialError>),
-    /// It is under way. When all receivers are gone, it is given up.
-    Wait(state::Receiver<DialState>),
-}
 
 /// A life of the registry fails with its sockets only.
 #[derive(Debug, thiserror::Error)]

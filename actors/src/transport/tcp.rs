@@ -24,9 +24,9 @@ use super::{
     connection::Way,
     crossed::{Crossed, Crossing, is_taken, socket_from},
     handshake::{HANDSHAKE_TIMEOUT, welcome},
+    msg::Msg,
     mux::{Duplex, Meter, Metered},
     quic,
-    registry::Msg,
     shared::Shared,
     tls::{Mismatch, MismatchCell},
 };

@@ -7,7 +7,7 @@ use bitchat_wire::proto::{self, control::Kind};
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-use super::{Connection, PathKind, registry::Msg};
+use super::{Connection, PathKind, msg::Msg};
 use crate::kit::Addr;
 
 /// Data that is not acknowledged for this long makes us try another path.

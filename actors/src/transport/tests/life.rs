@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, UdpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::transport::{DialError, registry::Msg};
+use crate::transport::{DialError, msg::Msg};
 
 #[tokio::test]
 async fn all_addresses_share_one_port() {
