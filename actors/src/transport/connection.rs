@@ -25,11 +25,10 @@ use super::{
     admission::Ticket,
     control,
     flow::Flow,
-    ledger::Ended,
     msg::Msg,
     mux::{Duplex, Meter, Metered, Mux},
     quic,
-    shared::Shared,
+    shared::{Ended, Shared},
     stream::CODE,
     tls, watch,
 };

@@ -21,7 +21,6 @@ mod demux;
 mod doubles;
 mod flow;
 mod handshake;
-mod ledger;
 mod local;
 mod metrics;
 mod msg;

@@ -6,12 +6,7 @@
 //! clocks need to agree. Who has another port for each target cannot be knocked at, and dials itself.
 //! Where UDP does not do, both dial by TCP at that moment (`punch_tcp`).
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::{
     control::MAX_PUNCH_ADDRESSES,
@@ -20,10 +15,7 @@ use bitchat_wire::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use rand::RngExt;
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     Connection, DialError, PUNCH_LEN, PathKind, Udp,
@@ -32,7 +24,7 @@ use super::{
     msg::{Msg, register},
     network::{is_local, is_plausible},
     punch_tcp,
-    shared::Shared,
+    shared::{Shared, pending::Answer},
 };
 use crate::kit::{Addr, Guard};
 
@@ -48,11 +40,6 @@ const GRACE: Duration = Duration::from_millis(600);
 const KNOCKS_MS: [u64; 6] = [0, 40, 120, 300, 700, 1_500];
 /// Addresses of one peer that are knocked at or dialled.
 const MOST_TARGETS: usize = 4;
-/// Requests that wait for their answers; there are no more dials than that.
-const MOST_PENDING: usize = 72;
-/// Requests that are heeded in a row, and how long until one more is: of all peers.
-const MOST_HEEDED: u32 = 32;
-const HEED_PAUSE: Duration = Duration::from_millis(250);
 
 /// A datagram that opens the way, and says nothing.
 pub(crate) fn datagram() -> [u8; PUNCH_LEN] {
@@ -70,74 +57,6 @@ fn is_hopeless(ours: Word, theirs: Word) -> bool {
         (ours, theirs),
         (NoUdp, _) | (_, NoUdp) | (Symmetric, Symmetric | Fixed) | (Fixed, Symmetric)
     )
-}
-
-/// What the other side answered.
-struct Answer {
-    nat: Word,
-    targets: Vec<SocketAddr>,
-    /// As it names them.
-    tcp: Vec<bytes::Bytes>,
-}
-
-/// Requests of ours that wait for answers.
-#[derive(Default)]
-pub(super) struct Pending(Mutex<HashMap<u64, (PeerId, oneshot::Sender<Answer>)>>);
-
-impl Pending {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (PeerId, oneshot::Sender<Answer>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, peer: PeerId) -> Option<(u64, oneshot::Receiver<Answer>)> {
-        let mut pending = self.lock();
-        if pending.len() >= MOST_PENDING {
-            return None;
-        }
-        let id = rand::rng().random();
-        let (sender, answer) = oneshot::channel();
-        pending.insert(id, (peer, sender));
-        Some((id, answer))
-    }
-
-    fn answered(&self, id: u64, by: PeerId, answer: Answer) {
-        let mut pending = self.lock();
-        if pending.get(&id).is_some_and(|(peer, _)| *peer == by)
-            && let Some((_, waiting)) = pending.remove(&id)
-        {
-            // Who asked may have found another way.
-            let _ = waiting.send(answer);
-        }
-    }
-}
-
-/// How many requests are heeded: each costs us some datagrams to where a stranger might want them.
-#[derive(Debug)]
-pub(super) struct Heed {
-    left: u32,
-    since: Instant,
-}
-
-impl Heed {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            left: MOST_HEEDED,
-            since: now,
-        }
-    }
-
-    /// Whether one more is heeded now.
-    pub(super) fn one(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.since);
-        let more = u32::try_from(passed.as_millis() / HEED_PAUSE.as_millis()).unwrap_or(u32::MAX);
-        if more > 0 {
-            self.left = self.left.saturating_add(more).min(MOST_HEEDED);
-            self.since = now;
-        }
-        let heeded = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        heeded
-    }
 }
 
 /// Which way a request goes: to be carried to its peer, or straight to the other end.
@@ -217,7 +136,7 @@ pub(super) async fn attempt(
     let (id, answer) = shared.punches.begin(peer).ok_or(DialError::Busy)?;
     let _forget = Guard::new({
         let shared = Arc::clone(&shared);
-        move || drop(shared.punches.lock().remove(&id))
+        move || shared.punches.forget(id)
     });
     let neighbour = address.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
     let (nat, addresses) = ours(&shared, neighbour);
@@ -444,17 +363,5 @@ mod tests {
             assert_eq!(is_hopeless(ours, theirs), hopeless, "{ours:?} {theirs:?}");
             assert_eq!(is_hopeless(theirs, ours), hopeless, "{theirs:?} {ours:?}");
         }
-    }
-
-    #[test]
-    fn a_flood_of_requests_is_heeded_slowly() {
-        let start = Instant::now();
-        let mut heed = Heed::new(start);
-        let count = |heed: &mut Heed, at| (0..1_000).filter(|_| heed.one(at)).count();
-        assert_eq!(count(&mut heed, start), MOST_HEEDED as usize);
-        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 3);
-        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 0);
-        let later = start + Duration::from_secs(3_600);
-        assert_eq!(count(&mut heed, later), MOST_HEEDED as usize);
     }
 }

@@ -21,10 +21,9 @@ use super::{
     connection::live,
     doubles::{Candidate, survivor},
     handshake,
-    ledger::Ended,
     msg::{DialState, Dialling, Msg, Word},
     punch::{self, Via},
-    shared::Shared,
+    shared::{Ended, Shared},
     tcp,
     watch::{STALL, check},
 };

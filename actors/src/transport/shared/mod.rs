@@ -18,21 +18,28 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+mod ledger;
+mod pace;
+pub(super) mod pending;
+
 use super::{
     ConnectionId, PathKind, Paths, Proxy, Relay, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
-    handshake::Pace,
-    ledger::Ledger,
     local,
     metrics::Metrics,
     nat::{Nat, NatKind},
-    punch, quic,
+    quic,
     runtime::Counted,
     stream::CODE,
     tls::Tls,
     udp::{Asked, SharedSocket, Sorter, Udp},
 };
 use crate::disguise::Torrents;
+
+pub(super) use ledger::Ended;
+use ledger::Ledger;
+use pace::Pace;
+use pending::{Heed, Pending};
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
@@ -64,8 +71,8 @@ pub(super) struct Shared {
     barred: Mutex<Barred>,
     next_id: AtomicU64,
     /// Requests of ours to open the way, and how many of others are heeded.
-    pub(super) punches: punch::Pending,
-    heed: Mutex<punch::Heed>,
+    pub(super) punches: Pending,
+    heed: Mutex<Heed>,
     nat: Mutex<Nat>,
     /// The port to announce, when it is known to be another than ours.
     outer_port: watch::Sender<Option<u16>>,
@@ -135,8 +142,8 @@ impl Shared {
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
-            punches: punch::Pending::default(),
-            heed: Mutex::new(punch::Heed::new(Instant::now())),
+            punches: Pending::default(),
+            heed: Mutex::new(Heed::new(Instant::now())),
             nat: Mutex::new(nat),
             outer_port: watch::Sender::new(None),
             runtime,
