@@ -17,7 +17,6 @@ use super::{
     Connection, Duplex, NatView, Paths, Proxy, ProxyStatus, Relay, Stream, Udp,
     addr::is_dialable,
     admission::IncomingLimits,
-    handshake::{HANDSHAKE_TIMEOUT, PROXIED_TIMEOUT},
     metrics::Metrics,
     msg::{Dialling, Msg},
     registry::{MAILBOX, Registry},
@@ -267,11 +266,8 @@ impl Transport {
         if !is_dialable(address) {
             return Err(DialError::Refused("not the address of a host".to_owned()));
         }
-        let limit = match self.shared.proxy {
-            Some(_) => PROXIED_TIMEOUT,
-            None => HANDSHAKE_TIMEOUT,
-        };
-        tokio::time::timeout(limit, self.join_dial(address, expected, via))
+        let dial = self.join_dial(address, expected, via);
+        tokio::time::timeout(self.shared.dial_timeout(), dial)
             .await
             .unwrap_or(Err(DialError::TimedOut))
     }

@@ -11,16 +11,15 @@
 
 mod addr;
 mod admission;
-mod adopt;
 mod api;
 mod changes;
 mod connection;
 mod control;
 mod crossed;
 mod demux;
+mod dial;
 mod doubles;
 mod flow;
-mod handshake;
 mod local;
 mod metrics;
 mod msg;
@@ -30,6 +29,7 @@ pub mod network;
 mod paths;
 mod proxy;
 mod punch;
+mod punch_race;
 mod punch_tcp;
 mod quic;
 mod registry;

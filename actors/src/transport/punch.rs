@@ -12,7 +12,7 @@ use bitchat_wire::{
     control::MAX_PUNCH_ADDRESSES,
     proto::{self, control::Kind, punch::Nat as Word},
 };
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use libp2p_identity::PeerId;
 use rand::RngExt;
 use tokio::time::{sleep, timeout};
@@ -20,18 +20,17 @@ use tokio::time::{sleep, timeout};
 use super::{
     Connection, DialError, PUNCH_LEN, PathKind, Udp,
     addr::{from_multiaddr, to_multiaddr},
-    handshake::connect,
     msg::{Msg, register},
     network::{is_local, is_plausible},
+    punch_race::{DIALS, first},
     punch_tcp,
+    quic::connect,
     shared::{Shared, pending::Answer},
 };
 use crate::kit::{Addr, Guard};
 
 /// How long an answer may take: it is carried twice by somebody else.
 const ANSWER: Duration = Duration::from_millis(1_000);
-/// How long the dials may take that follow.
-pub(super) const DIALS: Duration = Duration::from_millis(1_800);
 /// No longer is waited for the other side to have heard.
 const LONGEST_WAY: Duration = Duration::from_millis(300);
 /// How long the other side's dial is waited for where ours cannot succeed.
@@ -182,19 +181,6 @@ async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Op
         async move { connect(at, Some(peer), shared).await.ok() }
     });
     first(dials).await
-}
-
-/// The first that comes of several ways; the others are given up.
-pub(super) async fn first(
-    ways: impl IntoIterator<Item = impl Future<Output = Option<Connection>>>,
-) -> Option<Connection> {
-    let mut ways = FuturesUnordered::from_iter(ways);
-    while let Some(end) = ways.next().await {
-        if end.is_some() {
-            return end;
-        }
-    }
-    None
 }
 
 /// A request or an answer for us came on that connection, from `peer`. Returns what is to be done about it.

@@ -17,7 +17,7 @@ use super::{
     addr::{from_observed, observed},
     msg::Msg,
     network::{is_local, is_plausible},
-    punch::{DIALS, first},
+    punch_race::{DIALS, first},
     shared::Shared,
     tcp::{Knock, connect_from_our_port},
 };

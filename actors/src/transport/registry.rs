@@ -16,15 +16,13 @@ use super::{
     Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
     addr::{from_multiaddr, to_multiaddr},
     admission::Ticket,
-    adopt,
     changes::Changes,
     connection::live,
+    dial,
     doubles::{Candidate, survivor},
-    handshake,
     msg::{DialState, Dialling, Msg, Word},
     punch::{self, Via},
     shared::{Ended, Shared},
-    tcp,
     watch::{STALL, check},
 };
 use crate::kit::{Actor, Addr, Inbox, Scope};
@@ -66,7 +64,7 @@ impl Actor for Registry {
 
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), SocketLost> {
         for endpoint in self.shared.endpoints() {
-            let listen = handshake::listen(
+            let listen = dial::listen(
                 endpoint,
                 Arc::clone(&self.shared),
                 self.own.clone(),
@@ -76,7 +74,7 @@ impl Actor for Registry {
         }
         for listener in self.shared.listeners() {
             let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
-            let listen = tcp::listen(listener, shared, own, scope.clone());
+            let listen = dial::listen_tcp(listener, shared, own, scope.clone());
             scope.transient(tracing::Span::current(), listen);
         }
         let shared = Arc::clone(&self.shared);
@@ -181,7 +179,7 @@ impl Registry {
             }
             Msg::Adopt(adoption, reply) => {
                 let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
-                let task = adopt::adopt(*adoption, reply, shared, own);
+                let task = dial::adopt(*adoption, reply, shared, own);
                 scope.transient(tracing::debug_span!("connection"), Box::pin(task));
             }
             Msg::Register {
@@ -275,7 +273,7 @@ impl Registry {
         }
         let (waiting, answer) = state::channel(None);
         self.dials.insert((address, expected), waiting.clone());
-        let task = handshake::dial(
+        let task = dial::dial(
             address,
             expected,
             via.and_then(|via| self.carrier(via)),
@@ -474,7 +472,7 @@ impl Registry {
         {
             self.second.insert(peer, now);
             let (shared, own) = (Arc::clone(&self.shared), self.own.clone());
-            let task = handshake::second_path(address, peer, shared, own);
+            let task = dial::second_path(address, peer, shared, own);
             scope.transient(tracing::debug_span!("connection"), Box::pin(task));
         }
         self.settle(peer);

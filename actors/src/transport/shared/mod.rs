@@ -38,7 +38,8 @@ use crate::disguise::Torrents;
 
 pub(super) use ledger::Ended;
 use ledger::Ledger;
-use pace::Pace;
+pub(super) use pace::HANDSHAKE_TIMEOUT;
+use pace::{PROXIED_TIMEOUT, Pace};
 use pending::{Heed, Pending};
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
@@ -235,6 +236,14 @@ impl Shared {
     pub(super) fn local_for(&self, ip: IpAddr) -> Option<SocketAddr> {
         let mut local = self.local.iter().copied();
         local.find(|local| local.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// How long a dial may take.
+    pub(super) fn dial_timeout(&self) -> Duration {
+        match self.proxy {
+            Some(_) => PROXIED_TIMEOUT,
+            None => HANDSHAKE_TIMEOUT,
+        }
     }
 
     /// The endpoint that reaches addresses like this one.

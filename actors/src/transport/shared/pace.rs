@@ -1,9 +1,14 @@
-//! How long QUIC is tried alone before TCP is tried beside it.
+//! How long handshakes may take, and how long QUIC is tried alone before TCP is tried beside it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+
+/// A handshake that takes longer is given up, whoever began it.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same through a proxy, behind which may be Tor.
+pub(crate) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
 const HEAD_START: Duration = Duration::from_millis(250);

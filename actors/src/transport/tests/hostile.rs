@@ -11,7 +11,7 @@ use super::*;
 use crate::transport::{
     addr,
     admission::RETRY_FROM,
-    handshake::HANDSHAKE_TIMEOUT,
+    shared::HANDSHAKE_TIMEOUT,
     tls::{MismatchCell, Tls},
 };
 

@@ -17,11 +17,15 @@ use rand::RngExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use zeroize::Zeroizing;
 
+mod connect;
+
 use super::{
     admission::MAX_INCOMING,
     crossed,
     tls::{MismatchCell, Tls},
 };
+
+pub(super) use connect::connect;
 
 /// An idle connection says so this often: UDP mappings of most NATs live at least 30 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);

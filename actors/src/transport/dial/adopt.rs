@@ -6,18 +6,19 @@ use std::{sync::Arc, time::Duration};
 use bitchat_wire::link::TlsSide;
 use tokio::time::timeout;
 
-use super::{
-    Adoption, Connection, DialError,
-    connection::Way,
-    handshake::HANDSHAKE_TIMEOUT,
-    msg::{Msg, register},
-    shared::Shared,
-    tcp,
+use crate::{
+    kit::{Addr, Reply},
+    transport::{
+        Adoption, Connection, DialError,
+        connection::Way,
+        msg::{Msg, register},
+        shared::{HANDSHAKE_TIMEOUT, Shared},
+        tcp,
+    },
 };
-use crate::kit::{Addr, Reply};
 
 /// Shakes hands, registers what comes of it, and tells how that ended. Given up when nobody waits for it any more.
-pub(super) async fn adopt(
+pub(crate) async fn adopt(
     adoption: Adoption,
     mut reply: Reply<Result<Connection, DialError>>,
     shared: Arc<Shared>,

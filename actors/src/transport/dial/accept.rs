@@ -1,0 +1,96 @@
+//! Strangers are judged and answered.
+
+use std::sync::Arc;
+
+use bitchat_wire::link::TlsSide;
+use quinn::{Endpoint, Incoming};
+use tokio::time::timeout;
+
+use crate::{
+    kit::{Addr, Scope},
+    transport::{
+        Connection,
+        admission::{Ticket, Verdict},
+        msg::{Msg, register},
+        network::is_local,
+        shared::{HANDSHAKE_TIMEOUT, Shared},
+    },
+};
+
+/// Listens on one socket for as long as it works.
+pub(crate) async fn listen(
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+    scope: Scope,
+) {
+    while let Some(incoming) = endpoint.accept().await {
+        let address = incoming.remote_address();
+        if shared.is_barred(None, Some(&address)) {
+            shared.metrics.incoming("barred");
+            incoming.ignore();
+            continue;
+        }
+        let proven = incoming.remote_address_validated();
+        match shared.admission.judge(address.ip(), proven) {
+            Verdict::Accept(ticket) => {
+                let (shared, registry) = (Arc::clone(&shared), registry.clone());
+                scope.transient(
+                    tracing::debug_span!("connection"),
+                    Box::pin(answer(incoming, ticket, shared, registry)),
+                );
+            }
+            Verdict::Retry => {
+                shared.metrics.incoming("retry");
+                // Fails only for one that has answered a Retry, and those get other verdicts.
+                let _ = incoming.retry();
+            }
+            Verdict::Refuse => {
+                shared.metrics.incoming("refused");
+                // Who may have forged its address gets no packet sent there.
+                if proven {
+                    incoming.refuse();
+                } else {
+                    incoming.ignore();
+                }
+            }
+        }
+    }
+    // Not at a stop, which ends this task first: the socket is broken, and the registry with it.
+    let _ = registry.send(Msg::SocketLost).await;
+}
+
+async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
+    let (from, unasked) = (
+        incoming.remote_address(),
+        shared.sorter.is_unasked(incoming.remote_address()),
+    );
+    let accepted = accept(incoming, &shared).await;
+    if accepted.is_some() && unasked && !is_local(from.ip()) {
+        shared.nat(|nat| nat.reached(from.is_ipv6()));
+    }
+    welcome(accepted, ticket, shared, registry).await;
+}
+
+async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
+    let connecting = incoming.accept().ok()?;
+    let quic = timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()?;
+    // Dropping what is not registered closes it.
+    Connection::quic(quic, TlsSide::Server, shared).ok()
+}
+
+/// Registers what came of a stranger's handshake, if anything did.
+pub(crate) async fn welcome(
+    accepted: Option<Connection>,
+    ticket: Ticket,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    let Some(connection) = accepted else {
+        shared.metrics.incoming("failed");
+        return;
+    };
+    if !register(&connection, Some(ticket), &registry).await {
+        shared.metrics.incoming("refused");
+    }
+}

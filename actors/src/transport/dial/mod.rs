@@ -1,0 +1,121 @@
+//! How connections come about: addresses are dialled, strangers are answered, circuits are adopted.
+
+mod accept;
+mod accept_tcp;
+mod adopt;
+mod race;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures_util::FutureExt;
+use libp2p_identity::PeerId;
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    Connection, DialError,
+    msg::{DialState, Msg, register},
+    punch::{self, Via},
+    shared::{HANDSHAKE_TIMEOUT, Shared},
+};
+use crate::kit::{Addr, Guard};
+
+pub(super) use accept::listen;
+pub(super) use accept_tcp::listen as listen_tcp;
+pub(super) use adopt::adopt;
+use race::{Attempt, race};
+
+/// Dials, registers what comes of it, and tells all who wait. Given up when nobody waits any more.
+pub(super) async fn dial(
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    via: Option<Via>,
+    waiting: watch::Sender<DialState>,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    let answer = waiting.clone();
+    let unanswered = Guard::new(move || {
+        answer.send_if_modified(|state| {
+            let open = state.is_none();
+            if open {
+                *state = Some(Err(DialError::Stopped));
+            }
+            open
+        });
+    });
+    let punch = via
+        .zip(expected)
+        .filter(|_| !shared.paths.is_hidden() && !shared.listens_nowhere());
+    let punch = punch.map(|(via, peer)| {
+        let shared = Arc::clone(&shared);
+        punch::attempt(peer, Some(address), via, true, shared).boxed()
+    });
+    let race = timeout(
+        shared.dial_timeout(),
+        race(address, expected, punch, &shared, true),
+    );
+    let end = tokio::select! {
+        biased;
+        // Nor does anybody wait when the peer has come to us instead: the registry has told all.
+        () = waiting.closed() => return,
+        end = race => end.unwrap_or(Err(DialError::TimedOut)),
+    };
+    let (end, late) = match end {
+        Ok((connection, late)) => {
+            let end = if register(&connection, None, &registry).await {
+                Ok(connection)
+            } else if shared.is_barred(Some(&connection.peer()), Some(&address)) {
+                Err(DialError::Barred)
+            } else {
+                Err(DialError::Busy)
+            };
+            let late = if end.is_ok() { late } else { None };
+            (end, late)
+        }
+        Err(error) => (Err(error), None),
+    };
+    shared.metrics.dialled(end.is_ok());
+    waiting.send_if_modified(|state| {
+        let open = state.is_none();
+        if open {
+            *state = Some(end.clone());
+        }
+        open
+    });
+    drop((unanswered, waiting));
+    if let Ok(connection) = end {
+        arrive(late, connection.peer(), registry).await;
+    }
+}
+
+/// Tries another path to a peer whose connection is stalled. Nobody waits for it.
+pub(super) async fn second_path(
+    address: SocketAddr,
+    peer: PeerId,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+) {
+    // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
+    let race = timeout(
+        shared.dial_timeout(),
+        race(address, Some(peer), None, &shared, false),
+    )
+    .await;
+    let end = race.unwrap_or(Err(DialError::TimedOut));
+    shared.metrics.dialled(end.is_ok());
+    let Ok((connection, late)) = end else { return };
+    if register(&connection, None, &registry).await {
+        arrive(late, peer, registry).await;
+    }
+}
+
+/// QUIC that TCP was faster than: when it arrives after all, it takes over.
+async fn arrive(late: Option<Attempt>, peer: PeerId, registry: Addr<Msg>) {
+    let Some(late) = late else { return };
+    if let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, late).await
+        // An address may lead elsewhere by UDP than by TCP.
+        && connection.peer() == peer
+    {
+        register(&connection, None, &registry).await;
+    }
+}

@@ -1,0 +1,50 @@
+//! Dialling by QUIC.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bitchat_wire::link::TlsSide;
+use libp2p_identity::PeerId;
+use quinn::ConnectionError;
+use tokio::time::Instant;
+
+use crate::transport::{
+    Connection, DialError,
+    connection::in_words,
+    quic,
+    shared::Shared,
+    tls::{Mismatch, MismatchCell},
+};
+
+pub(crate) async fn connect(
+    address: SocketAddr,
+    expected: Option<PeerId>,
+    shared: Arc<Shared>,
+) -> Result<Connection, DialError> {
+    let refused = |error: &dyn std::fmt::Display| DialError::Refused(error.to_string());
+    let mismatch = MismatchCell::default();
+    let config = quic::client_config(&shared.tls, expected, Arc::clone(&mismatch))
+        .map_err(|e| refused(&e))?;
+    let endpoint = shared
+        .endpoint_for(address.ip())
+        .ok_or(DialError::Stopped)?;
+    shared.sorter.asks(address);
+    // An address for a name: none is sent to the server.
+    let connecting = endpoint
+        .connect_with(config, address, &address.ip().to_string())
+        .map_err(|e| match e {
+            quinn::ConnectError::EndpointStopping => DialError::Stopped,
+            e => refused(&e),
+        })?;
+    // The endpoint must not be kept from closing by the connection's life.
+    drop(endpoint);
+    let begin = Instant::now();
+    let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
+        (Some(Mismatch::Ourselves), _) => DialError::Ourselves,
+        (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
+        (None, ConnectionError::TimedOut) => DialError::TimedOut,
+        (None, ConnectionError::LocallyClosed) => DialError::Stopped,
+        (None, e) => DialError::Refused(in_words(&e)),
+    })?;
+    shared.pace.took(begin.elapsed());
+    Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
+}
