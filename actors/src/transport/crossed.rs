@@ -7,55 +7,11 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use socket2::{Protocol, Socket, Type};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpSocket,
-};
-
-use super::quic;
-
-/// Lets dials leave from this listener's port. It is said of one that listens already, so that a second listener still
-/// finds the port taken. Only Linux is known to take it that way.
-pub(super) fn share(listener: &Socket) -> io::Result<()> {
-    if cfg!(target_os = "linux") {
-        reuse_port(listener)
-    } else {
-        Ok(())
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn reuse_port(_: &Socket) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// A socket that dials from there, where we listen.
-pub(super) fn socket_from(local: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = quic::open(local, Type::STREAM, Protocol::TCP)?;
-    socket.set_reuse_address(true)?;
-    reuse_port(&socket)?;
-    socket.bind(&local.into())?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
-}
-
-/// Whether another socket of ours leads there from that port, or did until lately.
-pub(super) fn is_taken(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
-    )
-}
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How a TLS record begins that carries a handshake, and a handshake message that is a `ClientHello` (RFC 8446).
 const HANDSHAKE: u8 = 22;

@@ -12,6 +12,7 @@
 mod addr;
 mod admission;
 mod api;
+mod bind;
 mod changes;
 mod connection;
 mod control;

@@ -14,8 +14,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{
     Connection, DialError, Proxy, ProxyError,
+    bind::{is_taken, socket_from},
     connection::Way,
-    crossed::{Crossed, Crossing, is_taken, socket_from},
+    crossed::{Crossed, Crossing},
     mux::{Duplex, Meter, Metered},
     shared::Shared,
     tls::{Mismatch, MismatchCell},

@@ -17,9 +17,9 @@ use crate::{
         Connection,
         addr::canonical,
         admission::Ticket,
+        bind,
         connection::Way,
         msg::Msg,
-        quic,
         shared::{HANDSHAKE_TIMEOUT, Shared},
         tcp::upgrade_as_server,
     },
@@ -57,7 +57,7 @@ pub(crate) async fn listen(
                 pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
                 // Out of descriptors it works again by itself; whom somebody has shut does not.
                 if pause > REOPEN_AFTER
-                    && !quic::is_out_of_descriptors(&error)
+                    && !bind::is_out_of_descriptors(&error)
                     && let Some(new) = reopen(&listener)
                 {
                     tracing::warn!(%error, "the TCP port was shut, and is open again");
@@ -86,7 +86,7 @@ pub(crate) async fn listen(
 
 /// A new listener at the same address. A listener that was shut holds its port no longer.
 fn reopen(listener: &TcpListener) -> Option<Arc<TcpListener>> {
-    let new = quic::listen(listener.local_addr().ok()?).ok()?;
+    let new = bind::listen(listener.local_addr().ok()?).ok()?;
     TcpListener::from_std(new).ok().map(Arc::new)
 }
 

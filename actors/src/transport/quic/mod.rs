@@ -1,11 +1,6 @@
-//! QUIC's settings, connection ids, and the UDP sockets under it.
+//! QUIC's settings and connection ids.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use quinn::{
@@ -14,14 +9,12 @@ use quinn::{
 };
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 use rand::RngExt;
-use socket2::{Domain, Protocol, Socket, Type};
 use zeroize::Zeroizing;
 
 mod connect;
 
 use super::{
     admission::MAX_INCOMING,
-    crossed,
     tls::{MismatchCell, Tls},
 };
 
@@ -49,15 +42,6 @@ const MAX_UNJUDGED: usize = MAX_INCOMING;
 const UNJUDGED_BYTES: u64 = 16 << 10;
 /// The same for all of them.
 const UNJUDGED_BYTES_ALL: u64 = 2 << 20;
-/// Wanted of the kernel, which may give less: a burst must survive a busy scheduler.
-const SOCKET_BUFFER: usize = 1 << 20;
-/// TCP connections that wait to be accepted, which is done at once.
-const BACKLOG: i32 = 128;
-/// How often to look for a port that is free for all addresses, when the system chooses.
-const PORT_TRIES: u32 = 16;
-/// "Too many open files", of the process and of the system: the same numbers on all Unixes.
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
 /// QUIC version 1 (RFC 9000). The drafts before it are not spoken.
 const QUIC_V1: u32 = 1;
 
@@ -188,113 +172,4 @@ impl ConnectionIdGenerator for KeyedIds {
     fn cid_lifetime(&self) -> Option<Duration> {
         None
     }
-}
-
-/// One address: UDP and TCP on one port.
-pub(super) type Sockets = (UdpSocket, TcpListener);
-
-/// Binds one UDP socket and one TCP listener for each of `ips`, all on one port. With `port_is_wish`, or port 0, the system may choose it.
-pub(super) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<Vec<Sockets>> {
-    if port != 0 {
-        match bind_all(ips, port) {
-            Err(e) if port_is_wish && e.kind() == io::ErrorKind::AddrInUse => {
-                tracing::warn!(port, "the port is taken, another one is used");
-            }
-            end => return end,
-        }
-    }
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match bind_all(ips, 0) {
-            // Free for the first address, taken for another.
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => {}
-            end => return end,
-        }
-    }
-}
-
-fn bind_all(ips: &[IpAddr], mut port: u16) -> io::Result<Vec<Sockets>> {
-    let mut sockets = Vec::with_capacity(ips.len());
-    let mut missing = None;
-    for ip in ips {
-        match bind_one(SocketAddr::new(*ip, port)) {
-            Ok(both) => {
-                port = both.0.local_addr()?.port();
-                sockets.push(both);
-            }
-            // A host without IPv6 (or IPv4) runs with what it has, unless it was asked for an address by name.
-            Err(e) if ip.is_unspecified() && no_such_family(&e) => {
-                tracing::info!(%ip, "this host lacks that kind of address");
-                missing = Some(e);
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    match missing {
-        _ if !sockets.is_empty() => Ok(sockets),
-        Some(e) => Err(e),
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "no address to listen on",
-        )),
-    }
-}
-
-/// Whether the host has no such kind of address at all. Only what a wildcard can run into is meant.
-fn no_such_family(error: &io::Error) -> bool {
-    // EAFNOSUPPORT, as `open` says it, and what Linux answers when IPv6 is switched off.
-    matches!(
-        error.kind(),
-        io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable
-    )
-}
-
-/// Whether no more files can be opened, by this process or the whole system.
-pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
-}
-
-pub(super) fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    // The kernel makes no socket of a family that it does not have; out of descriptors is another matter.
-    let socket = Socket::new(domain, kind, Some(protocol)).map_err(|e| match e.raw_os_error() {
-        Some(EMFILE | ENFILE) => e,
-        _ => io::Error::new(io::ErrorKind::Unsupported, e),
-    })?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<Sockets> {
-    let udp = open(address, Type::DGRAM, Protocol::UDP)?;
-    // The kernel caps what it does not want to give; a smaller buffer works too.
-    let _ = udp.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = udp.set_send_buffer_size(SOCKET_BUFFER);
-    udp.bind(&address.into())?;
-    let udp: UdpSocket = udp.into();
-    let tcp = listen(udp.local_addr()?)?;
-    Ok((udp, tcp))
-}
-
-/// Listens by TCP.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let tcp = open(address, Type::STREAM, Protocol::TCP)?;
-    // Connections of an earlier run that linger in the kernel do not hold the port; a listener does.
-    if cfg!(unix) {
-        tcp.set_reuse_address(true)?;
-    }
-    tcp.bind(&address.into())?;
-    tcp.listen(BACKLOG)?;
-    // Without that, dials leave from other ports, and work as well.
-    let _ = crossed::share(&tcp);
-    Ok(tcp.into())
-}
-
-/// What a node binds when nothing else is said: everything, once an address family.
-pub(super) fn everywhere() -> Vec<IpAddr> {
-    vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
 }

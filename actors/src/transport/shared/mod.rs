@@ -25,7 +25,7 @@ pub(super) mod pending;
 use super::{
     ConnectionId, PathKind, Paths, Proxy, Relay, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
-    local,
+    bind, local,
     metrics::Metrics,
     nat::{Nat, NatKind},
     quic,
@@ -87,7 +87,7 @@ impl Shared {
         metrics: Metrics,
     ) -> io::Result<Self> {
         let ips = if config.bind.is_empty() {
-            quic::everywhere()
+            bind::everywhere()
         } else {
             config.bind.clone()
         };
@@ -101,7 +101,7 @@ impl Shared {
         // With a proxy there is no socket that anything could leave by, and in hiding none that somebody could come to.
         let listens = config.proxy.is_none() && !config.paths.is_hidden();
         let bound = if listens {
-            quic::bind(&ips, config.port, config.port_is_wish)?
+            bind::bind(&ips, config.port, config.port_is_wish)?
         } else {
             Vec::new()
         };
@@ -116,7 +116,7 @@ impl Shared {
             endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
         }
         for extra in config.extra.iter().filter(|_| listens) {
-            listeners.push(Arc::new(TcpListener::from_std(quic::listen(*extra)?)?));
+            listeners.push(Arc::new(TcpListener::from_std(bind::listen(*extra)?)?));
         }
         let mut nat = Nat::default();
         if config.proxy.is_some() {

@@ -6,8 +6,7 @@ use bitchat_wire::link::TlsSide;
 
 use super::*;
 use crate::transport::{
-    DialError, Duplex, PathKind, Paths, connection::Way, crossed::socket_from,
-    tcp::upgrade_crossing,
+    DialError, Duplex, PathKind, Paths, bind::socket_from, connection::Way, tcp::upgrade_crossing,
 };
 
 fn by_tcp() -> TransportConfig {
