@@ -1,10 +1,10 @@
-//! An authenticated connection: the handle that others hold, and the life behind it.
+//! An authenticated connection: the handle that others hold.
 
 use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,30 +14,20 @@ use bitchat_wire::{
     link::{Binding, TlsSide},
     stream::StreamKind,
 };
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p_identity::PeerId;
 use quinn::ConnectionError;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{io::AsyncWriteExt, sync::watch};
 use zeroize::Zeroizing;
 
 use super::{
-    ConnectionId, PathKind, Relay, Stream, Target, TransportEvent,
-    admission::Ticket,
-    control,
+    ConnectionId, PathKind, Relay, Stream, Target,
     flow::Flow,
-    msg::Msg,
+    metrics::Traffic,
     mux::{Duplex, Meter, Metered, Mux},
     quic,
-    shared::{Ended, Shared},
     stream::CODE,
-    tls, watch,
+    tls,
 };
-use crate::kit::{Addr, Guard};
-
-/// A stream whose two header bytes take longer is reset.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// Streams of one connection that wait for their headers; more are accepted when one is done.
-const MAX_HEADERLESS: usize = 16;
 
 /// A handle to an authenticated connection. Cheap to clone; the transport's registry keeps the connection open.
 #[derive(Clone)]
@@ -53,7 +43,18 @@ struct Inner {
     flow: Arc<Flow>,
     /// Whether we are the higher PeerId, which picks the survivor of doubles.
     chooses: bool,
+    /// Where its links are to go.
+    drain: watch::Sender<Option<Connection>>,
     carrier: Carrier,
+}
+
+/// This end of a new connection.
+pub(super) struct LocalEnd {
+    /// The connection's number.
+    pub(super) id: ConnectionId,
+    pub(super) peer: PeerId,
+    /// Where its streams' bytes are counted.
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// What carries the streams; one variant a path.
@@ -99,25 +100,26 @@ impl Connection {
     pub(super) fn quic(
         quic: quinn::Connection,
         side: TlsSide,
-        shared: &Shared,
+        local: LocalEnd,
     ) -> Result<Self, rustls::Error> {
         let peer = peer_of(&quic)?;
         let mut exporter = Zeroizing::new([0; 32]);
         quic.export_keying_material(exporter.as_mut(), Binding::EXPORTER_LABEL, b"")
             .map_err(|_| rustls::Error::General("no exporter".to_owned()))?;
         let carrier = Carrier::Quic(quic);
-        Ok(Self::new(peer, side, &exporter, carrier, shared))
+        Ok(Self::new(peer, side, &exporter, carrier, local))
     }
 
-    /// Wraps a TLS session over whatever byte stream, whose handshake is done. Its task runs from now on.
+    /// Wraps a TLS session over whatever byte stream, whose handshake is done. With it comes the task that moves its
+    /// bytes, which must run.
     pub(super) fn tcp<T: Duplex + 'static>(
         tls: tokio_rustls::TlsStream<Metered<T>>,
         meter: Arc<Meter>,
         side: TlsSide,
         way: Way,
         rtt: Duration,
-        shared: &Shared,
-    ) -> Result<Self, rustls::Error> {
+        local: LocalEnd,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), rustls::Error> {
         let peer = tls::peer_of(tls.get_ref().1.peer_certificates().unwrap_or_default())?;
         let label = Binding::EXPORTER_LABEL;
         let out = Zeroizing::new([0; 32]);
@@ -134,7 +136,6 @@ impl Connection {
             }
         }?;
         let (mux, task) = Mux::new(tls, side == TlsSide::Client);
-        shared.spawn(task);
         let carrier = Carrier::Tcp(Box::new(Tcp {
             mux,
             meter,
@@ -144,7 +145,7 @@ impl Connection {
             from_our_port: AtomicBool::new(false),
             asked: AtomicBool::new(false),
         }));
-        Ok(Self::new(peer, side, &exporter, carrier, shared))
+        Ok((Self::new(peer, side, &exporter, carrier, local), task))
     }
 
     fn new(
@@ -152,20 +153,21 @@ impl Connection {
         side: TlsSide,
         exporter: &[u8; 32],
         carrier: Carrier,
-        shared: &Shared,
+        local: LocalEnd,
     ) -> Self {
-        let ours = shared.tls.peer();
+        let ours = local.peer;
         let (client, server) = match side {
             TlsSide::Client => (ours, peer),
             TlsSide::Server => (peer, ours),
         };
         let inner = Inner {
-            id: shared.next_id(),
+            id: local.id,
             peer,
             side,
             binding: Binding::new(exporter, &client.to_bytes(), &server.to_bytes()),
-            flow: Flow::new(Arc::clone(&shared.metrics.traffic)),
+            flow: Flow::new(local.traffic),
             chooses: ours.to_bytes() > peer.to_bytes(),
+            drain: watch::Sender::new(None),
             carrier,
         };
         Self {
@@ -303,7 +305,7 @@ impl Connection {
 
     /// Whether another connection to the peer takes over: new links belong there, and those here are to move.
     pub fn is_draining(&self) -> bool {
-        self.inner.flow.is_draining()
+        self.inner.drain.borrow().is_some()
     }
 
     /// Whether what was written a second ago or more has not been answered yet. A second path is tried then.
@@ -314,7 +316,22 @@ impl Connection {
     /// The connection that takes over, where it is ours to move the links there.
     pub(crate) fn moves_to(&self) -> Option<Self> {
         let ours = self.chooses();
-        self.inner.flow.taken_over_by().filter(|_| ours)
+        self.inner.drain.borrow().clone().filter(|_| ours)
+    }
+
+    /// Where its links are to go; `None`: they may stay.
+    pub(super) fn drain_to(&self, survivor: Option<&Self>) {
+        self.inner.drain.send_if_modified(|present| {
+            let same = present.as_ref().map(Self::id) == survivor.map(Self::id);
+            if !same {
+                *present = survivor.cloned();
+            }
+            !same
+        });
+    }
+
+    pub(super) fn draining(&self) -> watch::Receiver<Option<Self>> {
+        self.inner.drain.subscribe()
     }
 
     /// Says that a link with a member runs here, for as long as what is returned lives: who proves to be one is heard in
@@ -405,7 +422,7 @@ impl Connection {
         }
     }
 
-    async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
@@ -456,137 +473,5 @@ pub(super) fn in_words(error: &ConnectionError) -> String {
         ConnectionError::LocallyClosed => "closed".to_owned(),
         ConnectionError::VersionMismatch => "the peer speaks no QUIC version 1".to_owned(),
         ConnectionError::CidsExhausted => "out of connection ids".to_owned(),
-    }
-}
-
-/// What the guard of a life says at its end.
-#[derive(Default)]
-struct Fate {
-    announced: AtomicBool,
-    reason: OnceLock<String>,
-}
-
-/// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
-/// slot is free, and the ledger has its last word.
-pub(super) async fn live(
-    connection: Connection,
-    shared: Arc<Shared>,
-    registry: Addr<Msg>,
-    ticket: Option<Ticket>,
-) {
-    let fate = Arc::new(Fate::default());
-    let open = shared.metrics.open(connection.side());
-    open.inc();
-    let _last_word = Guard::new({
-        let (connection, shared, fate) =
-            (connection.clone(), Arc::clone(&shared), Arc::clone(&fate));
-        move || {
-            connection.close();
-            // It must not keep another one, which may keep this one.
-            connection.flow().drain_to(None);
-            drop(ticket);
-            open.dec();
-            let reason = fate.reason.get().cloned();
-            shared.ledger.write(Ended {
-                id: connection.id(),
-                peer: connection.peer(),
-                reason: reason.unwrap_or_else(|| "stopped".to_owned()),
-                announced: fate.announced.load(Ordering::Acquire),
-            });
-        }
-    });
-    let reason = match shared.events.reserve().await {
-        Ok(room) => {
-            // From here on its end is told too, even if this task is dropped at its next await.
-            fate.announced.store(true, Ordering::Release);
-            room.send(TransportEvent::Connected(connection.clone()));
-            serve(&connection, &shared, &registry).await
-        }
-        Err(_) => "nobody listens".to_owned(),
-    };
-    // Set nowhere else.
-    let _ = fate.reason.set(reason);
-}
-
-/// A stream and its header, or `None` for one that is to be reset.
-type Opened = Option<(StreamKind, Stream)>;
-
-async fn read_header(mut stream: Stream) -> Opened {
-    let mut header = [0; 2];
-    let read = stream.recv.read_exact(&mut header);
-    match tokio::time::timeout(HEADER_DEADLINE, read).await {
-        Ok(Ok(_)) => StreamKind::parse(header).map(|kind| (kind, stream)),
-        _ => None,
-    }
-}
-
-/// Tells the owner whenever another connection takes over.
-async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
-    let mut draining = connection.flow().draining();
-    loop {
-        let survivor = draining.borrow_and_update().clone();
-        if let Some(survivor) = survivor {
-            let event = TransportEvent::Draining {
-                connection: connection.clone(),
-                survivor,
-                chosen_here: connection.chooses(),
-            };
-            if shared.events.send(event).await.is_err() {
-                return "nobody listens".to_owned();
-            }
-        }
-        // The connection holds the sender.
-        let _ = draining.changed().await;
-    }
-}
-
-/// Runs the connection until it ends or must; says why.
-async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) -> String {
-    let mut headers = FuturesUnordered::new();
-    // The TLS client opens the control stream; the server waits for it.
-    let mut control: BoxFuture<'_, String> = match connection.side() {
-        TlsSide::Client => control::open(connection, shared, registry).boxed(),
-        TlsSide::Server => control::missing().boxed(),
-    };
-    let mut look_after = async {
-        tokio::select! {
-            reason = watch::stalls(connection, registry) => reason,
-            reason = watch::silence(connection) => reason,
-            reason = watch::drained(connection, connection.chooses()) => reason,
-            reason = tell_draining(connection, shared) => reason,
-        }
-    }
-    .boxed();
-    let mut control_is_open = connection.side() == TlsSide::Client;
-    loop {
-        tokio::select! {
-            biased;
-            reason = connection.closed() => return reason,
-            reason = &mut control => return reason,
-            reason = &mut look_after => return reason,
-            Some(opened) = headers.next() => match opened {
-                None => {} // Dropped, and so reset.
-                Some((StreamKind::Control, _)) if control_is_open => {
-                    return "a second control stream".to_owned();
-                }
-                Some((StreamKind::Control, stream)) => {
-                    control_is_open = true;
-                    control = control::speak(stream, connection, shared, registry).boxed();
-                }
-                Some((kind, stream)) => {
-                    let event = TransportEvent::Stream { connection: connection.clone(), kind, stream };
-                    tokio::select! {
-                        biased;
-                        reason = connection.closed() => return reason,
-                        sent = shared.events.send(event) => if sent.is_err() {
-                            return "nobody listens".to_owned();
-                        }
-                    }
-                }
-            },
-            Ok(stream) = connection.accept(), if headers.len() < MAX_HEADERLESS => {
-                headers.push(read_header(stream));
-            }
-        }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use bitchat_wire::proto::control::Kind;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
-use super::{Connection, metrics::Traffic};
+use super::metrics::Traffic;
 use crate::kit::Guard;
 
 /// Control messages that wait for their writer. Each kind is worth one; those beyond say nothing new.
@@ -32,8 +32,6 @@ pub(super) struct Flow {
     stalled: AtomicBool,
     /// When it was let in, and as the how-manieth.
     admitted: OnceLock<(Instant, u64)>,
-    /// Where its links are to go.
-    drain: watch::Sender<Option<Connection>>,
     say: mpsc::Sender<Kind>,
     /// Taken by the control stream.
     said: Mutex<Option<mpsc::Receiver<Kind>>>,
@@ -50,7 +48,6 @@ impl Flow {
             wrote: Notify::new(),
             stalled: AtomicBool::new(false),
             admitted: OnceLock::new(),
-            drain: watch::Sender::new(None),
             say,
             said: Mutex::new(Some(said)),
         })
@@ -134,29 +131,6 @@ impl Flow {
 
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
-    }
-
-    /// Where its links are to go; `None`: they may stay.
-    pub(super) fn drain_to(&self, survivor: Option<&Connection>) {
-        self.drain.send_if_modified(|present| {
-            let same = present.as_ref().map(Connection::id) == survivor.map(Connection::id);
-            if !same {
-                *present = survivor.cloned();
-            }
-            !same
-        });
-    }
-
-    pub(super) fn taken_over_by(&self) -> Option<Connection> {
-        self.drain.borrow().clone()
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.borrow().is_some()
-    }
-
-    pub(super) fn draining(&self) -> watch::Receiver<Option<Connection>> {
-        self.drain.subscribe()
     }
 
     /// Whether nothing but control is open.

@@ -21,6 +21,7 @@ mod demux;
 mod dial;
 mod doubles;
 mod flow;
+mod life;
 mod local;
 mod metrics;
 mod msg;

@@ -17,9 +17,9 @@ use super::{
     addr::{from_multiaddr, to_multiaddr},
     admission::Ticket,
     changes::Changes,
-    connection::live,
     dial,
     doubles::{Candidate, survivor},
+    life::live,
     msg::{DialState, Dialling, Msg, Word},
     punch::{self, Via},
     shared::{Ended, Shared},
@@ -440,7 +440,7 @@ impl Registry {
     fn settle(&self, peer: PeerId) {
         let all = self.of(peer);
         if let [only] = &all[..] {
-            only.flow().drain_to(None);
+            only.drain_to(None);
         }
         let Some(stays) = survivor(all.iter().map(candidate)) else {
             return;
@@ -510,7 +510,7 @@ impl Registry {
                 let others = all.iter().filter(|one| one.id() != id);
                 let other = survivor(others.map(candidate)).and_then(|id| self.open.get(&id));
                 if let Some(other) = other {
-                    connection.flow().drain_to(Some(other));
+                    connection.drain_to(Some(other));
                 }
             }
         }
@@ -532,7 +532,7 @@ fn drain_all_but(stays: ConnectionId, all: &[Connection]) {
     };
     for one in all {
         let other = (one.id() != stays).then_some(survivor);
-        one.flow().drain_to(other);
+        one.drain_to(other);
     }
 }
 

@@ -41,7 +41,10 @@ async fn serve<T: Duplex + 'static>(
     let config = shared.tls.server_tcp().ok()?;
     let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
     let (tls, took) = (TlsStream::from(tls), begin.elapsed());
-    Connection::tcp(tls, meter, TlsSide::Server, way, took, shared).ok()
+    let local = shared.local_end();
+    let (connection, task) = Connection::tcp(tls, meter, TlsSide::Server, way, took, local).ok()?;
+    shared.spawn(task);
+    Some(connection)
 }
 
 /// Dials by TCP and shakes hands: from the port on which we listen, so that a NAT shows the one mapping that a peer can
@@ -190,7 +193,11 @@ fn client<T: Duplex + 'static>(
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let tls = TlsStream::from(tls);
-    Connection::tcp(tls, meter, TlsSide::Client, way, rtt, shared).map_err(refused)
+    let local = shared.local_end();
+    let (connection, task) =
+        Connection::tcp(tls, meter, TlsSide::Client, way, rtt, local).map_err(refused)?;
+    shared.spawn(task);
+    Ok(connection)
 }
 
 type Shaken<T> = tokio_rustls::client::TlsStream<Metered<T>>;

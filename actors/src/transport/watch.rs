@@ -158,7 +158,7 @@ pub(super) async fn silence(connection: &Connection) -> String {
 /// Ends when a draining connection is to be closed, which is for the side with the higher PeerId to do; the other one
 /// waits longer, and does it when nothing is heard of that.
 pub(super) async fn drained(connection: &Connection, we_choose: bool) -> String {
-    let mut draining = connection.flow().draining();
+    let mut draining = connection.draining();
     let longest = if we_choose { DRAIN } else { DRAIN_OTHER };
     loop {
         // The connection holds the sender.

@@ -76,7 +76,7 @@ async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
     let connecting = incoming.accept().ok()?;
     let quic = timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()?;
     // Dropping what is not registered closes it.
-    Connection::quic(quic, TlsSide::Server, shared).ok()
+    Connection::quic(quic, TlsSide::Server, shared.local_end()).ok()
 }
 
 /// Registers what came of a stranger's handshake, if anything did.

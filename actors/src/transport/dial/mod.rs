@@ -12,7 +12,7 @@ use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Connection, DialError,
+    DialError,
     msg::{DialState, Msg, register},
     punch::{self, Via},
     shared::{HANDSHAKE_TIMEOUT, Shared},

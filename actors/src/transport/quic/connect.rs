@@ -46,5 +46,5 @@ pub(crate) async fn connect(
         (None, e) => DialError::Refused(in_words(&e)),
     })?;
     shared.pace.took(begin.elapsed());
-    Connection::quic(quic, TlsSide::Client, &shared).map_err(|e| refused(&e))
+    Connection::quic(quic, TlsSide::Client, shared.local_end()).map_err(|e| refused(&e))
 }

@@ -25,7 +25,9 @@ pub(super) mod pending;
 use super::{
     ConnectionId, PathKind, Paths, Proxy, Relay, TransportConfig, TransportEvent,
     admission::{Admission, Barred},
-    bind, local,
+    bind,
+    connection::LocalEnd,
+    local,
     metrics::Metrics,
     nat::{Nat, NatKind},
     quic,
@@ -255,8 +257,13 @@ impl Shared {
         self.endpoints().get(at).cloned()
     }
 
-    pub(super) fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    /// Our end of a connection that has come about.
+    pub(super) fn local_end(&self) -> LocalEnd {
+        LocalEnd {
+            id: ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed)),
+            peer: self.tls.peer(),
+            traffic: Arc::clone(&self.metrics.traffic),
+        }
     }
 
     pub(super) fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {

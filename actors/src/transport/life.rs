@@ -1,0 +1,160 @@
+//! The life of a connection: its streams, its control stream, and what looks after it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bitchat_wire::{link::TlsSide, stream::StreamKind};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::io::AsyncReadExt;
+
+use super::{
+    Connection, Stream, TransportEvent,
+    admission::Ticket,
+    control,
+    msg::Msg,
+    shared::{Ended, Shared},
+    watch,
+};
+use crate::kit::{Addr, Guard};
+
+/// A stream whose two header bytes take longer is reset.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// Streams of one connection that wait for their headers; more are accepted when one is done.
+const MAX_HEADERLESS: usize = 16;
+
+/// What the guard of a life says at its end.
+#[derive(Default)]
+struct Fate {
+    announced: AtomicBool,
+    reason: OnceLock<String>,
+}
+
+/// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
+/// slot is free, and the ledger has its last word.
+pub(super) async fn live(
+    connection: Connection,
+    shared: Arc<Shared>,
+    registry: Addr<Msg>,
+    ticket: Option<Ticket>,
+) {
+    let fate = Arc::new(Fate::default());
+    let open = shared.metrics.open(connection.side());
+    open.inc();
+    let _last_word = Guard::new({
+        let (connection, shared, fate) =
+            (connection.clone(), Arc::clone(&shared), Arc::clone(&fate));
+        move || {
+            connection.close();
+            // It must not keep another one, which may keep this one.
+            connection.drain_to(None);
+            drop(ticket);
+            open.dec();
+            let reason = fate.reason.get().cloned();
+            shared.ledger.write(Ended {
+                id: connection.id(),
+                peer: connection.peer(),
+                reason: reason.unwrap_or_else(|| "stopped".to_owned()),
+                announced: fate.announced.load(Ordering::Acquire),
+            });
+        }
+    });
+    let reason = match shared.events.reserve().await {
+        Ok(room) => {
+            // From here on its end is told too, even if this task is dropped at its next await.
+            fate.announced.store(true, Ordering::Release);
+            room.send(TransportEvent::Connected(connection.clone()));
+            serve(&connection, &shared, &registry).await
+        }
+        Err(_) => "nobody listens".to_owned(),
+    };
+    // Set nowhere else.
+    let _ = fate.reason.set(reason);
+}
+
+/// A stream and its header, or `None` for one that is to be reset.
+type Opened = Option<(StreamKind, Stream)>;
+
+async fn read_header(mut stream: Stream) -> Opened {
+    let mut header = [0; 2];
+    let read = stream.recv.read_exact(&mut header);
+    match tokio::time::timeout(HEADER_DEADLINE, read).await {
+        Ok(Ok(_)) => StreamKind::parse(header).map(|kind| (kind, stream)),
+        _ => None,
+    }
+}
+
+/// Tells the owner whenever another connection takes over.
+async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
+    let mut draining = connection.draining();
+    loop {
+        let survivor = draining.borrow_and_update().clone();
+        if let Some(survivor) = survivor {
+            let event = TransportEvent::Draining {
+                connection: connection.clone(),
+                survivor,
+                chosen_here: connection.chooses(),
+            };
+            if shared.events.send(event).await.is_err() {
+                return "nobody listens".to_owned();
+            }
+        }
+        // The connection holds the sender.
+        let _ = draining.changed().await;
+    }
+}
+
+/// Runs the connection until it ends or must; says why.
+async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) -> String {
+    let mut headers = FuturesUnordered::new();
+    // The TLS client opens the control stream; the server waits for it.
+    let mut control: BoxFuture<'_, String> = match connection.side() {
+        TlsSide::Client => control::open(connection, shared, registry).boxed(),
+        TlsSide::Server => control::missing().boxed(),
+    };
+    let mut look_after = async {
+        tokio::select! {
+            reason = watch::stalls(connection, registry) => reason,
+            reason = watch::silence(connection) => reason,
+            reason = watch::drained(connection, connection.chooses()) => reason,
+            reason = tell_draining(connection, shared) => reason,
+        }
+    }
+    .boxed();
+    let mut control_is_open = connection.side() == TlsSide::Client;
+    loop {
+        tokio::select! {
+            biased;
+            reason = connection.closed() => return reason,
+            reason = &mut control => return reason,
+            reason = &mut look_after => return reason,
+            Some(opened) = headers.next() => match opened {
+                None => {} // Dropped, and so reset.
+                Some((StreamKind::Control, _)) if control_is_open => {
+                    return "a second control stream".to_owned();
+                }
+                Some((StreamKind::Control, stream)) => {
+                    control_is_open = true;
+                    control = control::speak(stream, connection, shared, registry).boxed();
+                }
+                Some((kind, stream)) => {
+                    let event = TransportEvent::Stream { connection: connection.clone(), kind, stream };
+                    tokio::select! {
+                        biased;
+                        reason = connection.closed() => return reason,
+                        sent = shared.events.send(event) => if sent.is_err() {
+                            return "nobody listens".to_owned();
+                        }
+                    }
+                }
+            },
+            Ok(stream) = connection.accept(), if headers.len() < MAX_HEADERLESS => {
+                headers.push(read_header(stream));
+            }
+        }
+    }
+}
