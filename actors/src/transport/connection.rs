@@ -20,7 +20,7 @@ use tokio::{io::AsyncWriteExt, sync::watch};
 use zeroize::Zeroizing;
 
 use super::{
-    ConnectionId, PathKind, Relay, Stream, Target,
+    PathKind, Relay, Stream, Target,
     flow::Flow,
     metrics::Traffic,
     mux::{Duplex, Meter, Metered, Mux},
@@ -28,6 +28,10 @@ use super::{
     stream::CODE,
     tls,
 };
+
+/// A connection's number within this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
 
 /// A handle to an authenticated connection. Cheap to clone; the transport's registry keeps the connection open.
 #[derive(Clone)]

@@ -15,6 +15,19 @@ pub enum Class {
     Junk,
 }
 
+impl Class {
+    /// As the metrics name it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Krpc => "krpc",
+            Self::TrackerReply => "tracker",
+            Self::Punch => "punch",
+            Self::Junk => "junk",
+        }
+    }
+}
+
 /// Bytes of a punch.
 pub const PUNCH_LEN: usize = 32;
 /// The bit that every packet of QUIC version 1 has set, since nobody here greases it.

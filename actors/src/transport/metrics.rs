@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bitchat_wire::link::TlsSide;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-use super::Class;
 use crate::kit;
 
 type Label = [(&'static str, &'static str); 1];
@@ -99,28 +98,19 @@ impl Metrics {
     }
 
     /// A datagram came that is not QUIC.
-    pub(super) fn datagram(&self, class: Class) {
-        self.datagrams.get_or_create(&label(class)).inc();
+    pub(super) fn datagram(&self, class: &'static str) {
+        self.datagrams.get_or_create(&[("class", class)]).inc();
     }
 
     /// It found its reader's queue full.
-    pub(super) fn datagram_dropped(&self, class: Class) {
-        self.datagrams_dropped.get_or_create(&label(class)).inc();
+    pub(super) fn datagram_dropped(&self, class: &'static str) {
+        self.datagrams_dropped
+            .get_or_create(&[("class", class)])
+            .inc();
     }
 
     /// A stranger's handshake was judged, or ended.
     pub(super) fn incoming(&self, end: &'static str) {
         self.incoming.get_or_create(&[("end", end)]).inc();
     }
-}
-
-fn label(class: Class) -> Label {
-    let class = match class {
-        Class::Quic => "quic",
-        Class::Krpc => "krpc",
-        Class::TrackerReply => "tracker",
-        Class::Punch => "punch",
-        Class::Junk => "junk",
-    };
-    [("class", class)]
 }

@@ -1,6 +1,18 @@
 //! By which kinds of path members may be reached (`docs/SECURITY.md`, hiding one's address).
 
-use super::PathKind;
+/// How a connection reaches its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PathKind {
+    /// Directly, by QUIC.
+    Quic,
+    /// Directly, by TCP, where UDP does not get through.
+    Tcp,
+    /// By TCP through our own proxy.
+    Proxied,
+    /// Through a relay, which carries what it cannot read.
+    Relayed,
+}
 
 /// What is allowed. A proxy is a way of its own: with one, [`Paths::tcp`] means TCP through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

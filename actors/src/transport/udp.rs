@@ -103,7 +103,7 @@ impl Sorter {
     }
 
     fn hand_out(&self, class: Class, from: SocketAddr, bytes: &[u8]) {
-        self.metrics.datagram(class);
+        self.metrics.datagram(class.label());
         let mut readers = lock(&self.readers);
         let Some(reader) = readers.get(&class) else {
             return;
@@ -114,7 +114,7 @@ impl Sorter {
                 false
             }
             Err(mpsc::error::TrySendError::Full(())) => {
-                self.metrics.datagram_dropped(class);
+                self.metrics.datagram_dropped(class.label());
                 false
             }
             Err(mpsc::error::TrySendError::Closed(())) => true,
