@@ -12,18 +12,18 @@ use libp2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
 /// Handshakes of others that may be under way by QUIC: each costs a signature and a KEM operation.
-pub(super) const MAX_PENDING: usize = 64;
+pub(crate) const MAX_PENDING: usize = 64;
 /// The same by TCP, where it costs a stranger nothing to begin one and say no more: so they are counted apart, and
 /// when there are too many the oldest makes room.
-pub(super) const MAX_PENDING_TCP: usize = 64;
+pub(crate) const MAX_PENDING_TCP: usize = 64;
 /// Of each, how many may come from one source.
-pub(super) const MAX_PENDING_SOURCE: usize = 4;
+pub(crate) const MAX_PENDING_SOURCE: usize = 4;
 /// From this many on, a source must first prove by a Retry that it receives at its address, so that forged
 /// addresses fill at most this much of [`MAX_PENDING`].
-pub(super) const RETRY_FROM: usize = 16;
+pub(crate) const RETRY_FROM: usize = 16;
 /// Connections that others opened, unless a relay's clients are expected. Those that we dial are counted apart, so
 /// strangers cannot use up all.
-pub(super) const MAX_INCOMING: usize = 256;
+pub(crate) const MAX_INCOMING: usize = 256;
 /// Of them, how many may come from one source: a household behind one address, not a flood.
 const MAX_INCOMING_SOURCE: usize = 32;
 /// Barred peers and addresses that are remembered; the one whose time ends first makes room.
@@ -97,7 +97,7 @@ impl Tally {
 }
 
 /// What to do with a stranger's first packet.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Shake hands; the slot is taken until the ticket drops.
     Accept(Ticket),
     /// Ask for proof of its address: costs us nothing.
@@ -108,10 +108,10 @@ pub(super) enum Verdict {
 
 /// The incoming side's slots.
 #[derive(Clone, Default)]
-pub(super) struct Admission(Arc<Mutex<Tally>>);
+pub(crate) struct Admission(Arc<Mutex<Tally>>);
 
 impl Admission {
-    pub(super) fn new(limits: IncomingLimits) -> Self {
+    pub(crate) fn new(limits: IncomingLimits) -> Self {
         Self(Arc::new(Mutex::new(Tally {
             limits,
             ..Tally::default()
@@ -119,7 +119,7 @@ impl Admission {
     }
 
     /// How many may be open at most.
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.tally().limits.all
     }
 
@@ -128,7 +128,7 @@ impl Admission {
     }
 
     /// Judges a handshake from `ip`; `proven` when the source has answered a Retry.
-    pub(super) fn judge(&self, ip: IpAddr, proven: bool) -> Verdict {
+    pub(crate) fn judge(&self, ip: IpAddr, proven: bool) -> Verdict {
         let source = Source::of(ip);
         let mut tally = self.tally();
         let (pending, full, most) = (tally.pending, tally.is_full(), tally.limits.of_source);
@@ -166,7 +166,7 @@ impl Admission {
 
     /// Judges a handshake from `ip` by TCP, whose own handshake has proven the address. With the ticket comes a word
     /// that it is to be given back, because others want to be heard.
-    pub(super) fn judge_tcp(&self, ip: IpAddr) -> Option<(Ticket, CancellationToken)> {
+    pub(crate) fn judge_tcp(&self, ip: IpAddr) -> Option<(Ticket, CancellationToken)> {
         let source = Source::of(ip);
         let mut tally = self.tally();
         let (full, most) = (tally.is_full(), tally.limits.of_source);
@@ -198,7 +198,7 @@ impl Admission {
 
     /// Handshakes under way, and open connections.
     #[cfg(test)]
-    pub(super) fn in_use(&self) -> (usize, usize) {
+    pub(crate) fn in_use(&self) -> (usize, usize) {
         let tally = self.tally();
         (tally.pending + tally.tcp.len(), tally.open)
     }
@@ -215,7 +215,7 @@ impl Tally {
 }
 
 /// A slot of the incoming side, given back when it drops.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     admission: Admission,
     source: Source,
     slot: Slot,
@@ -233,7 +233,7 @@ enum Slot {
 impl Ticket {
     /// The handshake is done: the slot is now that of an open connection. A slot that was to make room is not lost
     /// for that: who has come so far has shown to be no idler.
-    pub(super) fn opened(&mut self) {
+    pub(crate) fn opened(&mut self) {
         let mut tally = self.admission.tally();
         tally.release(self.source, self.slot);
         tally.open += 1;
@@ -280,13 +280,13 @@ impl Drop for Ticket {
 ///
 /// An address is barred with its port: others behind the same NAT, or on the same machine, are not to suffer.
 #[derive(Default)]
-pub(super) struct Barred {
+pub(crate) struct Barred {
     peers: Expiring<PeerId>,
     addresses: Expiring<SocketAddr>,
 }
 
 impl Barred {
-    pub(super) fn bar(
+    pub(crate) fn bar(
         &mut self,
         peer: PeerId,
         address: Option<SocketAddr>,
@@ -299,11 +299,11 @@ impl Barred {
         }
     }
 
-    pub(super) fn has_peer(&self, peer: &PeerId, now: Instant) -> bool {
+    pub(crate) fn has_peer(&self, peer: &PeerId, now: Instant) -> bool {
         self.peers.has(peer, now)
     }
 
-    pub(super) fn has_address(&self, address: &SocketAddr, now: Instant) -> bool {
+    pub(crate) fn has_address(&self, address: &SocketAddr, now: Instant) -> bool {
         self.addresses.has(address, now)
     }
 }

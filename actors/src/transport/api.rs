@@ -7,7 +7,10 @@ use libp2p_identity::{Keypair, PeerId};
 use zeroize::Zeroizing;
 
 use super::{
-    Connection, ConnectionId, Duplex, Paths, Proxy, Relay, Stream, admission::IncomingLimits,
+    address::{Paths, Relay},
+    admission::IncomingLimits,
+    connection::{Connection, ConnectionId, Duplex, Stream},
+    proxy::Proxy,
 };
 use crate::disguise::Torrents;
 

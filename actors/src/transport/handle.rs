@@ -12,21 +12,24 @@ use libp2p_identity::PeerId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Adoption, Connection, DialError, NatView, Paths, Proxy, ProxyStatus, Relay, TransportConfig,
-    TransportEvent, Udp,
-    addr::is_dialable,
+    address::{Paths, Relay, multiaddr::is_dialable},
+    api::{Adoption, DialError, TransportConfig, TransportEvent},
+    connection::Connection,
     metrics::Metrics,
     msg::{Dialling, Msg},
+    nat::NatView,
+    proxy::{Proxy, ProxyStatus},
     registry::{MAILBOX, Registry},
     shared::Shared,
+    socket::Udp,
 };
 use crate::kit::{self, Addr, Scope};
 
 /// A handle to the transport. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
-    pub(super) shared: Arc<Shared>,
-    pub(super) registry: Addr<Msg>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) registry: Addr<Msg>,
 }
 
 impl Transport {

@@ -11,36 +11,36 @@ type Label = [(&'static str, &'static str); 1];
 
 /// The transport's metrics.
 #[derive(Clone, Default)]
-pub(super) struct Metrics {
+pub(crate) struct Metrics {
     connections: Family<Label, Gauge>,
     dials: Family<Label, Counter>,
     incoming: Family<Label, Counter>,
     datagrams: Family<Label, Counter>,
     datagrams_dropped: Family<Label, Counter>,
     /// Bytes of streams.
-    pub(super) traffic: Arc<Traffic>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Bytes that went through streams, headers and control included, packets' own overhead not.
 #[derive(Default)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     sent: Counter,
     received: Counter,
 }
 
 impl Traffic {
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.sent.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.received
             .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 }
 
 impl Metrics {
-    pub(super) fn register(all: &kit::Metrics) -> Self {
+    pub(crate) fn register(all: &kit::Metrics) -> Self {
         let own = Self::default();
         all.register(|registry| {
             registry.register(
@@ -83,7 +83,7 @@ impl Metrics {
     }
 
     /// The number of open connections of one side.
-    pub(super) fn open(&self, side: TlsSide) -> Gauge {
+    pub(crate) fn open(&self, side: TlsSide) -> Gauge {
         let side = match side {
             TlsSide::Client => "dialled",
             TlsSide::Server => "incoming",
@@ -92,25 +92,25 @@ impl Metrics {
     }
 
     /// A dial ended.
-    pub(super) fn dialled(&self, ok: bool) {
+    pub(crate) fn dialled(&self, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.dials.get_or_create(&[("result", result)]).inc();
     }
 
     /// A datagram came that is not QUIC.
-    pub(super) fn datagram(&self, class: &'static str) {
+    pub(crate) fn datagram(&self, class: &'static str) {
         self.datagrams.get_or_create(&[("class", class)]).inc();
     }
 
     /// It found its reader's queue full.
-    pub(super) fn datagram_dropped(&self, class: &'static str) {
+    pub(crate) fn datagram_dropped(&self, class: &'static str) {
         self.datagrams_dropped
             .get_or_create(&[("class", class)])
             .inc();
     }
 
     /// A stranger's handshake was judged, or ended.
-    pub(super) fn incoming(&self, end: &'static str) {
+    pub(crate) fn incoming(&self, end: &'static str) {
         self.incoming.get_or_create(&[("end", end)]).inc();
     }
 }

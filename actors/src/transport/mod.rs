@@ -9,58 +9,38 @@
 //! Pressure: events go through one bounded channel, and a connection that waits for room in it reads nothing
 //! meanwhile, so that its peer runs into flow control. Nothing here ever waits for a peer on behalf of another.
 
-mod addr;
+mod address;
 mod admission;
 mod api;
-mod bind;
-mod changes;
 mod connection;
-mod control;
-mod crossed;
-mod demux;
 mod dial;
-mod doubles;
-mod flow;
 mod handle;
 mod life;
-mod local;
 mod metrics;
 mod msg;
-mod mux;
 mod nat;
-pub mod network;
-mod paths;
 mod proxy;
 mod punch;
-mod punch_race;
-mod punch_tcp;
 mod quic;
 mod registry;
-mod runtime;
 mod shared;
-mod stream;
-mod target;
+mod socket;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod udp;
-mod watch;
 
-pub use addr::{from_multiaddr, is_dialable, to_multiaddr};
+pub use address::{
+    PathKind, Paths, Relay, Target, from_multiaddr, is_dialable, network, to_multiaddr,
+};
 pub use admission::IncomingLimits;
 pub use api::*;
-pub use connection::{Connection, ConnectionId};
-pub use demux::{Class, PUNCH_LEN, classify};
+pub use connection::{Connection, ConnectionId, Duplex, RecvHalf, SendHalf, Stream};
 pub use handle::Transport;
-pub(crate) use local::source_for;
-pub use mux::Duplex;
 pub use nat::{NatKind, NatView};
-pub use paths::{PathKind, Paths};
 #[cfg(feature = "fuzz")]
 pub(crate) use proxy::fuzz as fuzz_proxy;
 pub use proxy::{Proxy, ProxyError, ProxyStatus, ProxyUrlError};
 pub(crate) use punch::datagram as punch;
-pub use stream::{RecvHalf, SendHalf, Stream};
-pub use target::{Relay, Target};
-pub use udp::{Datagram, Udp};
+pub(crate) use socket::source_for;
+pub use socket::{Class, Datagram, PUNCH_LEN, Udp, classify};

@@ -6,11 +6,15 @@ use bitchat_wire::proto::control::Kind;
 use libp2p_identity::PeerId;
 use tokio::sync::watch;
 
-use super::{Adoption, Connection, ConnectionId, DialError, admission::Ticket};
+use super::{
+    admission::Ticket,
+    api::{Adoption, DialError},
+    connection::{Connection, ConnectionId},
+};
 use crate::kit::{Addr, Reply};
 
 /// What the registry is asked and told.
-pub(super) enum Msg {
+pub(crate) enum Msg {
     /// Find or make a connection.
     Dial {
         address: SocketAddr,
@@ -48,7 +52,7 @@ pub(super) enum Msg {
 
 /// What a peer says of connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Word {
+pub(crate) enum Word {
     /// This one stays.
     Selected,
     /// Nothing gets through the others.
@@ -60,7 +64,7 @@ pub(super) enum Word {
 }
 
 /// The answer to a dial.
-pub(super) enum Dialling {
+pub(crate) enum Dialling {
     /// That is how it ended, or it never began.
     Done(Result<Connection, DialError>),
     /// It is under way. When all receivers are gone, it is given up.
@@ -68,10 +72,10 @@ pub(super) enum Dialling {
 }
 
 /// How a dial stands, for all who wait for it.
-pub(super) type DialState = Option<Result<Connection, DialError>>;
+pub(crate) type DialState = Option<Result<Connection, DialError>>;
 
 /// Whether the registry lets it in, and lives it from then on. Otherwise it is closed.
-pub(super) async fn register(
+pub(crate) async fn register(
     connection: &Connection,
     ticket: Option<Ticket>,
     registry: &Addr<Msg>,

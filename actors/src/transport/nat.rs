@@ -7,7 +7,7 @@ use std::{
 
 use bitchat_wire::proto::punch::Nat as Word;
 
-use super::network::{is_local, subscriber};
+use super::address::network::{is_local, subscriber};
 
 /// The latest words of peers that count, one a host. More would keep what a router that has started again made of us.
 const MOST_VOTES: usize = 8;
@@ -39,7 +39,7 @@ pub enum NatKind {
 
 impl NatKind {
     /// As a punch says it.
-    pub(super) fn word(self) -> Word {
+    pub(crate) fn word(self) -> Word {
         match self {
             Self::Unknown => Word::Unknown,
             Self::Open | Self::FullCone | Self::PortRestricted => Word::Fixed,
@@ -68,7 +68,7 @@ pub struct NatView {
 
 /// Both families.
 #[derive(Debug, Default)]
-pub(super) struct Nat {
+pub(crate) struct Nat {
     sides: [Side; 2],
     only: Option<NatKind>,
 }
@@ -94,7 +94,7 @@ struct Side {
 
 impl Nat {
     /// With a proxy, or in hiding, nothing else is of interest, or to be told.
-    pub(super) fn set_only(&mut self, kind: NatKind) {
+    pub(crate) fn set_only(&mut self, kind: NatKind) {
         self.only = Some(kind);
     }
 
@@ -104,7 +104,7 @@ impl Nat {
 
     /// A peer at `by` sees our UDP port at `address`. Whoever is on a network of its own with us says nothing about
     /// the rest of the world.
-    pub(super) fn observed(&mut self, by: SocketAddr, address: SocketAddr) {
+    pub(crate) fn observed(&mut self, by: SocketAddr, address: SocketAddr) {
         let side = self.side(address.ip());
         side.udp = true;
         if is_local(address.ip()) || by.is_ipv4() != address.is_ipv4() {
@@ -114,29 +114,29 @@ impl Nat {
     }
 
     /// The same of TCP: a peer that we dialled at `by` from the port on which we listen sees that port there.
-    pub(super) fn observed_tcp(&mut self, by: SocketAddr, address: SocketAddr) {
+    pub(crate) fn observed_tcp(&mut self, by: SocketAddr, address: SocketAddr) {
         if !is_local(address.ip()) && by.is_ipv4() == address.is_ipv4() {
             vote(&mut self.side(address.ip()).tcp, by, address);
         }
     }
 
     /// Nodes of the DHT have agreed on where they see us; port 0: not on the port.
-    pub(super) fn dht(&mut self, address: SocketAddr) {
+    pub(crate) fn dht(&mut self, address: SocketAddr) {
         self.side(address.ip()).dht = Some(address);
     }
 
     /// A tracker says from where we come, which may have been by TCP.
-    pub(super) fn tracker(&mut self, ip: IpAddr) {
+    pub(crate) fn tracker(&mut self, ip: IpAddr) {
         self.side(ip).tracker = Some(ip);
     }
 
     /// The router maps our port to that address from now on; `None`: it does not any more.
-    pub(super) fn mapped(&mut self, ipv6: bool, address: Option<SocketAddr>) {
+    pub(crate) fn mapped(&mut self, ipv6: bool, address: Option<SocketAddr>) {
         self.sides[usize::from(ipv6)].mapped = address;
     }
 
     /// That is one of our own addresses.
-    pub(super) fn local(&mut self, ip: IpAddr) {
+    pub(crate) fn local(&mut self, ip: IpAddr) {
         let local = &mut self.side(ip).local;
         if !local.contains(&ip) {
             local.truncate(MOST_LOCAL - 1);
@@ -145,29 +145,29 @@ impl Nat {
     }
 
     /// Our own addresses, the latest first.
-    pub(super) fn locals(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn locals(&self) -> impl Iterator<Item = IpAddr> {
         self.sides.iter().flat_map(|side| &side.local).copied()
     }
 
     /// A stranger got through to our UDP port.
-    pub(super) fn reached(&mut self, ipv6: bool) {
+    pub(crate) fn reached(&mut self, ipv6: bool) {
         self.sides[usize::from(ipv6)].reached = true;
     }
 
     /// A dial got there by TCP, and UDP was tried as well.
-    pub(super) fn only_tcp(&mut self, ip: IpAddr) {
+    pub(crate) fn only_tcp(&mut self, ip: IpAddr) {
         if !is_local(ip) {
             self.side(ip).only_tcp = true;
         }
     }
 
     /// We are somewhere else now, and know nothing of it.
-    pub(super) fn moved(&mut self) {
+    pub(crate) fn moved(&mut self) {
         self.sides = <[Side; 2]>::default();
     }
 
     /// What is known.
-    pub(super) fn view(&self, ipv6: bool) -> NatView {
+    pub(crate) fn view(&self, ipv6: bool) -> NatView {
         let side = &self.sides[usize::from(ipv6)];
         if let Some(kind) = self.only {
             return NatView {
@@ -180,7 +180,7 @@ impl Nat {
 
     /// Where others see what we dial by TCP from the port `local`, on which we listen; `None` where that is not known, or
     /// is another place for each.
-    pub(super) fn tcp(&self, ipv6: bool, local: u16) -> Option<SocketAddr> {
+    pub(crate) fn tcp(&self, ipv6: bool, local: u16) -> Option<SocketAddr> {
         match self.only {
             Some(_) => None,
             None => self.sides[usize::from(ipv6)].tcp(local),
@@ -188,7 +188,7 @@ impl Nat {
     }
 
     /// The port to announce, if that is another than our own: IPv4 first, which most are looked for by.
-    pub(super) fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         [false, true].into_iter().find_map(|ipv6| {
             let view = self.view(ipv6);
             let external = view.external.filter(|at| view.sure && at.port() != 0);
@@ -197,7 +197,7 @@ impl Nat {
     }
 
     /// Whether others see us at that IP: who is seen there too is our neighbour.
-    pub(super) fn is_ours(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_ours(&self, ip: IpAddr) -> bool {
         let external = self.view(ip.is_ipv6()).external;
         external.is_some_and(|at| at.ip() == ip)
     }

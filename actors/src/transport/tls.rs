@@ -32,7 +32,7 @@ const SCHEMES: [SignatureScheme; 3] = [
 ];
 
 /// Our end of all handshakes of one run.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     peer: PeerId,
     provider: Arc<CryptoProvider>,
     certificate: Arc<SingleCertAndKey>,
@@ -40,7 +40,7 @@ pub(super) struct Tls {
 
 /// Why our own verifier turned a peer away, where TLS alerts are too coarse to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mismatch {
+pub(crate) enum Mismatch {
     /// It is us.
     Ourselves,
     /// It is not the one that was expected.
@@ -48,11 +48,11 @@ pub(super) enum Mismatch {
 }
 
 /// Where the verifier of one dial leaves its reason.
-pub(super) type MismatchCell = Arc<OnceLock<Mismatch>>;
+pub(crate) type MismatchCell = Arc<OnceLock<Mismatch>>;
 
 impl Tls {
     /// A certificate of that key, else of a new ephemeral one. The key is needed for nothing else and is forgotten.
-    pub(super) fn new(kept: Option<&Keypair>) -> Result<Self, Error> {
+    pub(crate) fn new(kept: Option<&Keypair>) -> Result<Self, Error> {
         let keypair = kept.cloned().unwrap_or_else(Keypair::generate_ed25519);
         let (certificate, key) =
             certificate::generate(&keypair).map_err(|e| Error::General(e.to_string()))?;
@@ -65,12 +65,12 @@ impl Tls {
     }
 
     /// Our PeerId.
-    pub(super) fn peer(&self) -> PeerId {
+    pub(crate) fn peer(&self) -> PeerId {
         self.peer
     }
 
     /// For one dial: only `expected`, where given, is let through, and never ourselves.
-    pub(super) fn client(
+    pub(crate) fn client(
         &self,
         expected: Option<PeerId>,
         mismatch: MismatchCell,
@@ -87,7 +87,7 @@ impl Tls {
     }
 
     /// For all who dial us.
-    pub(super) fn server(&self) -> Result<rustls::ServerConfig, Error> {
+    pub(crate) fn server(&self) -> Result<rustls::ServerConfig, Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(self.verifier(None, MismatchCell::default()))
@@ -101,7 +101,7 @@ impl Tls {
     }
 
     /// As [`Tls::client`], for TCP.
-    pub(super) fn client_tcp(
+    pub(crate) fn client_tcp(
         &self,
         expected: Option<PeerId>,
         mismatch: MismatchCell,
@@ -112,7 +112,7 @@ impl Tls {
     }
 
     /// As [`Tls::server`], for TCP.
-    pub(super) fn server_tcp(&self) -> Result<rustls::ServerConfig, Error> {
+    pub(crate) fn server_tcp(&self) -> Result<rustls::ServerConfig, Error> {
         let mut config = self.server()?;
         config.alpn_protocols = vec![ALPN_TCP.to_vec()];
         Ok(config)
@@ -128,7 +128,7 @@ impl Tls {
 }
 
 /// Whose certificate the other end has proven to hold.
-pub(super) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
+pub(crate) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
     let [certificate] = certificates else {
         return Err(Error::General("not exactly one certificate".to_owned()));
     };

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use bitchat_wire::link::TlsSide;
 use quinn::{Endpoint, Incoming};
-use tokio::time::timeout;
 
 use crate::{
     kit::{Addr, Scope},
     transport::{
-        Connection,
+        address::network::is_local,
         admission::{Ticket, Verdict},
+        connection::Connection,
         msg::{Msg, register},
-        network::is_local,
-        shared::{HANDSHAKE_TIMEOUT, Shared},
+        quic,
+        shared::Shared,
     },
 };
 
@@ -65,18 +64,11 @@ async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registr
         incoming.remote_address(),
         shared.sorter.is_unasked(incoming.remote_address()),
     );
-    let accepted = accept(incoming, &shared).await;
+    let accepted = quic::accept(incoming, &shared).await;
     if accepted.is_some() && unasked && !is_local(from.ip()) {
         shared.nat(|nat| nat.reached(from.is_ipv6()));
     }
     welcome(accepted, ticket, shared, registry).await;
-}
-
-async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
-    let connecting = incoming.accept().ok()?;
-    let quic = timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()?;
-    // Dropping what is not registered closes it.
-    Connection::quic(quic, TlsSide::Server, shared.local_end()).ok()
 }
 
 /// Registers what came of a stranger's handshake, if anything did.

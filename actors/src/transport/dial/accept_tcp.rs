@@ -14,13 +14,12 @@ use crate::{
     disguise::OPENING_LEN,
     kit::{Addr, Scope},
     transport::{
-        Connection,
-        addr::canonical,
+        address::multiaddr::canonical,
         admission::Ticket,
-        bind,
-        connection::Way,
+        connection::{Connection, Way},
         msg::Msg,
         shared::{HANDSHAKE_TIMEOUT, Shared},
+        socket::bind,
         tcp::upgrade_as_server,
     },
 };

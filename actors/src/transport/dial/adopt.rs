@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use crate::{
     kit::{Addr, Reply},
     transport::{
-        Adoption, Connection, DialError,
-        connection::Way,
+        api::{Adoption, DialError},
+        connection::{Connection, Way},
         msg::{Msg, register},
         shared::{HANDSHAKE_TIMEOUT, Shared},
         tcp,

@@ -11,21 +11,23 @@ use futures_util::FutureExt;
 use libp2p_identity::PeerId;
 use tokio::{sync::watch, time::timeout};
 
-use super::{
-    DialError,
-    msg::{DialState, Msg, register},
-    punch::{self, Via},
-    shared::{HANDSHAKE_TIMEOUT, Shared},
+use crate::{
+    kit::{Addr, Guard},
+    transport::{
+        api::DialError,
+        msg::{DialState, Msg, register},
+        punch::{self, Via},
+        shared::{HANDSHAKE_TIMEOUT, Shared},
+    },
 };
-use crate::kit::{Addr, Guard};
 
-pub(super) use accept::listen;
-pub(super) use accept_tcp::listen as listen_tcp;
-pub(super) use adopt::adopt;
+pub(crate) use accept::listen;
+pub(crate) use accept_tcp::listen as listen_tcp;
+pub(crate) use adopt::adopt;
 use race::{Attempt, race};
 
 /// Dials, registers what comes of it, and tells all who wait. Given up when nobody waits any more.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     address: SocketAddr,
     expected: Option<PeerId>,
     via: Option<Via>,
@@ -89,7 +91,7 @@ pub(super) async fn dial(
 }
 
 /// Tries another path to a peer whose connection is stalled. Nobody waits for it.
-pub(super) async fn second_path(
+pub(crate) async fn second_path(
     address: SocketAddr,
     peer: PeerId,
     shared: Arc<Shared>,

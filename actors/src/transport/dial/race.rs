@@ -6,16 +6,18 @@ use futures_util::{FutureExt, future::BoxFuture};
 use libp2p_identity::PeerId;
 use tokio::time::Instant;
 
-use crate::transport::{Connection, DialError, quic::connect, shared::Shared, tcp};
+use crate::transport::{
+    api::DialError, connection::Connection, quic::connect, shared::Shared, tcp,
+};
 
 /// How long after a sign that QUIC gets through: the sign may have been about something else.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
-pub(super) type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
+pub(crate) type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
 /// QUIC, and `punch` beside it, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
 /// from there are believed to be answers.
-pub(super) async fn race(
+pub(crate) async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
     mut punch: Option<Attempt>,

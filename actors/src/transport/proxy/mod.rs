@@ -25,6 +25,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use dialogue::Dialogue;
+
 #[cfg(feature = "fuzz")]
 pub(crate) use dialogue::fuzz;
 

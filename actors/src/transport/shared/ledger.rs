@@ -8,7 +8,7 @@ use std::{
 use libp2p_identity::PeerId;
 use tokio::sync::Notify;
 
-use crate::transport::ConnectionId;
+use crate::transport::connection::ConnectionId;
 
 /// A connection's last word.
 pub(crate) struct Ended {

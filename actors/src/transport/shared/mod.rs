@@ -20,53 +20,57 @@ use tokio::{
 
 mod ledger;
 mod pace;
-pub(super) mod pending;
+pub(crate) mod pending;
 
-use super::{
-    ConnectionId, PathKind, Paths, Proxy, Relay, TransportConfig, TransportEvent,
-    admission::{Admission, Barred},
-    bind,
-    connection::LocalEnd,
-    local,
-    metrics::Metrics,
-    nat::{Nat, NatKind},
-    quic,
-    runtime::Counted,
-    stream::CODE,
-    tls::Tls,
-    udp::{Asked, SharedSocket, Sorter, Udp},
+use crate::{
+    disguise::Torrents,
+    transport::{
+        address::{PathKind, Paths, Relay},
+        admission::{Admission, Barred},
+        api::{TransportConfig, TransportEvent},
+        connection::{CODE, ConnectionId, LocalEnd},
+        metrics::Metrics,
+        nat::{Nat, NatKind},
+        proxy::Proxy,
+        socket::{
+            bind, endpoint,
+            runtime::Counted,
+            source_for,
+            udp::{Asked, SharedSocket, Sorter, Udp},
+        },
+        tls::Tls,
+    },
 };
-use crate::disguise::Torrents;
 
-pub(super) use ledger::Ended;
+pub(crate) use ledger::Ended;
 use ledger::Ledger;
-pub(super) use pace::HANDSHAKE_TIMEOUT;
+pub(crate) use pace::HANDSHAKE_TIMEOUT;
 use pace::{PROXIED_TIMEOUT, Pace};
 use pending::{Heed, Pending};
 
 /// At a stop, how long to wait for the last packets to leave and for the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) struct Shared {
-    pub(super) tls: Tls,
+pub(crate) struct Shared {
+    pub(crate) tls: Tls,
     /// The only way out, where there is one.
-    pub(super) proxy: Option<Proxy>,
-    pub(super) paths: Paths,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) paths: Paths,
     /// Whom we dial where we hide from members.
     relays: Mutex<HashSet<Relay>>,
-    pub(super) local: Vec<SocketAddr>,
-    pub(super) admission: Admission,
-    pub(super) ledger: Ledger,
-    pub(super) events: mpsc::Sender<TransportEvent>,
-    pub(super) metrics: Metrics,
-    pub(super) pace: Pace,
+    pub(crate) local: Vec<SocketAddr>,
+    pub(crate) admission: Admission,
+    pub(crate) ledger: Ledger,
+    pub(crate) events: mpsc::Sender<TransportEvent>,
+    pub(crate) metrics: Metrics,
+    pub(crate) pace: Pace,
     /// What leaves the sockets beside QUIC, and what comes.
-    pub(super) udp: Udp,
-    pub(super) sorter: Arc<Sorter>,
+    pub(crate) udp: Udp,
+    pub(crate) sorter: Arc<Sorter>,
     /// Where we have dialled by TCP from the port on which we listen.
-    pub(super) asked_tcp: Asked,
+    pub(crate) asked_tcp: Asked,
     /// What BitTorrent clients may come for.
-    pub(super) torrents: Option<Torrents>,
+    pub(crate) torrents: Option<Torrents>,
     /// Emptied at a stop, as the endpoints are.
     listeners: Mutex<Vec<Arc<TcpListener>>>,
     /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
@@ -74,7 +78,7 @@ pub(super) struct Shared {
     barred: Mutex<Barred>,
     next_id: AtomicU64,
     /// Requests of ours to open the way, and how many of others are heeded.
-    pub(super) punches: Pending,
+    pub(crate) punches: Pending,
     heed: Mutex<Heed>,
     nat: Mutex<Nat>,
     /// The port to announce, when it is known to be another than ours.
@@ -83,7 +87,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn bind(
+    pub(crate) fn bind(
         config: &TransportConfig,
         events: mpsc::Sender<TransportEvent>,
         metrics: Metrics,
@@ -115,7 +119,12 @@ impl Shared {
             let socket = runtime.wrap_udp_socket(socket)?;
             let socket = Arc::new(SharedSocket::new(socket, Arc::clone(&sorter)));
             sockets.push((address, Arc::downgrade(&socket)));
-            endpoints.push(quic::endpoint(&tls, &config.reset_key, socket, runtime)?);
+            endpoints.push(endpoint::endpoint(
+                &tls,
+                &config.reset_key,
+                socket,
+                runtime,
+            )?);
         }
         for extra in config.extra.iter().filter(|_| listens) {
             listeners.push(Arc::new(TcpListener::from_std(bind::listen(*extra)?)?));
@@ -154,7 +163,7 @@ impl Shared {
     }
 
     /// What is known of where we are.
-    pub(super) fn nat<T>(&self, look: impl FnOnce(&mut Nat) -> T) -> T {
+    pub(crate) fn nat<T>(&self, look: impl FnOnce(&mut Nat) -> T) -> T {
         let mut nat = self.nat.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = look(&mut nat);
         let port = nat.port();
@@ -168,13 +177,13 @@ impl Shared {
     }
 
     /// The port to announce, from now on; `None`: our own.
-    pub(super) fn outer_port(&self) -> watch::Receiver<Option<u16>> {
+    pub(crate) fn outer_port(&self) -> watch::Receiver<Option<u16>> {
         self.outer_port.subscribe()
     }
 
     /// A peer sees us there.
-    pub(super) fn observed(&self, by: SocketAddr, address: SocketAddr) {
-        let source = local::source_for(by);
+    pub(crate) fn observed(&self, by: SocketAddr, address: SocketAddr) {
+        let source = source_for(by);
         self.nat(|nat| {
             if let Some(source) = source {
                 nat.local(source);
@@ -184,45 +193,45 @@ impl Shared {
     }
 
     /// A peer whom we dialled by TCP from the port on which we listen sees it there.
-    pub(super) fn observed_tcp(&self, by: SocketAddr, address: SocketAddr) {
+    pub(crate) fn observed_tcp(&self, by: SocketAddr, address: SocketAddr) {
         self.nat(|nat| nat.observed_tcp(by, address));
     }
 
     /// Whether one more request to open the way is heeded.
-    pub(super) fn heeds(&self) -> bool {
+    pub(crate) fn heeds(&self) -> bool {
         let mut heed = self.heed.lock().unwrap_or_else(PoisonError::into_inner);
         heed.one(Instant::now())
     }
 
-    pub(super) fn set_relays(&self, relays: HashSet<Relay>) {
+    pub(crate) fn set_relays(&self, relays: HashSet<Relay>) {
         *self.relays.lock().unwrap_or_else(PoisonError::into_inner) = relays;
     }
 
     /// Whether that peer may be dialled there: in hiding, relays alone, which are not taken at another's word.
-    pub(super) fn may_dial(&self, address: SocketAddr, expected: Option<PeerId>) -> bool {
+    pub(crate) fn may_dial(&self, address: SocketAddr, expected: Option<PeerId>) -> bool {
         let relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
         !self.paths.is_hidden()
             || expected.is_some_and(|peer| relays.contains(&Relay { address, peer }))
     }
 
     /// Whether a connection may be kept. Those in hiding have dialled their relays, and hear nobody else.
-    pub(super) fn allows(&self, path: PathKind) -> bool {
+    pub(crate) fn allows(&self, path: PathKind) -> bool {
         self.paths.allows(path) || self.paths.is_hidden()
     }
 
     /// Whether there is no port of ours: behind a proxy, or in hiding.
-    pub(super) fn listens_nowhere(&self) -> bool {
+    pub(crate) fn listens_nowhere(&self) -> bool {
         self.local.is_empty()
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         self.endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    pub(super) fn listeners(&self) -> Vec<Arc<TcpListener>> {
+    pub(crate) fn listeners(&self) -> Vec<Arc<TcpListener>> {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -230,18 +239,18 @@ impl Shared {
     }
 
     /// Runs something that must not outlive the transport, and may need a moment at its stop.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(Box::pin(task));
     }
 
     /// Where we listen for addresses like this one, and dial them from.
-    pub(super) fn local_for(&self, ip: IpAddr) -> Option<SocketAddr> {
+    pub(crate) fn local_for(&self, ip: IpAddr) -> Option<SocketAddr> {
         let mut local = self.local.iter().copied();
         local.find(|local| local.is_ipv4() == ip.is_ipv4())
     }
 
     /// How long a dial may take.
-    pub(super) fn dial_timeout(&self) -> Duration {
+    pub(crate) fn dial_timeout(&self) -> Duration {
         match self.proxy {
             Some(_) => PROXIED_TIMEOUT,
             None => HANDSHAKE_TIMEOUT,
@@ -249,7 +258,7 @@ impl Shared {
     }
 
     /// The endpoint that reaches addresses like this one.
-    pub(super) fn endpoint_for(&self, ip: IpAddr) -> Option<Endpoint> {
+    pub(crate) fn endpoint_for(&self, ip: IpAddr) -> Option<Endpoint> {
         let at = self
             .local
             .iter()
@@ -258,7 +267,7 @@ impl Shared {
     }
 
     /// Our end of a connection that has come about.
-    pub(super) fn local_end(&self) -> LocalEnd {
+    pub(crate) fn local_end(&self) -> LocalEnd {
         LocalEnd {
             id: ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed)),
             peer: self.tls.peer(),
@@ -266,11 +275,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
+    pub(crate) fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         self.barred(|barred| barred.bar(peer, address, Instant::now(), time));
     }
 
-    pub(super) fn is_barred(&self, peer: Option<&PeerId>, address: Option<&SocketAddr>) -> bool {
+    pub(crate) fn is_barred(&self, peer: Option<&PeerId>, address: Option<&SocketAddr>) -> bool {
         let now = Instant::now();
         self.barred(|barred| {
             address.is_some_and(|address| barred.has_address(address, now))
@@ -283,7 +292,7 @@ impl Shared {
     }
 
     /// Closes everything, tells the peers, and lets go of the sockets.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let endpoints = std::mem::take(
             &mut *self
                 .endpoints

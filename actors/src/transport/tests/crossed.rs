@@ -6,7 +6,8 @@ use bitchat_wire::link::TlsSide;
 
 use super::*;
 use crate::transport::{
-    DialError, Duplex, PathKind, Paths, bind::socket_from, connection::Way, tcp::upgrade_crossing,
+    DialError, Duplex, PathKind, Paths, connection::Way, socket::bind::socket_from,
+    tcp::upgrade_crossing,
 };
 
 fn by_tcp() -> TransportConfig {

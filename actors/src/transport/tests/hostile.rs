@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::transport::{
-    addr,
+    address::multiaddr,
     admission::RETRY_FROM,
     shared::HANDSHAKE_TIMEOUT,
     tls::{MismatchCell, Tls},
@@ -195,7 +195,7 @@ async fn a_peer_that_breaks_control_loses_that_connection_only() {
         });
         bitchat_wire::control::encode(&bitchat_wire::proto::Control { kind: Some(kind) })
     };
-    let good = observed(&addr::to_multiaddr("192.0.2.1:1".parse().unwrap()));
+    let good = observed(&multiaddr::to_multiaddr("192.0.2.1:1".parse().unwrap()));
     let cases: [(&str, Vec<Vec<u8>>); 6] = [
         ("oversized", vec![vec![0, 0, 0x10, 1]]),
         ("huge", vec![vec![255; 4]]),

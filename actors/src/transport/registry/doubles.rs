@@ -1,21 +1,21 @@
 //! Which of several connections to one peer stays (`docs/PROTOCOL.md`, doubles). Pure.
 
-use super::{ConnectionId, PathKind};
+use crate::transport::{address::PathKind, connection::ConnectionId};
 
 /// What is looked at of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
-    pub(super) id: ConnectionId,
+pub(crate) struct Candidate {
+    pub(crate) id: ConnectionId,
     /// Its number in the order in which they were let in.
-    pub(super) admitted: u64,
-    pub(super) path: PathKind,
+    pub(crate) admitted: u64,
+    pub(crate) path: PathKind,
     /// Nothing gets through it.
-    pub(super) stalled: bool,
+    pub(crate) stalled: bool,
 }
 
 /// The one that stays: one that works before one that does not, QUIC before TCP, that before a relay,
 /// then the oldest, so that a new one of the same kind moves nobody.
-pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
+pub(crate) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
     candidates
         .into_iter()
         .min_by_key(|one| (one.stalled, rank(one.path), one.admitted))

@@ -11,8 +11,7 @@ use std::{
 use bitchat_wire::proto::control::Kind;
 use tokio::sync::{Notify, mpsc};
 
-use super::metrics::Traffic;
-use crate::kit::Guard;
+use crate::{kit::Guard, transport::metrics::Traffic};
 
 /// Control messages that wait for their writer. Each kind is worth one; those beyond say nothing new.
 const OUTBOX: usize = 64;
@@ -20,7 +19,7 @@ const OUTBOX: usize = 64;
 const OWN_PLACES: usize = 16;
 
 /// Shared by a connection's handles, its life, and its streams.
-pub(super) struct Flow {
+pub(crate) struct Flow {
     traffic: Arc<Traffic>,
     /// Streams that are open, control included.
     streams: AtomicUsize,
@@ -38,7 +37,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(traffic: Arc<Traffic>) -> Arc<Self> {
+    pub(crate) fn new(traffic: Arc<Traffic>) -> Arc<Self> {
         let (say, said) = mpsc::channel(OUTBOX);
         Arc::new(Self {
             traffic,
@@ -53,48 +52,48 @@ impl Flow {
         })
     }
 
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.traffic.sent(bytes);
     }
 
     /// Has the life look whether what was written is answered.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         // A load is cheaper than a swap, and mostly enough.
         if !self.written.load(Ordering::Relaxed) && !self.written.swap(true, Ordering::AcqRel) {
             self.wrote.notify_one();
         }
     }
 
-    pub(super) fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.traffic.received(bytes);
     }
 
     /// Waits until something is written. For one waiter.
-    pub(super) async fn wrote(&self) {
+    pub(crate) async fn wrote(&self) {
         while !self.written.swap(false, Ordering::AcqRel) {
             self.wrote.notified().await;
         }
     }
 
     /// Says something on the control stream, when it is open; of a full outbox nobody reads anyway.
-    pub(super) fn say(&self, kind: Kind) {
+    pub(crate) fn say(&self, kind: Kind) {
         let _ = self.say.try_send(kind);
     }
 
     /// Says something that may get lost: with the outbox almost full it is.
-    pub(super) fn carry(&self, kind: Kind) {
+    pub(crate) fn carry(&self, kind: Kind) {
         if self.say.capacity() > OWN_PLACES {
             self.say(kind);
         }
     }
 
     /// Whether a link with a member runs on it.
-    pub(super) fn has_links(&self) -> bool {
+    pub(crate) fn has_links(&self) -> bool {
         self.links.load(Ordering::Relaxed) > 0
     }
 
     /// Counts a link for as long as what is returned lives.
-    pub(super) fn link(self: &Arc<Self>) -> impl Send + Sync + use<> {
+    pub(crate) fn link(self: &Arc<Self>) -> impl Send + Sync + use<> {
         self.links.fetch_add(1, Ordering::Relaxed);
         let flow = Arc::clone(self);
         Guard::new(move || {
@@ -103,50 +102,50 @@ impl Flow {
     }
 
     /// What is to be said; once.
-    pub(super) fn outbox(&self) -> Option<mpsc::Receiver<Kind>> {
+    pub(crate) fn outbox(&self) -> Option<mpsc::Receiver<Kind>> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.take()
     }
 
     /// The registry lets it in.
-    pub(super) fn admit(&self, number: u64) {
+    pub(crate) fn admit(&self, number: u64) {
         // Once in its life.
         let _ = self.admitted.set((Instant::now(), number));
     }
 
     /// Its number in the order in which they were let in.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.admitted.get().map_or(u64::MAX, |(_, number)| *number)
     }
 
     /// How long it has been there.
-    pub(super) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         let since = self.admitted.get();
         since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
-    pub(super) fn set_stalled(&self, stalled: bool) -> bool {
+    pub(crate) fn set_stalled(&self, stalled: bool) -> bool {
         self.stalled.swap(stalled, Ordering::Relaxed) != stalled
     }
 
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
     }
 
     /// Whether nothing but control is open.
-    pub(super) fn is_unused(&self) -> bool {
+    pub(crate) fn is_unused(&self) -> bool {
         self.streams.load(Ordering::Relaxed) <= 1
     }
 
     /// Counts a stream for as long as what is returned lives.
-    pub(super) fn stream(self: &Arc<Self>) -> Arc<Counted> {
+    pub(crate) fn stream(self: &Arc<Self>) -> Arc<Counted> {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Arc::new(Counted(Arc::clone(self)))
     }
 }
 
 /// A stream that counts.
-pub(super) struct Counted(Arc<Flow>);
+pub(crate) struct Counted(Arc<Flow>);
 
 impl std::ops::Deref for Counted {
     type Target = Flow;

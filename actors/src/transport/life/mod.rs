@@ -1,5 +1,8 @@
 //! The life of a connection: its streams, its control stream, and what looks after it.
 
+mod control;
+mod watch;
+
 use std::{
     sync::{
         Arc, OnceLock,
@@ -12,15 +15,18 @@ use bitchat_wire::{link::TlsSide, stream::StreamKind};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::io::AsyncReadExt;
 
-use super::{
-    Connection, Stream, TransportEvent,
-    admission::Ticket,
-    control,
-    msg::Msg,
-    shared::{Ended, Shared},
-    watch,
+use crate::{
+    kit::{Addr, Guard},
+    transport::{
+        admission::Ticket,
+        api::TransportEvent,
+        connection::{Connection, Stream},
+        msg::Msg,
+        shared::{Ended, Shared},
+    },
 };
-use crate::kit::{Addr, Guard};
+
+pub(crate) use watch::{STALL, check};
 
 /// A stream whose two header bytes take longer is reset.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -36,7 +42,7 @@ struct Fate {
 
 /// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
 /// slot is free, and the ledger has its last word.
-pub(super) async fn live(
+pub(crate) async fn live(
     connection: Connection,
     shared: Arc<Shared>,
     registry: Addr<Msg>,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use multiaddr::{Multiaddr, Protocol};
 
-use super::PathKind;
+use super::paths::PathKind;
 
 /// The longest binary multiaddr of this form: `/ip6` 17 bytes, `/udp` 4 (code 273 takes two), `/quic-v1` 2.
 const MAX_LEN: usize = 24;
@@ -27,7 +27,7 @@ pub fn from_multiaddr(bytes: &[u8]) -> Option<SocketAddr> {
 }
 
 /// The binary multiaddr of the address that a peer is seen at: of QUIC as above, of TCP `/ip4|ip6/…/tcp/…`.
-pub(super) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
+pub(crate) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
     match path {
         PathKind::Quic => to_multiaddr(address),
         _ => Multiaddr::empty()
@@ -38,7 +38,7 @@ pub(super) fn observed(address: SocketAddr, path: PathKind) -> Vec<u8> {
 }
 
 /// Reads exactly what [`observed`] writes.
-pub(super) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
+pub(crate) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
     if bytes.len() > MAX_LEN {
         return None;
     }
@@ -60,7 +60,7 @@ pub(super) fn from_observed(bytes: &[u8]) -> Option<(SocketAddr, PathKind)> {
 }
 
 /// An IPv4 address mapped into IPv6 as what it is.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

@@ -1,5 +1,9 @@
 //! An authenticated connection: the handle that others hold.
 
+mod flow;
+mod mux;
+mod stream;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -19,15 +23,19 @@ use quinn::ConnectionError;
 use tokio::{io::AsyncWriteExt, sync::watch};
 use zeroize::Zeroizing;
 
-use super::{
-    PathKind, Relay, Stream, Target,
-    flow::Flow,
+use crate::transport::{
+    address::{PathKind, Relay, Target},
     metrics::Traffic,
-    mux::{Duplex, Meter, Metered, Mux},
-    quic,
-    stream::CODE,
+    socket::endpoint,
     tls,
 };
+use flow::Flow;
+use mux::Mux;
+
+pub use mux::Duplex;
+pub(crate) use mux::{Meter, Metered};
+pub(crate) use stream::CODE;
+pub use stream::{RecvHalf, SendHalf, Stream};
 
 /// A connection's number within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,12 +61,12 @@ struct Inner {
 }
 
 /// This end of a new connection.
-pub(super) struct LocalEnd {
+pub(crate) struct LocalEnd {
     /// The connection's number.
-    pub(super) id: ConnectionId,
-    pub(super) peer: PeerId,
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: PeerId,
     /// Where its streams' bytes are counted.
-    pub(super) traffic: Arc<Traffic>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// What carries the streams; one variant a path.
@@ -69,7 +77,7 @@ enum Carrier {
 
 /// Which way a byte stream goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Directly from or to that address.
     Direct(SocketAddr),
     /// To that address by way of our proxy.
@@ -101,7 +109,7 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Wraps a QUIC connection whose handshake is done.
-    pub(super) fn quic(
+    pub(crate) fn quic(
         quic: quinn::Connection,
         side: TlsSide,
         local: LocalEnd,
@@ -116,7 +124,7 @@ impl Connection {
 
     /// Wraps a TLS session over whatever byte stream, whose handshake is done. With it comes the task that moves its
     /// bytes, which must run.
-    pub(super) fn tcp<T: Duplex + 'static>(
+    pub(crate) fn tcp<T: Duplex + 'static>(
         tls: tokio_rustls::TlsStream<Metered<T>>,
         meter: Arc<Meter>,
         side: TlsSide,
@@ -251,14 +259,14 @@ impl Connection {
     }
 
     /// The peer has said on which port it listens.
-    pub(super) fn listens_on(&self, port: u16) {
+    pub(crate) fn listens_on(&self, port: u16) {
         if let Carrier::Tcp(tcp) = &self.inner.carrier {
             tcp.listens_on.store(port, Ordering::Relaxed);
         }
     }
 
     /// Of TCP, we have dialled it from the port on which we listen: so the peer sees that port.
-    pub(super) fn set_from_our_port(&self) {
+    pub(crate) fn set_from_our_port(&self) {
         if let Carrier::Tcp(tcp) = &self.inner.carrier {
             tcp.from_our_port.store(true, Ordering::Relaxed);
             tcp.asked.store(true, Ordering::Relaxed);
@@ -266,13 +274,13 @@ impl Connection {
     }
 
     /// Of TCP, the peer comes from where we have dialled.
-    pub(super) fn set_asked(&self) {
+    pub(crate) fn set_asked(&self) {
         if let Carrier::Tcp(tcp) = &self.inner.carrier {
             tcp.asked.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn is_from_our_port(&self) -> bool {
+    pub(crate) fn is_from_our_port(&self) -> bool {
         match &self.inner.carrier {
             Carrier::Tcp(tcp) => tcp.from_our_port.load(Ordering::Relaxed),
             Carrier::Quic(_) => false,
@@ -324,7 +332,7 @@ impl Connection {
     }
 
     /// Where its links are to go; `None`: they may stay.
-    pub(super) fn drain_to(&self, survivor: Option<&Self>) {
+    pub(crate) fn drain_to(&self, survivor: Option<&Self>) {
         self.inner.drain.send_if_modified(|present| {
             let same = present.as_ref().map(Self::id) == survivor.map(Self::id);
             if !same {
@@ -334,7 +342,7 @@ impl Connection {
         });
     }
 
-    pub(super) fn draining(&self) -> watch::Receiver<Option<Self>> {
+    pub(crate) fn draining(&self) -> watch::Receiver<Option<Self>> {
         self.inner.drain.subscribe()
     }
 
@@ -345,22 +353,22 @@ impl Connection {
     }
 
     /// Whether one does.
-    pub(super) fn has_links(&self) -> bool {
+    pub(crate) fn has_links(&self) -> bool {
         self.inner.flow.has_links()
     }
 
-    pub(super) fn flow(&self) -> &Arc<Flow> {
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
         &self.inner.flow
     }
 
     /// Whether we, as the higher PeerId, pick the survivor of doubles.
-    pub(super) fn chooses(&self) -> bool {
+    pub(crate) fn chooses(&self) -> bool {
         self.inner.chooses
     }
 
     /// A number that changes when the peer answers what we write: of QUIC the acknowledgements that came, of TCP the
     /// bytes.
-    pub(super) fn answered(&self) -> u64 {
+    pub(crate) fn answered(&self) -> u64 {
         match &self.inner.carrier {
             Carrier::Quic(quic) => quic.stats().frame_rx.acks,
             Carrier::Tcp(tcp) => tcp.meter.received(),
@@ -369,7 +377,7 @@ impl Connection {
 
     /// A number that changes when something is sent that the peer must answer, and with each probe while it does not.
     /// Of QUIC only.
-    pub(super) fn asked(&self) -> u64 {
+    pub(crate) fn asked(&self) -> u64 {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let sent = quic.stats().frame_tx;
@@ -383,7 +391,7 @@ impl Connection {
     }
 
     /// The time to the peer and back, as a probe has shown it. QUIC measures by itself.
-    pub(super) fn measured(&self, rtt: Duration) {
+    pub(crate) fn measured(&self, rtt: Duration) {
         if let Carrier::Tcp(tcp) = &self.inner.carrier {
             tcp.rtt_us.store(micros(rtt), Ordering::Relaxed);
         }
@@ -426,11 +434,11 @@ impl Connection {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match &self.inner.carrier {
             Carrier::Quic(quic) => {
                 let (send, recv) = quic.accept_bi().await?;
-                quic::more_streams(quic, recv.id());
+                endpoint::more_streams(quic, recv.id());
                 Ok(Stream::quic(send, recv, self.inner.flow.stream()))
             }
             Carrier::Tcp(tcp) => Ok(Stream::mux(
@@ -441,7 +449,7 @@ impl Connection {
     }
 
     /// Waits for the end, and says in plain words why it came. The peer's own words are not repeated.
-    pub(super) async fn closed(&self) -> String {
+    pub(crate) async fn closed(&self) -> String {
         match &self.inner.carrier {
             Carrier::Quic(quic) => in_words(&quic.closed().await),
             Carrier::Tcp(tcp) => tcp.mux.closed().await.to_owned(),
@@ -465,7 +473,7 @@ fn peer_of(quic: &quinn::Connection) -> Result<PeerId, rustls::Error> {
 }
 
 /// Why a QUIC connection ended or did not come about, without any text of the peer's.
-pub(super) fn in_words(error: &ConnectionError) -> String {
+pub(crate) fn in_words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ApplicationClosed(_) => "closed by the peer".to_owned(),
         ConnectionError::ConnectionClosed(close) => {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
-use super::Connection;
+use crate::transport::connection::Connection;
 
 /// How long the dials may take that follow.
-pub(super) const DIALS: Duration = Duration::from_millis(1_800);
+pub(crate) const DIALS: Duration = Duration::from_millis(1_800);
 
 /// The first that comes of several ways; the others are given up.
-pub(super) async fn first(
+pub(crate) async fn first(
     ways: impl IntoIterator<Item = impl Future<Output = Option<Connection>>>,
 ) -> Option<Connection> {
     let mut ways = FuturesUnordered::from_iter(ways);

@@ -26,11 +26,8 @@ use quinn::{
 };
 use tokio::sync::{Notify, mpsc};
 
-use super::{
-    addr::canonical,
-    demux::{Class, compact},
-    metrics::Metrics,
-};
+use super::demux::{Class, compact};
+use crate::transport::{address::multiaddr::canonical, metrics::Metrics};
 
 /// Datagrams of one class that wait for their reader: a burst of the DHT, at most 16 MiB if all were of the largest size.
 const WAITING: usize = 256;
@@ -43,7 +40,7 @@ const PASSING_ERRORS: u32 = 16;
 pub type Datagram = (SocketAddr, Bytes);
 
 /// Who reads what is not QUIC, and whose QUIC packets are waited for; shared by all sockets of a transport.
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     readers: Mutex<HashMap<Class, mpsc::Sender<Datagram>>>,
     awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
     /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
@@ -63,11 +60,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// To whom something was sent of late from the port on which we listen, so that what comes from there was asked for.
 #[derive(Default)]
-pub(super) struct Asked(Mutex<HashMap<SocketAddr, Instant>>);
+pub(crate) struct Asked(Mutex<HashMap<SocketAddr, Instant>>);
 
 impl Asked {
     /// Something is sent there.
-    pub(super) fn asks(&self, to: SocketAddr) {
+    pub(crate) fn asks(&self, to: SocketAddr) {
         let (mut asked, now) = (lock(&self.0), Instant::now());
         if asked.len() >= MOST_ASKED {
             asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
@@ -79,14 +76,14 @@ impl Asked {
 
     /// Whether something from there can have come without our having sent anything: only then it shows that strangers
     /// get through to us.
-    pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
+    pub(crate) fn is_unasked(&self, from: SocketAddr) -> bool {
         let asked = lock(&self.0);
         asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
     }
 }
 
 impl Sorter {
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
             readers: Mutex::default(),
             awaited: Mutex::default(),
@@ -125,17 +122,17 @@ impl Sorter {
     }
 
     /// Something is sent there.
-    pub(super) fn asks(&self, to: SocketAddr) {
+    pub(crate) fn asks(&self, to: SocketAddr) {
         self.asked.asks(to);
     }
 
     /// See [`Asked::is_unasked`].
-    pub(super) fn is_unasked(&self, from: SocketAddr) -> bool {
+    pub(crate) fn is_unasked(&self, from: SocketAddr) -> bool {
         self.asked.is_unasked(from)
     }
 
     /// Notices the first QUIC packets from an address for as long as the guard lives.
-    pub(super) fn expect(self: &Arc<Self>, from: SocketAddr) -> Expected {
+    pub(crate) fn expect(self: &Arc<Self>, from: SocketAddr) -> Expected {
         let came = Arc::new(Notify::new());
         let mut awaited = lock(&self.awaited);
         awaited.entry(from).or_default().push(Arc::clone(&came));
@@ -159,7 +156,7 @@ impl Sorter {
 }
 
 /// A wait for the first QUIC packet from an address.
-pub(super) struct Expected {
+pub(crate) struct Expected {
     sorter: Arc<Sorter>,
     from: SocketAddr,
     came: Arc<Notify>,
@@ -167,7 +164,7 @@ pub(super) struct Expected {
 
 impl Expected {
     /// Waits until one has come; at once if one came since the beginning. Cancel-safe, and for one waiter.
-    pub(super) async fn packet(&self) {
+    pub(crate) async fn packet(&self) {
         self.came.notified().await;
     }
 }
@@ -228,14 +225,14 @@ impl Bulk {
 }
 
 /// The socket as quinn sees it: nothing but QUIC comes out of it.
-pub(super) struct SharedSocket {
+pub(crate) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     sorter: Arc<Sorter>,
     bulk: Bulk,
 }
 
 impl SharedSocket {
-    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, sorter: Arc<Sorter>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, sorter: Arc<Sorter>) -> Self {
         Self {
             inner,
             sorter,
@@ -322,7 +319,7 @@ impl fmt::Debug for Udp {
 }
 
 impl Udp {
-    pub(super) fn new(
+    pub(crate) fn new(
         sockets: impl IntoIterator<Item = (SocketAddr, Weak<SharedSocket>)>,
         sorter: Arc<Sorter>,
     ) -> Self {

@@ -4,7 +4,7 @@
 //! One side asks: its request is carried to the other, which sends datagrams at once to where the asker is seen, and
 //! answers. When the answer is there, the other's NAT lets the asker in, who dials by QUIC. So only one dials, and no
 //! clocks need to agree. Who has another port for each target cannot be knocked at, and dials itself.
-//! Where UDP does not do, both dial by TCP at that moment (`punch_tcp`).
+//! Where UDP does not do, both dial by TCP at that moment (`tcp`).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,16 +18,24 @@ use rand::RngExt;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Connection, DialError, PUNCH_LEN, PathKind, Udp,
-    addr::{from_multiaddr, to_multiaddr},
-    msg::{Msg, register},
-    network::{is_local, is_plausible},
-    punch_race::{DIALS, first},
-    punch_tcp,
-    quic::connect,
-    shared::{Shared, pending::Answer},
+    race::{DIALS, first},
+    tcp,
 };
-use crate::kit::{Addr, Guard};
+use crate::{
+    kit::{Addr, Guard},
+    transport::{
+        address::{
+            multiaddr::{from_multiaddr, to_multiaddr},
+            network::{is_local, is_plausible},
+        },
+        api::DialError,
+        connection::Connection,
+        msg::{Msg, register},
+        quic::connect,
+        shared::{Shared, pending::Answer},
+        socket::{PUNCH_LEN, Udp},
+    },
+};
 
 /// How long an answer may take: it is carried twice by somebody else.
 const ANSWER: Duration = Duration::from_millis(1_000);
@@ -59,9 +67,9 @@ fn is_hopeless(ours: Word, theirs: Word) -> bool {
 }
 
 /// Which way a request goes: to be carried to its peer, or straight to the other end.
-pub(super) struct Via {
-    pub(super) connection: Connection,
-    pub(super) carried: bool,
+pub(crate) struct Via {
+    pub(crate) connection: Connection,
+    pub(crate) carried: bool,
 }
 
 impl Via {
@@ -125,7 +133,7 @@ fn targets(seen: Option<SocketAddr>, punch: &proto::Punch, shared: &Shared) -> V
 
 /// Asks the other side, and dials when it has answered, where `tcp` says so by TCP as well. [`DialError::TimedOut`]: there was no answer.
 /// [`DialError::NeedsRelay`]: there is no direct way. Takes less than 3 s.
-pub(super) async fn attempt(
+pub(crate) async fn attempt(
     peer: PeerId,
     address: Option<SocketAddr>,
     via: Via,
@@ -139,24 +147,20 @@ pub(super) async fn attempt(
     });
     let neighbour = address.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
     let (nat, addresses) = ours(&shared, neighbour);
-    let tcp = if tcp {
-        punch_tcp::ours(&shared)
-    } else {
-        Vec::new()
-    };
+    let tcp = if tcp { tcp::ours(&shared) } else { Vec::new() };
     let request = proto::Punch {
         id,
         answer: false,
         nat: nat.into(),
         addresses,
-        tcp_addresses: punch_tcp::named(&tcp),
+        tcp_addresses: tcp::named(&tcp),
     };
     via.say(peer, request);
     let answer = timeout(ANSWER, answer).await;
     let Ok(Ok(answer)) = answer else {
         return Err(DialError::TimedOut);
     };
-    let by_tcp = punch_tcp::targets(&tcp, &answer.tcp);
+    let by_tcp = tcp::targets(&tcp, &answer.tcp);
     tracing::debug!(?nat, theirs = ?answer.nat, targets = ?answer.targets, ?by_tcp, "punching");
     let hopeless = is_hopeless(nat, answer.nat);
     if hopeless && by_tcp.is_empty() {
@@ -166,7 +170,7 @@ pub(super) async fn attempt(
     let by_udp = if hopeless { Vec::new() } else { answer.targets };
     let (by_udp, by_tcp) = (
         any(peer, by_udp, &shared),
-        punch_tcp::meet(peer, by_tcp, hopeless, &shared),
+        tcp::meet(peer, by_tcp, hopeless, &shared),
     );
     match timeout(DIALS, first([by_udp.boxed(), by_tcp.boxed()])).await {
         Ok(Some(connection)) => Ok(connection),
@@ -184,7 +188,7 @@ async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Op
 }
 
 /// A request or an answer for us came on that connection, from `peer`. Returns what is to be done about it.
-pub(super) fn heard(
+pub(crate) fn heard(
     via: Via,
     peer: PeerId,
     seen: Option<SocketAddr>,
@@ -208,19 +212,19 @@ pub(super) fn heard(
     let tcp = if punch.tcp_addresses.is_empty() {
         Vec::new()
     } else {
-        punch_tcp::ours(shared)
+        tcp::ours(shared)
     };
     let answer = proto::Punch {
         id: punch.id,
         answer: true,
         nat: nat.into(),
         addresses,
-        tcp_addresses: punch_tcp::named(&tcp),
+        tcp_addresses: tcp::named(&tcp),
     };
     let moment = via.one_way();
     via.say(peer, answer);
     let theirs = punch.nat();
-    let by_tcp = punch_tcp::targets(&tcp, &punch.tcp_addresses);
+    let by_tcp = tcp::targets(&tcp, &punch.tcp_addresses);
     let hopeless = is_hopeless(nat, theirs);
     let we_dial = nat == Word::Symmetric && !matches!(theirs, Word::Symmetric | Word::NoUdp);
     let (shared, registry) = (Arc::clone(shared), registry.clone());
@@ -237,8 +241,7 @@ pub(super) fn heard(
         };
         let by_tcp = async {
             sleep(moment).await;
-            if let Some(connection) =
-                punch_tcp::answer(peer, by_tcp, hopeless, &shared, &registry).await
+            if let Some(connection) = tcp::answer(peer, by_tcp, hopeless, &shared, &registry).await
             {
                 register(&connection, None, &registry).await;
             }
@@ -254,68 +257,6 @@ async fn knock(udp: &Udp, targets: &[SocketAddr]) {
         for target in targets {
             // One that is lost is followed by others.
             let _ = udp.try_send_to(*target, &datagram());
-        }
-    }
-}
-
-/// When a better path is looked for to a peer with whom we talk by a worse one, from the beginning on; the last pause
-/// is repeated.
-const BETTER_PAUSES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(240),
-    Duration::from_secs(600),
-];
-/// How often to look whether a link is up.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Looks for a direct QUIC path beside another path, or a direct one by TCP beside a circuit, for as long as the
-/// connection lives. `None` where there is no better one, or that is not ours to do: it is the lower PeerId's, of peers
-/// with whom we have links.
-pub(super) fn better(
-    connection: Connection,
-    shared: Arc<Shared>,
-    registry: Addr<Msg>,
-) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let poor = match connection.path() {
-        PathKind::Relayed => !shared.paths.is_hidden(),
-        PathKind::Tcp => shared.paths.quic,
-        PathKind::Quic | PathKind::Proxied => false,
-    };
-    if !poor || connection.chooses() || shared.listens_nowhere() {
-        return None;
-    }
-    Some(async move {
-        tokio::select! {
-            biased;
-            _ = connection.closed() => {}
-            () = look_for_better(&connection, &shared, &registry) => {}
-        }
-    })
-}
-
-async fn look_for_better(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) {
-    let relayed = connection.path() == PathKind::Relayed;
-    let last = BETTER_PAUSES[BETTER_PAUSES.len() - 1];
-    let mut pauses = BETTER_PAUSES.into_iter().chain(std::iter::repeat(last));
-    loop {
-        while !connection.has_links() {
-            sleep(LOOK).await;
-        }
-        sleep(pauses.next().unwrap_or(last)).await;
-        if connection.is_draining() {
-            continue;
-        }
-        let via = Via {
-            connection: connection.clone(),
-            carried: false,
-        };
-        let peer = connection.peer();
-        let address = connection.direct();
-        let end = attempt(peer, address, via, relayed, Arc::clone(shared)).await;
-        if let Ok(better) = end {
-            register(&better, None, registry).await;
         }
     }
 }

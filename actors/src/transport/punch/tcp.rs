@@ -12,16 +12,21 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use tokio::time::{sleep, timeout};
 
-use super::{
-    Connection, PathKind,
-    addr::{from_observed, observed},
-    msg::Msg,
-    network::{is_local, is_plausible},
-    punch_race::{DIALS, first},
-    shared::Shared,
-    tcp::{Knock, connect_from_our_port},
+use super::race::{DIALS, first};
+use crate::{
+    kit::Addr,
+    transport::{
+        address::{
+            PathKind,
+            multiaddr::{from_observed, observed},
+            network::{is_local, is_plausible},
+        },
+        connection::Connection,
+        msg::Msg,
+        shared::Shared,
+        tcp::{Knock, connect_from_our_port},
+    },
 };
-use crate::kit::Addr;
 
 /// How long UDP is tried alone, where it may work.
 const UDP_FIRST: Duration = Duration::from_millis(500);
@@ -31,7 +36,7 @@ const MOST_AGAIN: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// Where others see us dial from by TCP, one address a family.
-pub(super) fn ours(shared: &Shared) -> Vec<SocketAddr> {
+pub(crate) fn ours(shared: &Shared) -> Vec<SocketAddr> {
     if !shared.paths.tcp {
         return Vec::new();
     }
@@ -46,14 +51,14 @@ pub(super) fn ours(shared: &Shared) -> Vec<SocketAddr> {
 }
 
 /// The same as a punch says it.
-pub(super) fn named(addresses: &[SocketAddr]) -> Vec<Bytes> {
+pub(crate) fn named(addresses: &[SocketAddr]) -> Vec<Bytes> {
     let all = addresses.iter();
     all.map(|at| observed(*at, PathKind::Tcp).into()).collect()
 }
 
 /// Which of theirs are dialled: one of each family in which we have named an address ourselves, and none on a local
 /// network, where no NAT stands between.
-pub(super) fn targets(ours: &[SocketAddr], theirs: &[Bytes]) -> Vec<SocketAddr> {
+pub(crate) fn targets(ours: &[SocketAddr], theirs: &[Bytes]) -> Vec<SocketAddr> {
     let mut targets: Vec<SocketAddr> = Vec::with_capacity(MAX_PUNCH_TCP);
     for bytes in theirs {
         let Some((at, PathKind::Tcp)) = from_observed(bytes) else {
@@ -73,7 +78,7 @@ pub(super) fn targets(ours: &[SocketAddr], theirs: &[Bytes]) -> Vec<SocketAddr> 
 }
 
 /// Dials them, `at_once` or when UDP has had its time, until one answers. Ends when its caller ends it.
-pub(super) async fn meet(
+pub(crate) async fn meet(
     peer: PeerId,
     targets: Vec<SocketAddr>,
     at_once: bool,
@@ -99,7 +104,7 @@ async fn dial(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> O
 }
 
 /// The other end's part of it: nothing, if a direct way has come about meanwhile.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     peer: PeerId,
     targets: Vec<SocketAddr>,
     at_once: bool,

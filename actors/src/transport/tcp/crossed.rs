@@ -59,7 +59,7 @@ fn judge(ours: &[u8], theirs: &[u8]) -> Verdict {
 
 /// Why a TLS client's handshake ended that has crossed another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Crossed {
+pub(crate) enum Crossed {
     /// The other end is the client. What it has sent comes again, for a server.
     #[error("the other end is the TLS client")]
     Server,
@@ -70,13 +70,13 @@ pub(super) enum Crossed {
 
 impl Crossed {
     /// Whether that is what an error says.
-    pub(super) fn of(error: &io::Error) -> Option<Self> {
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
 /// A byte stream that was dialled, on which a TLS client speaks first.
-pub(super) struct Crossing<T> {
+pub(crate) struct Crossing<T> {
     io: T,
     /// How what we say begins, as far as it matters.
     said: Vec<u8>,
@@ -94,7 +94,7 @@ enum Stage {
 }
 
 impl<T> Crossing<T> {
-    pub(super) fn new(io: T) -> Self {
+    pub(crate) fn new(io: T) -> Self {
         Self {
             io,
             said: Vec::with_capacity(RANDOM.end),

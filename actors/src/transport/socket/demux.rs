@@ -17,7 +17,7 @@ pub enum Class {
 
 impl Class {
     /// As the metrics name it.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Quic => "quic",
             Self::Krpc => "krpc",
@@ -39,7 +39,7 @@ const MIN_TRACKER_REPLY: usize = 8;
 /// The highest action of BEP 15: error.
 const MAX_ACTION: u32 = 3;
 
-/// Tells what a datagram is. Our connection ids have the top bit of their first byte set ([`super::quic`]), so a
+/// Tells what a datagram is. Our connection ids have the top bit of their first byte set (`endpoint`), so a
 /// short QUIC packet to us never has an ASCII digit as its second byte, which a dictionary always has. A stateless
 /// reset is random there: one in 400,000 looks like a dictionary, and its sender repeats it.
 pub fn classify(datagram: &[u8]) -> Class {
@@ -62,7 +62,7 @@ pub fn classify(datagram: &[u8]) -> Class {
 /// Takes everything but QUIC out of a received buffer, whose first `len` bytes are datagrams of `stride` bytes each
 /// but for the last, which may be shorter. What is QUIC moves to the front, in order and still `stride` apart; its
 /// length is returned. Each other datagram goes to `other`.
-pub(super) fn compact(
+pub(crate) fn compact(
     buffer: &mut [u8],
     len: usize,
     stride: usize,

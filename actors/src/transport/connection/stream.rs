@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{flow::Counted, mux::Half};
 
 /// The code of every reset and close: it tells the other side nothing.
-pub(super) const CODE: VarInt = VarInt::from_u32(0);
+pub(crate) const CODE: VarInt = VarInt::from_u32(0);
 
 /// A bidirectional stream: its two halves go to a reader and a writer task.
 pub struct Stream {
@@ -52,7 +52,7 @@ enum RecvIo {
 }
 
 impl Stream {
-    pub(super) fn quic(
+    pub(crate) fn quic(
         send: quinn::SendStream,
         recv: quinn::RecvStream,
         flow: Arc<Counted>,
@@ -60,7 +60,7 @@ impl Stream {
         Self::new(SendIo::Quic(send), RecvIo::Quic(recv), flow)
     }
 
-    pub(super) fn mux(half: Half, flow: Arc<Counted>) -> Self {
+    pub(crate) fn mux(half: Half, flow: Arc<Counted>) -> Self {
         Self::new(SendIo::Mux(half.other()), RecvIo::Mux(half), flow)
     }
 
@@ -84,7 +84,7 @@ impl Stream {
 
 impl SendHalf {
     /// It turned out to be the control stream's: what it carries does not count as data.
-    pub(super) fn is_control(&mut self) {
+    pub(crate) fn is_control(&mut self) {
         self.control = true;
     }
 

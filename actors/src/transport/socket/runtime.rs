@@ -7,20 +7,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// quinn's runtime of one transport. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     tasks: TaskTracker,
     end: CancellationToken,
 }
 
 impl Counted {
     /// Waits until quinn has nothing left to do.
-    pub(super) async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
     /// Ends what quinn still does.
-    pub(super) async fn end(&self) {
+    pub(crate) async fn end(&self) {
         self.end.cancel();
         self.idle().await;
     }

@@ -7,11 +7,13 @@ use bitchat_wire::proto::{self, control::Kind};
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-use super::{Connection, PathKind, msg::Msg};
-use crate::kit::Addr;
+use crate::{
+    kit::Addr,
+    transport::{address::PathKind, connection::Connection, msg::Msg},
+};
 
 /// Data that is not acknowledged for this long makes us try another path.
-pub(super) const STALL: Duration = Duration::from_secs(1);
+pub(crate) const STALL: Duration = Duration::from_secs(1);
 /// How often to look while data is under way.
 const STEP: Duration = Duration::from_millis(250);
 /// While a connection is stalled, how often to look whether it has recovered.
@@ -40,13 +42,13 @@ fn probe(connection: &Connection) {
 }
 
 /// Has the life find out whether data gets through, although none was written.
-pub(super) fn check(connection: &Connection) {
+pub(crate) fn check(connection: &Connection) {
     probe(connection);
     connection.flow().look();
 }
 
 /// Tells the registry when what we write is not answered. Never ends. Costs nothing while nothing is written.
-pub(super) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> String {
+pub(crate) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> String {
     let flow = connection.flow();
     loop {
         flow.wrote().await;
@@ -133,7 +135,7 @@ async fn tcp_gets_through(connection: &Connection) -> bool {
 }
 
 /// Keeps a TCP connection alive, and ends when its peer is gone.
-pub(super) async fn silence(connection: &Connection) -> String {
+pub(crate) async fn silence(connection: &Connection) -> String {
     if connection.path() == PathKind::Quic {
         std::future::pending::<()>().await;
     }
@@ -157,7 +159,7 @@ pub(super) async fn silence(connection: &Connection) -> String {
 
 /// Ends when a draining connection is to be closed, which is for the side with the higher PeerId to do; the other one
 /// waits longer, and does it when nothing is heard of that.
-pub(super) async fn drained(connection: &Connection, we_choose: bool) -> String {
+pub(crate) async fn drained(connection: &Connection, we_choose: bool) -> String {
     let mut draining = connection.draining();
     let longest = if we_choose { DRAIN } else { DRAIN_OTHER };
     loop {

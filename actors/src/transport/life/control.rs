@@ -13,12 +13,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{
-    Connection, PathKind, Stream, TransportEvent, addr,
-    msg::{Msg, Word},
-    shared::Shared,
+use crate::{
+    kit::Addr,
+    transport::{
+        address::{PathKind, multiaddr},
+        api::TransportEvent,
+        connection::{Connection, Stream},
+        msg::{Msg, Word},
+        shared::Shared,
+    },
 };
-use crate::kit::Addr;
 
 /// The control stream must be open, and its first message there, by then.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -33,13 +37,13 @@ const PUNCHES: u32 = 128;
 const PUNCHES_PAUSE: Duration = Duration::from_millis(250);
 
 /// The server's wait for a control stream: how long a client may do without one.
-pub(super) async fn missing() -> String {
+pub(crate) async fn missing() -> String {
     tokio::time::sleep(DEADLINE).await;
     "no control stream".to_owned()
 }
 
 /// The client's side, from opening the stream on. Ends only when the connection must.
-pub(super) async fn open(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
+pub(crate) async fn open(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
     match timeout(DEADLINE, connection.open(StreamKind::Control)).await {
         Ok(Ok(stream)) => speak(stream, connection, shared, registry).await,
         _ => "no control stream".to_owned(),
@@ -47,7 +51,7 @@ pub(super) async fn open(connection: &Connection, shared: &Shared, registry: &Ad
 }
 
 /// Both sides, once the stream is open. Ends only when the connection must.
-pub(super) async fn speak(
+pub(crate) async fn speak(
     stream: Stream,
     connection: &Connection,
     shared: &Shared,
@@ -61,7 +65,7 @@ pub(super) async fn speak(
     // Through a relay nobody sees the other's address.
     let observed = (connection.path() != PathKind::Relayed).then(|| {
         Kind::Observed(proto::Observed {
-            address: addr::observed(connection.remote(), connection.path()).into(),
+            address: multiaddr::observed(connection.remote(), connection.path()).into(),
             port: shared.local.first().map_or(0, |local| local.port()).into(),
         })
     });
@@ -128,7 +132,7 @@ async fn hear(
     loop {
         let word = match message {
             Some(Kind::Observed(observed)) => {
-                let (address, path) = addr::from_observed(&observed.address)
+                let (address, path) = multiaddr::from_observed(&observed.address)
                     .ok_or("an observed address that is none")?;
                 // What fits no port is none.
                 connection.listens_on(u16::try_from(observed.port).unwrap_or(0));

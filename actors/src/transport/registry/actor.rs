@@ -12,23 +12,28 @@ use bitchat_wire::proto::{self, control::Kind};
 use libp2p_identity::PeerId;
 use tokio::sync::watch as state;
 
-use super::{
-    Connection, ConnectionId, DialError, PathKind, Target, TransportEvent,
-    addr::{from_multiaddr, to_multiaddr},
-    admission::Ticket,
-    changes::Changes,
-    dial,
-    doubles::{Candidate, survivor},
-    life::live,
-    msg::{DialState, Dialling, Msg, Word},
-    punch::{self, Via},
-    shared::{Ended, Shared},
-    watch::{STALL, check},
+use super::doubles::{Candidate, survivor};
+use crate::{
+    kit::{Actor, Addr, Inbox, Scope},
+    transport::{
+        address::{
+            PathKind, Target,
+            multiaddr::{from_multiaddr, to_multiaddr},
+        },
+        admission::Ticket,
+        api::{DialError, TransportEvent},
+        connection::{Connection, ConnectionId},
+        dial,
+        life::{STALL, check, live},
+        msg::{DialState, Dialling, Msg, Word},
+        punch::{self, Via},
+        shared::{Ended, Shared},
+        socket::changes::Changes,
+    },
 };
-use crate::kit::{Actor, Addr, Inbox, Scope};
 
 /// Questions that wait. Each is answered at once, so this fills only when very many ask at the same moment; they wait.
-pub(super) const MAILBOX: usize = 64;
+pub(crate) const MAILBOX: usize = 64;
 /// Connections that we dial, at least; to them come those that others may open.
 const MAX_DIALLED: usize = 256;
 /// Dials under way: what discovery has in flight at most (32 unanswered, 4 answered), and as much again.
@@ -44,10 +49,10 @@ const JUMP: Duration = Duration::from_secs(10);
 /// A life of the registry fails with its sockets only.
 #[derive(Debug, thiserror::Error)]
 #[error("a socket failed")]
-pub(super) struct SocketLost;
+pub(crate) struct SocketLost;
 
 /// One life of the registry.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     shared: Arc<Shared>,
     own: Addr<Msg>,
     open: HashMap<ConnectionId, Connection>,
@@ -155,7 +160,7 @@ fn closed(ended: Ended) -> Option<TransportEvent> {
 
 impl Registry {
     /// A new life, in which nothing is open yet.
-    pub(super) fn new(shared: Arc<Shared>, own: Addr<Msg>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, own: Addr<Msg>) -> Self {
         Self {
             shared,
             own,

@@ -11,7 +11,7 @@ use libp2p_identity::PeerId;
 use multiaddr::{Multiaddr, Protocol};
 
 use super::{
-    addr::{is_dialable, to_multiaddr},
+    multiaddr::{is_dialable, to_multiaddr},
     network::{is_believable, is_plausible},
 };
 

@@ -21,7 +21,7 @@ fn sources() -> Sources {
 }
 
 /// The watch.
-pub(super) struct Changes {
+pub(crate) struct Changes {
     seen: Sources,
     #[cfg(target_os = "linux")]
     socket: Option<tokio::net::UdpSocket>,
@@ -29,7 +29,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Begins to watch. Must be called inside tokio.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seen: sources(),
             #[cfg(target_os = "linux")]
@@ -42,7 +42,7 @@ impl Changes {
     }
 
     /// Waits until the system says that there is another way out than before, and at least one. Cancel-safe.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         loop {
             self.hint().await;
             if self.look() {
@@ -52,7 +52,7 @@ impl Changes {
     }
 
     /// Whether there is another way out than before, and at least one.
-    pub(super) fn look(&mut self) -> bool {
+    pub(crate) fn look(&mut self) -> bool {
         let now = sources();
         let changed = now != self.seen;
         self.seen = now;
@@ -89,7 +89,7 @@ mod netlink {
     const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
     /// A datagram socket like any other, as far as reading goes: so tokio has a type for it.
-    pub(super) fn open() -> io::Result<UdpSocket> {
+    pub(crate) fn open() -> io::Result<UdpSocket> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // The protocol of number 0 is rtnetlink.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -98,7 +98,7 @@ mod netlink {
     }
 
     /// Waits for a word, whatever it says. Cancel-safe.
-    pub(super) async fn told(socket: &UdpSocket) -> io::Result<()> {
+    pub(crate) async fn told(socket: &UdpSocket) -> io::Result<()> {
         match socket.recv(&mut [0; 8_192]).await {
             // More was said than there was room for: something has changed for sure.
             Err(error)

@@ -46,22 +46,22 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// How many bytes came, so that silence is noticed.
 #[derive(Default)]
-pub(super) struct Meter(AtomicU64);
+pub(crate) struct Meter(AtomicU64);
 
 impl Meter {
-    pub(super) fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Counts what comes through.
-pub(super) struct Metered<T> {
+pub(crate) struct Metered<T> {
     io: T,
     meter: Arc<Meter>,
 }
 
 impl<T> Metered<T> {
-    pub(super) fn new(io: T) -> (Self, Arc<Meter>) {
+    pub(crate) fn new(io: T) -> (Self, Arc<Meter>) {
         let meter = Arc::new(Meter::default());
         let kept = Arc::clone(&meter);
         (Self { io, meter }, kept)
@@ -104,7 +104,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 }
 
 /// The handle to the task.
-pub(super) struct Mux {
+pub(crate) struct Mux {
     opens: mpsc::Sender<oneshot::Sender<yamux::Stream>>,
     inbound: tokio::sync::Mutex<mpsc::Receiver<yamux::Stream>>,
     ours: Arc<Semaphore>,
@@ -118,7 +118,7 @@ fn broken() -> io::Error {
 
 impl Mux {
     /// The handle, and the task that must run.
-    pub(super) fn new(
+    pub(crate) fn new(
         io: impl Duplex + 'static,
         dialled: bool,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -143,7 +143,7 @@ impl Mux {
     }
 
     /// Opens a stream, which the peer hears of with its first byte. Waits while we have 40 open. Cancel-safe.
-    pub(super) async fn open(&self) -> io::Result<Half> {
+    pub(crate) async fn open(&self) -> io::Result<Half> {
         let permit = Arc::clone(&self.ours)
             .acquire_owned()
             .await
@@ -155,7 +155,7 @@ impl Mux {
     }
 
     /// The next stream that the peer opened. Cancel-safe.
-    pub(super) async fn accept(&self) -> io::Result<Half> {
+    pub(crate) async fn accept(&self) -> io::Result<Half> {
         let stream = self.inbound.lock().await.recv().await;
         Ok(self.half(stream.ok_or_else(broken)?, None))
     }
@@ -168,17 +168,17 @@ impl Mux {
         }))
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.end.is_cancelled() || self.ended.borrow().is_some()
     }
 
     /// Tells the peer and ends; what was not sent is lost.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.end.cancel();
     }
 
     /// Waits for the end, and says why it came.
-    pub(super) async fn closed(&self) -> &'static str {
+    pub(crate) async fn closed(&self) -> &'static str {
         let mut ended = self.ended.clone();
         let reason = ended.wait_for(Option::is_some).await;
         reason.ok().and_then(|reason| *reason).unwrap_or("stopped")
@@ -271,10 +271,10 @@ struct Shared {
 ///
 /// yamux knows no reset of one direction: a reset ends both. And where we have finished, it does not tell a reset by
 /// the peer from the peer's own end; only the end of the whole connection is still an error then.
-pub(super) struct Half(Arc<Shared>);
+pub(crate) struct Half(Arc<Shared>);
 
 impl Half {
-    pub(super) fn other(&self) -> Self {
+    pub(crate) fn other(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 
@@ -282,25 +282,25 @@ impl Half {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.open().take();
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self.open() {
             Some((stream, _)) => Pin::new(stream).poll_write(cx, bytes).map_err(|_| broken()),
             None => Poll::Ready(Err(broken())),
         }
     }
 
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.open() {
             Some((stream, _)) => Pin::new(stream).poll_flush(cx).map_err(|_| broken()),
             None => Poll::Ready(Err(broken())),
         }
     }
 
-    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.open() {
             Some((stream, _)) => {
                 ready!(Pin::new(stream).poll_close(cx)).map_err(|_| broken())?;
@@ -311,7 +311,7 @@ impl Half {
         }
     }
 
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,

@@ -1,5 +1,7 @@
 //! TCP on the same port number: TLS 1.3 and yamux where UDP does not get through (`docs/PROTOCOL.md`, TCP).
 
+mod crossed;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,17 +14,18 @@ use libp2p_identity::PeerId;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::{
-    Connection, DialError, Proxy, ProxyError,
-    bind::{is_taken, socket_from},
-    connection::Way,
-    crossed::{Crossed, Crossing},
-    mux::{Duplex, Meter, Metered},
+use crate::transport::{
+    api::DialError,
+    connection::{Connection, Duplex, Meter, Metered, Way},
+    proxy::{Proxy, ProxyError},
     shared::Shared,
+    socket::bind::{is_taken, socket_from},
     tls::{Mismatch, MismatchCell},
 };
+use crossed::{Crossed, Crossing};
+
 /// TLS and yamux as the server over a byte stream.
-pub(super) async fn upgrade_as_server(
+pub(crate) async fn upgrade_as_server(
     io: impl Duplex + 'static,
     way: Way,
     shared: &Arc<Shared>,
@@ -49,7 +52,7 @@ async fn serve<T: Duplex + 'static>(
 
 /// Dials by TCP and shakes hands: from the port on which we listen, so that a NAT shows the one mapping that a peer can
 /// be told of; from another one where a socket of ours leads there already.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
@@ -72,7 +75,7 @@ pub(super) async fn connect(
 
 /// Why a dial from our port came to nothing.
 #[derive(Debug)]
-pub(super) enum Knock {
+pub(crate) enum Knock {
     /// No packet was sent: another socket of ours leads there, or the port cannot be shared.
     Taken,
     /// Somebody there, or on the way, does not want it.
@@ -94,7 +97,7 @@ impl From<io::Error> for Knock {
 
 /// Dials from the port on which we listen. The other end may dial from there at the same moment: then both come to one
 /// connection.
-pub(super) async fn connect_from_our_port(
+pub(crate) async fn connect_from_our_port(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
@@ -116,7 +119,7 @@ pub(super) async fn connect_from_our_port(
 }
 
 /// TLS and yamux over a byte stream that was dialled, perhaps from both ends.
-pub(super) async fn upgrade_crossing(
+pub(crate) async fn upgrade_crossing(
     io: impl Duplex + 'static,
     way: Way,
     rtt: Duration,
@@ -145,7 +148,7 @@ pub(super) async fn upgrade_crossing(
 }
 
 /// Dials through the proxy and shakes hands.
-pub(super) async fn connect_through(
+pub(crate) async fn connect_through(
     proxy: &Proxy,
     address: SocketAddr,
     expected: Option<PeerId>,
@@ -173,7 +176,7 @@ async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream
 }
 
 /// TLS and yamux as the client over a byte stream.
-pub(super) async fn upgrade(
+pub(crate) async fn upgrade(
     io: impl Duplex + 'static,
     way: Way,
     rtt: Duration,

@@ -19,10 +19,10 @@ const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
 /// One address: UDP and TCP on one port.
-pub(super) type Sockets = (UdpSocket, TcpListener);
+pub(crate) type Sockets = (UdpSocket, TcpListener);
 
 /// Binds one UDP socket and one TCP listener for each of `ips`, all on one port. With `port_is_wish`, or port 0, the system may choose it.
-pub(super) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<Vec<Sockets>> {
+pub(crate) fn bind(ips: &[IpAddr], port: u16, port_is_wish: bool) -> io::Result<Vec<Sockets>> {
     if port != 0 {
         match bind_all(ips, port) {
             Err(e) if port_is_wish && e.kind() == io::ErrorKind::AddrInUse => {
@@ -79,11 +79,11 @@ fn no_such_family(error: &io::Error) -> bool {
 }
 
 /// Whether no more files can be opened, by this process or the whole system.
-pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-pub(super) fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+pub(crate) fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     // The kernel makes no socket of a family that it does not have; out of descriptors is another matter.
     let socket = Socket::new(domain, kind, Some(protocol)).map_err(|e| match e.raw_os_error() {
@@ -109,7 +109,7 @@ fn bind_one(address: SocketAddr) -> io::Result<Sockets> {
 }
 
 /// Listens by TCP.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let tcp = open(address, Type::STREAM, Protocol::TCP)?;
     // Connections of an earlier run that linger in the kernel do not hold the port; a listener does.
     if cfg!(unix) {
@@ -123,13 +123,13 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// What a node binds when nothing else is said: everything, once an address family.
-pub(super) fn everywhere() -> Vec<IpAddr> {
+pub(crate) fn everywhere() -> Vec<IpAddr> {
     vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
 }
 
 /// Lets dials leave from this listener's port. It is said of one that listens already, so that a second listener still
 /// finds the port taken. Only Linux is known to take it that way.
-pub(super) fn share(listener: &Socket) -> io::Result<()> {
+pub(crate) fn share(listener: &Socket) -> io::Result<()> {
     if cfg!(target_os = "linux") {
         reuse_port(listener)
     } else {
@@ -148,7 +148,7 @@ fn reuse_port(_: &Socket) -> io::Result<()> {
 }
 
 /// A socket that dials from there, where we listen.
-pub(super) fn socket_from(local: SocketAddr) -> io::Result<TcpSocket> {
+pub(crate) fn socket_from(local: SocketAddr) -> io::Result<TcpSocket> {
     let socket = open(local, Type::STREAM, Protocol::TCP)?;
     socket.set_reuse_address(true)?;
     reuse_port(&socket)?;
@@ -157,7 +157,7 @@ pub(super) fn socket_from(local: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Whether another socket of ours leads there from that port, or did until lately.
-pub(super) fn is_taken(error: &io::Error) -> bool {
+pub(crate) fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
