@@ -1,28 +1,31 @@
 //! Links: one authenticated, encrypted session with one member for one channel (`docs/PROTOCOL.md`,
 //! link handshake, frames, messages).
 //!
-//! The **hub** (permanent; mailbox [`HUB_MAILBOX`](hub)) knows which channels may be linked, runs the
+//! The **hub** (permanent; mailbox [`HUB_MAILBOX`](actor)) knows which channels may be linked, runs the
 //! handshakes and starts a **link** (transient) for each that succeeds. A link has three parts on one task: a
 //! reader that opens, decodes and verifies; a writer that seals; a server that answers `want` from the store.
-//! All that the channel learns comes through the sender that it registered: [`LinkEvent::Up`], messages,
-//! and exactly one [`LinkEvent::Closed`] whatever the end, for which room was reserved at the start.
+//! Everything is reported to the sender that the channel registered: [`LinkEvent::Up`], messages, and exactly one
+//! [`LinkEvent::Closed`] whatever the end, for which room was reserved at the start.
 
 mod acks;
+mod actor;
 mod api;
+mod establish;
 mod guards;
+mod handle;
 mod handshake;
-mod hub;
 mod pings;
 mod reader;
 mod server;
 mod session;
+mod shared;
 mod writer;
 
 pub use acks::Acks;
 pub use api::{
     Accept, CloseReason, Inbound, LinkEvent, LinkHandle, LinkId, LinkUp, LocalDevice, Registration,
 };
-pub use hub::Links;
+pub use handle::Links;
 pub use writer::LINK_MAILBOX;
 
 /// The target of the trace that a link leaves of events whose signatures it has verified: their number in the
