@@ -38,9 +38,9 @@ def pause(bed, rng):
 
 def addresses(node):
     """Its networks, with its address in each."""
-    said = run(["docker", "inspect", "-f", "{{range $n, $v := .NetworkSettings.Networks}}{{$n}} {{$v.IPAMConfig.IPv4Address}}\n{{end}}",
+    answer = run(["docker", "inspect", "-f", "{{range $n, $v := .NetworkSettings.Networks}}{{$n}} {{$v.IPAMConfig.IPv4Address}}\n{{end}}",
                 node.container]).stdout
-    return dict(line.split() for line in said.splitlines() if line.strip())
+    return dict(line.split() for line in answer.splitlines() if line.strip())
 
 
 def plug(node, network, address):
@@ -91,7 +91,7 @@ def clock(bed, rng):
     bed.replace(node, {"environment": {"LD_PRELOAD": "/usr/lib/libfaketime.so.1", "FAKETIME": skew,
                                        "FAKETIME_DONT_FAKE_MONOTONIC": "1"}})
     try:
-        bed.say(node, bed.new_line(node))
+        bed.send(node, bed.new_line(node))
         # With a clock that is days off it looks for the others under another day's hashes.
         yield f"the clock of {node.name} is {skew} off", {node.name}
     finally:
@@ -187,7 +187,7 @@ def upgrade(bed, rng):
     bed.state["image"] = image
     for node in nodes:
         bed.replace(node, {})
-        bed.say(rng.choice(nodes), bed.new_line(node))
+        bed.send(rng.choice(nodes), bed.new_line(node))
     yield f"all {len(nodes)} nodes became {image}, one after the other", set()
 
 

@@ -38,26 +38,26 @@ class Node:
 
     def one(self, *args, **kwargs):
         """The one object that it prints."""
-        said = self.call(*args, **kwargs)
-        return said[0] if said else None
+        answer = self.call(*args, **kwargs)
+        return answer[0] if answer else None
 
     def runs(self):
         """Whether its node answers."""
         return self.one("status", check=False, timeout=20) is not None
 
     def send(self, text, key=None):
-        """Says a line; gives its id when it was acknowledged."""
+        """Sends a message; returns its id when it was acknowledged."""
         keyed = ["--key", key] if key else []
-        said = self.one("send", CHANNEL, text, *keyed, check=False, timeout=30)
-        return said and said["event_id"]
+        answer = self.one("send", CHANNEL, text, *keyed, check=False, timeout=30)
+        return answer and answer["event_id"]
 
     def log(self):
         """The lines of its log: (event id, text)."""
-        said = self.call("log", CHANNEL, check=False)
-        return None if said is None else [(line["event_id"], line["text"]) for line in said if line["kind"] == "text"]
+        answer = self.call("log", CHANNEL, check=False)
+        return None if answer is None else [(line["event_id"], line["text"]) for line in answer if line["kind"] == "text"]
 
     def members(self):
-        """Whom it knows, by name."""
+        """The members it knows, by name."""
         return {m["name"]: m for m in self.call("members", CHANNEL, check=False) or []}
 
     def online(self):
@@ -95,8 +95,8 @@ class Bed:
         self.nodes = []
         self.lock = threading.Lock()
         self.path = os.path.join(target(), f"{name}.json")
-        # acknowledged: text of each line -> its event's id; joined: name -> when; heard: reader -> line -> seconds.
-        self.state = {"acknowledged": {}, "joined": {}, "first": {}, "heard": {}, "lines": 0}
+        # acknowledged: text of each line -> its event's id; joined: name -> when; received: reader -> line -> seconds.
+        self.state = {"acknowledged": {}, "joined": {}, "first": {}, "received": {}, "lines": 0}
         if os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as file:
                 self.state.update(json.load(file))
@@ -131,11 +131,11 @@ class Bed:
     # ---- up and down
 
     def up(self, services=(), scale=None):
-        """Starts it anew, makes the channel, lets all join, and tells the trackers."""
+        """Starts it from scratch, creates the channel, lets all join, and configures the trackers."""
         if self.project.containers():
             self.down()
         self.project.change(None)
-        self.state = {"acknowledged": {}, "joined": {}, "first": {}, "heard": {}, "lines": 0}
+        self.state = {"acknowledged": {}, "joined": {}, "first": {}, "received": {}, "lines": 0}
         start = time.monotonic()
         args = ["up", "-d", "--no-build"]
         if scale:
@@ -164,7 +164,7 @@ class Bed:
                 trackers += ["--tracker", f"{scheme}://{address[0]}:6969{path}"]
             elif role == "dht":
                 dht += ["--node", f"{address[0]}:6881"]
-        relays = [word for address in self.relays() for word in ("--relay", address)]
+        relays = [argument for address in self.relays() for argument in ("--relay", address)]
         made = first.one("channel", "create", CHANNEL, "--out", "/tmp/testbed.chat", *trackers, *dht, *relays)
         self.state["joined"][first.name] = time.time()
         self.tell_trackers()
@@ -175,7 +175,7 @@ class Bed:
         each(self.nodes[1:], join)
 
     def relays(self):
-        """Where the relays are, as they say when they are ready."""
+        """The addresses of the relays, as printed when they are ready."""
         found = []
 
         def ready(container):
@@ -190,7 +190,7 @@ class Bed:
         return found
 
     def tell_trackers(self):
-        """Has them serve the channel's hashes: Debian's opentracker serves only what it was told of."""
+        """Has them serve the channel's hashes: Debian's opentracker serves only listed ones."""
         hashes = self.nodes[0].one("channel", "info", CHANNEL)["rendezvous"]
         for info in self.project.containers():
             if info["Config"]["Labels"].get("bitchat.role") == "tracker" and info["State"]["Running"]:
@@ -210,21 +210,21 @@ class Bed:
         return self.state.get("image") or os.environ.get("BITCHAT_IMAGE", "bitchat:lab")
 
     def replace(self, node, settings):
-        """Its container is made anew, from the file and these settings; its home stays."""
+        """Recreates its container from the file and these settings; its home stays."""
         base = {"image": self.image()}
         self.project.change({node.service: {**base, **settings}})
         self.project.compose("up", "-d", "--no-deps", "--no-build", "--force-recreate", "-t", "10", node.service)
         until(f"{node.name} answers", node.runs, 60)
 
     def new_line(self, node):
-        """A text that nobody said yet."""
+        """A text that was not sent before."""
         with self.lock:
             self.state["lines"] += 1
             return f"line {self.state['lines']} of {node.name}"
 
     # ---- what must hold
 
-    def say(self, node, text):
+    def send(self, node, text):
         """Says it once, however often this has to be tried, and remembers that it was acknowledged."""
         for _ in range(30):
             event = node.send(text, key=text)

@@ -16,7 +16,7 @@ SETTLE = 180
 
 
 class Storm:
-    """Lines that are said all the while, by whoever; those that were not acknowledged are said again later."""
+    """Messages sent all the while by random nodes; unacknowledged ones are sent again later."""
 
     def __init__(self, bed, rng):
         self.bed = bed
@@ -47,10 +47,10 @@ class Storm:
         self.thread.join()
 
     def end(self):
-        """No more; what was not acknowledged is said again, under the same key."""
+        """Stops; sends again what was not acknowledged, with the same key."""
         self.quiet()
         for node, text in self.again:
-            self.bed.say(node, text)
+            self.bed.send(node, text)
 
 
 def linked_pairs(bed):
@@ -74,9 +74,9 @@ def step(bed, rng, name):
         here = [n for n in bed.ready() if n.name not in away]
         time.sleep(rng.uniform(1, 4))
         for node in rng.sample(here, min(2, len(here))):
-            bed.say(node, bed.new_line(node))
+            bed.send(node, bed.new_line(node))
         if not away:
-            # Logs are read one after the other: nobody may say anything meanwhile.
+            # Logs are read one after the other: nobody may send anything meanwhile.
             storm.quiet()
             bed.wait_equal(SETTLE, here)
     finally:
@@ -87,7 +87,7 @@ def step(bed, rng, name):
             storm.over.set()
     storm.end()
     for node in rng.sample(bed.ready(), min(3, len(bed.ready()))):
-        bed.say(node, bed.new_line(node))
+        bed.send(node, bed.new_line(node))
     bed.wait_equal(SETTLE)
     equal = time.monotonic() - mended
     left = []

@@ -1,4 +1,4 @@
-"""All say a line, and each one's log is watched as it grows: who heard whom, and after how long."""
+"""Every node sends a message while all logs are followed: who received whose, and after how long."""
 
 import json
 import os
@@ -15,7 +15,7 @@ class Listener:
 
     def __init__(self, node):
         self.node = node
-        self.heard = {}
+        self.received = {}
         self.process = node.follow()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -28,7 +28,7 @@ class Listener:
                 continue
             if message.get("kind") == "text":
                 # A line comes again when its delivery marks change.
-                self.heard.setdefault(message["text"], time.time())
+                self.received.setdefault(message["text"], time.time())
 
     def stop(self):
         """Ends it, and the program in the container, which Docker would let run on."""
@@ -46,22 +46,22 @@ class Listener:
 
 
 def chat(bed, seconds=90):
-    """Lets all say a line. Gives what was heard; fails when anybody did not hear anybody."""
+    """Lets every node send a message. Returns what was received; fails if any message did not reach a node."""
     nodes = bed.ready()
     listeners = {n.name: Listener(n) for n in nodes}
-    said, lines = {}, {}
+    sent, lines = {}, {}
 
-    def say(node):
+    def send(node):
         text = bed.new_line(node)
         lines[node.name] = text
-        said[node.name] = time.time()
-        bed.say(node, text)
+        sent[node.name] = time.time()
+        bed.send(node, text)
 
     def missing():
-        return [(a, b) for b, listener in listeners.items() for a, text in lines.items() if text not in listener.heard]
+        return [(a, b) for b, listener in listeners.items() for a, text in lines.items() if text not in listener.received]
 
     try:
-        each(nodes, say)
+        each(nodes, send)
         late = None
         try:
             until("all lines reached all", lambda: not missing(), seconds, 0.2)
@@ -74,13 +74,13 @@ def chat(bed, seconds=90):
     took = {}
     for b, listener in listeners.items():
         for a, text in lines.items():
-            if a != b and text in listener.heard:
-                took[f"{a} {b}"] = round(max(0.0, listener.heard[text] - said[a]), 3)
+            if a != b and text in listener.received:
+                took[f"{a} {b}"] = round(max(0.0, listener.received[text] - sent[a]), 3)
                 since = max(joined.get(a, 0), joined.get(b, 0))
-                bed.state["first"].setdefault(f"{a} {b}", round(max(0.0, listener.heard[text] - since), 3))
+                bed.state["first"].setdefault(f"{a} {b}", round(max(0.0, listener.received[text] - since), 3))
     bed.save()
     if late:
-        raise Failure("pairs that cannot talk: " + ", ".join(f"{a} is not heard by {b}" for a, b in late))
+        raise Failure("pairs that cannot talk: " + ", ".join(f"{a} does not reach {b}" for a, b in late))
     equal = bed.wait_equal(60)
     times = sorted(took.values())
     return {"nodes": len(nodes), "lines": len(bed.state["acknowledged"]), "pairs": len(times) // 2,

@@ -16,47 +16,47 @@ SMOKE = ["tracker-http", "tracker-udp", "dht1", "dht2", "dht3", "dht4", "relay",
 
 HELP = """Many nodes behind real NATs and proxies, on one machine, with Docker.
 
-One command for all of it: `docker/testbed all` brings it up, lets all pairs talk, shows how
-they reach each other, and takes it down; its exit status says whether all pairs can talk.
+One command for all of it: `docker/testbed all` starts it, lets all pairs talk, shows how
+they reach each other, and removes it; its exit status is 0 if all pairs can talk.
 
-What is missing of python3, Docker and docker-compose (old or new) is installed by apt, and a
-dockerd is started where none answers, both of which needs root. The program is taken from
-target/release, or built. No registry is asked for anything.
+Missing parts of python3, Docker and docker-compose (old or new) are installed by apt, and a
+dockerd is started where none answers; both need root. The program is taken from
+target/release, or built. No registry is contacted.
 
-Exit status: 0 all is well, 1 something is not (and it says what), 2 wrong arguments, 3 there
+Exit status: 0 success, 1 failure (with a message), 2 wrong arguments, 3 there
 is no Docker and none can be started."""
 
 
 def parser():
-    """Words and their meaning."""
+    """The commands and their arguments."""
     p = argparse.ArgumentParser(prog="docker/testbed", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--json", action="store_true", help="results as JSON, one object a line")
-    p.add_argument("--program", metavar="FILE", help="take this program instead of target/release/bitchat")
+    p.add_argument("--program", metavar="FILE", help="use this program instead of target/release/bitchat")
     sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name, text):
         one = sub.add_parser(name, help=text, description=text)
         one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="results as JSON")
         return one
-    add("prepare", "install what is missing, start Docker where none runs, build the images: what the others begin with")
+    add("prepare", "install what is missing, start Docker if it is not running, build the images: the first step of the others")
     up = add("up", "build the images, start all, and have all nodes join one channel")
     up.add_argument("service", nargs="*", help="only these and what they need (default: all)")
-    talk = add("chat", "all say a line; wait until all logs are equal; fail when any pair cannot talk")
+    talk = add("chat", "every node sends a message; wait until all logs are equal; fail if any pair cannot talk")
     talk.add_argument("--rounds", type=int, default=1, help="how often")
     tab = add("table", "who reaches whom, by which path, found by which source, time to first message")
     tab.add_argument("--all", action="store_true", dest="every", help="a line for each pair")
-    tab.add_argument("--strict", action="store_true", help="fail when a pair has no link of its own")
+    tab.add_argument("--strict", action="store_true", help="fail if a pair has no link of its own")
     mesh = add("mesh", "a picture of the mesh")
     mesh.add_argument("--dot", action="store_true", help="DOT for graphviz instead of SVG")
     mesh.add_argument("--out", metavar="FILE", help="where to (default: standard output)")
-    storm = add("chaos", "break things in an order that the seed decides, and see that all settles")
-    storm.add_argument("seed", type=int, nargs="?", help="default: one of this moment, which is printed")
-    storm.add_argument("--seeds", type=int, default=1, help="so many seeds, from this one on")
-    storm.add_argument("--steps", type=int, default=3, help="how many things a seed breaks (default 3)")
-    storm.add_argument("--minutes", type=float, help="a soak: go on with the next seed for so long")
+    storm = add("chaos", "break things in an order determined by the seed, and check that everything recovers")
+    storm.add_argument("seed", type=int, nargs="?", help="default: taken from the clock, and printed")
+    storm.add_argument("--seeds", type=int, default=1, help="number of seeds, starting with this one")
+    storm.add_argument("--steps", type=int, default=3, help="number of things to break per seed (default 3)")
+    storm.add_argument("--minutes", type=float, help="continue with the next seeds for this many minutes")
     storm.add_argument("--only", metavar="ACTION", help="break only this: " + ", ".join(actions.ACTIONS))
     storm.add_argument("--without", metavar="ACTION", default="", help="do not break this; several with commas")
-    storm.add_argument("--new", metavar="FILE", help="another build of the program, which rolling upgrades lead to")
+    storm.add_argument("--new", metavar="FILE", help="another build of the program, the target of rolling upgrades")
     logs = add("logs", "what the nodes log")
     logs.add_argument("service", nargs="*")
     add("down", "end all, with all that was kept")
@@ -91,10 +91,10 @@ def out(options, value, text):
 def do_chat(options, bed):
     """`chat`."""
     for _ in range(getattr(options, "rounds", 1)):
-        said = chat.chat(bed)
-        out(options, said, f"{said['nodes']} nodes, {said['pairs']} pairs: all talk; a line takes {said['median_s']:.2f} s in "
-            f"the median, {said['slowest_s']:.2f} s at most; all logs are equal")
-        for name, why in said["not_yet"].items():
+        sent = chat.chat(bed)
+        out(options, sent, f"{sent['nodes']} nodes, {sent['pairs']} pairs: all talk; a message takes {sent['median_s']:.2f} s in "
+            f"the median, {sent['slowest_s']:.2f} s at most; all logs are equal")
+        for name, why in sent["not_yet"].items():
             note(f"not yet: {name} ({why})")
 
 
@@ -102,7 +102,7 @@ def do_table(options, bed):
     """`table`."""
     rows = table.collect(bed)
     if not any(row["talk"] for row in rows) and not bed.state["acknowledged"]:
-        raise Failure("nobody has said anything yet: `docker/testbed chat` first")
+        raise Failure("no messages have been sent yet: run `docker/testbed chat` first")
     out(options, {"pairs": rows, "faults": table.faults(rows)}, table.show(bed, rows, getattr(options, "every", False)))
     if table.faults(rows):
         raise Failure("pairs that cannot talk: " + "; ".join(table.faults(rows)))
@@ -165,18 +165,18 @@ def mesh_of(options):
         until("a full mesh", full, 240, 2)
         mesh_s = time.time() - joined
         before = cost.cost(bed)
-        said = chat.chat(bed)
+        sent = chat.chat(bed)
         time.sleep(15)
         idle_from = cost.cost(bed)
         time.sleep(15)
         after = cost.cost(bed)
         idle = {n: round((after[n]["cpu_s"] - idle_from[n]["cpu_s"]) / 15 * 100, 2) for n in after if n in idle_from}
-        result = {"nodes": options.n, "full_mesh_s": round(mesh_s, 1), **said, "cost": after,
+        result = {"nodes": options.n, "full_mesh_s": round(mesh_s, 1), **sent, "cost": after,
                   "mib": cost.spread([c["mib"] for c in after.values()]),
                   "cpu_s_until_mesh": cost.spread([c["cpu_s"] for c in before.values()]),
                   "cpu_s": cost.spread([c["cpu_s"] for c in after.values()]), "idle_cpu_percent": cost.spread(idle.values())}
         text = [f"{options.n} nodes: full mesh {mesh_s:.1f} s after the last joined; {options.n} lines reached all, "
-                f"{said['median_s']:.2f} s in the median, {said['slowest_s']:.2f} s at most"]
+                f"{sent['median_s']:.2f} s in the median, {sent['slowest_s']:.2f} s at most"]
         text += [f"{n:<8} {c['mib']:6.1f} MiB  {c['cpu_s']:6.2f} s of CPU  {idle.get(n, 0):5.2f} % when idle" for n, c in after.items()]
         text.append(f"a node: {result['mib']} MiB, {result['cpu_s']} s of CPU, {result['idle_cpu_percent']} % when idle")
         out(options, result, "\n".join(text))

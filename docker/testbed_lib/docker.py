@@ -13,20 +13,20 @@ ROOT = os.path.dirname(HERE)
 
 
 class Failure(Exception):
-    """Something that ends the command, in words for its user."""
+    """An error that ends the command, with a message for the user."""
 
 
 class NoDocker(Failure):
     """There is no Docker, and none can be started: exit status 3."""
 
 
-def note(*words):
+def note(*parts):
     """Says how it goes, beside the results on standard output."""
-    print(*words, file=sys.stderr, flush=True)
+    print(*parts, file=sys.stderr, flush=True)
 
 
 def run(args, stdin=None, timeout=120, check=True, env=None):
-    """Runs a program; gives its output. What failed is told with its words."""
+    """Runs a program; gives its output. A failure includes its output."""
     try:
         done = subprocess.run(args, input=stdin, capture_output=True, text=True, timeout=timeout,
                               env={**os.environ, **(env or {})}, check=False)
@@ -176,7 +176,7 @@ class Project:
             os.remove(self.override)
 
     def containers(self):
-        """All of its containers, as `docker inspect` tells of them."""
+        """All of its containers, as `docker inspect` describes them."""
         ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}"]).stdout.split()
         return json.loads(run(["docker", "inspect"] + ids).stdout) if ids else []
 

@@ -22,9 +22,9 @@ def svg(bed, rows):
         (x1, y1, _), (x2, y2, _) = at[row["a"]], at[row["b"]]
         dashed = ' stroke-dasharray="2 6"' if row["path"] == "others" else ""
         colour = COLOURS.get(row["path"], "#bbb")
-        words = escape(f"{row['a']} - {row['b']}: {row['path']} {', '.join(row['found_by'])}")
+        label = escape(f"{row['a']} - {row['b']}: {row['path']} {', '.join(row['found_by'])}")
         out.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{dashed}>'
-                   f'<title>{words}</title></line>')
+                   f'<title>{label}</title></line>')
     for node in bed.nodes:
         x, y, angle = at[node.name]
         anchor = "start" if math.cos(angle) > 0.3 else "end" if math.cos(angle) < -0.3 else "middle"
@@ -33,9 +33,9 @@ def svg(bed, rows):
         out.append(f'<text x="{tx:.1f}" y="{ty:.1f}" text-anchor="{anchor}">{escape(node.name)} '
                    f'<tspan fill="#888">{escape(node.kind)}</tspan></text>')
     x = 20
-    for word, colour in list(COLOURS.items()) + [("through others", "#bbb")]:
+    for name, colour in list(COLOURS.items()) + [("through others", "#bbb")]:
         out.append(f'<line x1="{x}" y1="{size + 20}" x2="{x + 24}" y2="{size + 20}" stroke="{colour}" stroke-width="3"/>'
-                   f'<text x="{x + 30}" y="{size + 24}">{word}</text>')
+                   f'<text x="{x + 30}" y="{size + 24}">{name}</text>')
         x += 100
     return "\n".join(out + ["</svg>"]) + "\n"
 

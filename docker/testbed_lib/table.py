@@ -5,7 +5,7 @@ import json
 from .bed import each, Node
 
 SIGNS = {"quic": "Q", "tcp": "T", "proxy": "P", "relay": "R", "punched": "H"}
-# Which of two sides' words tells more.
+# Which of two sides' reports is the more specific.
 RANK = {"quic": 1, "tcp": 2, "proxy": 3, "relay": 4}
 LEGEND = "Q QUIC  T TCP  P through a proxy  R through a relay  o no link: through other members  . not at all"
 
@@ -19,7 +19,7 @@ def source(path):
 
 
 def collect(bed):
-    """A row for each pair, and for each direction what its node says."""
+    """A row for each pair, with the report of each direction's node."""
     members = each(bed.nodes, Node.members)
     logs = each(bed.nodes, Node.log)
     texts = {name: {text for _, text in log or []} for name, log in logs.items()}
@@ -28,9 +28,9 @@ def collect(bed):
         for b in bed.nodes[i + 1:]:
             paths = [p for p in (members[a.name].get(b.name, {}).get("path"),
                                  members[b.name].get(a.name, {}).get("path")) if p]
-            heard = [any(t.endswith(f" of {x.name}") for t in texts[y.name]) for x, y in ((a, b), (b, a))]
+            received = [any(t.endswith(f" of {x.name}") for t in texts[y.name]) for x, y in ((a, b), (b, a))]
             row = {"a": a.name, "b": b.name, "kinds": sorted([a.kind, b.kind]), "path": None, "found_by": [],
-                   "rtt_ms": None, "talk": all(heard), "first_message_s": None,
+                   "rtt_ms": None, "talk": all(received), "first_message_s": None,
                    "waits": sorted({n.waits for n in (a, b) if n.waits})}
             if paths:
                 # Behind a proxy one side sees TCP only.
@@ -39,7 +39,7 @@ def collect(bed):
                 found = {source(p) for p in paths} - {"incoming"}
                 row["found_by"] = sorted(found) or ["incoming"]
                 row["rtt_ms"] = round(min(p["rtt_ms"] for p in paths), 2)
-            elif all(heard):
+            elif all(received):
                 row["path"] = "others"
             firsts = [bed.state["first"].get(f"{x} {y}") for x, y in ((a.name, b.name), (b.name, a.name))]
             if all(f is not None for f in firsts):
@@ -94,9 +94,9 @@ def one(row, name, wide):
     return f"{name:<{2 * wide + 3}} {path:<7} {', '.join(row['found_by']):<34} {rtt:>8} {first:>16}"
 
 
-def count(words):
+def count(names):
     """3 quic, 1 tcp."""
-    counts = {w: words.count(w) for w in words}
+    counts = {w: names.count(w) for w in names}
     return ", ".join(f"{n} {w}" for w, n in sorted(counts.items(), key=lambda c: -c[1]))
 
 
