@@ -10,7 +10,7 @@ use std::{
 };
 
 use bitchat_actors::{
-    discovery::{Discovery, Outcome, Reached, Source, Sources, Wanted},
+    discovery::{Discovery, Outcome, Provenance, Reached, Sources, Wanted},
     kit::{Metrics, Scope},
     relay::{RelayConfig, RelayMode, Relays},
     store::{ChannelRecord, Store},
@@ -145,7 +145,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     let reached = b.reaches().await;
     assert_eq!(reached.connection.peer(), a.transport.peer_id());
     assert_eq!(reached.address.first().port(), port);
-    assert_eq!(reached.source, Source::Tracker(tracker.url()));
+    assert_eq!(reached.source, Provenance::Tracker(tracker.url()));
     let peer = reached.connection.peer();
     let address = reached.address;
     let linked = Outcome::Linked {
@@ -185,7 +185,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     let mut b = Node::start(home_b.path(), 0, cid).await;
     b.want(&keys, Vec::new()).await;
     let reached = b.reaches().await;
-    assert_eq!(reached.source, Source::Cache);
+    assert_eq!(reached.source, Provenance::Cache);
     assert_eq!(reached.connection.peer(), a.transport.peer_id());
     b.discovery.forget(cid).await;
     assert!(b.discovery.status(cid).await.is_none());

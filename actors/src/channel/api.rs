@@ -14,7 +14,7 @@ use bitchat_wire::{
 use futures_util::future::BoxFuture;
 
 use crate::{
-    discovery::Source,
+    discovery::Provenance,
     store::{LogHead, StoreError},
     transport::{PathKind, Relay, Target},
 };
@@ -97,7 +97,7 @@ pub struct PathView {
     /// The relay that carries the connection; `None` if it is direct.
     pub via: Option<Relay>,
     /// The source that found the address; `None` if the member connected to us.
-    pub source: Option<Source>,
+    pub source: Option<Provenance>,
     /// Time to the connection, counted from when the address was learned or the link there was lost; `None` if the
     /// member connected to us.
     pub took: Option<Duration>,

@@ -15,13 +15,13 @@ pub(super) const STALL: Duration = Duration::from_millis(1_200);
 pub(super) enum Phase {
     New,
     Asked(Instant),
-    Answered(Option<Grant>),
+    Answered(Option<AnnounceToken>),
     Failed,
 }
 
 /// What lets us announce to a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Grant {
+pub(super) struct AnnounceToken {
     pub(super) token: Vec<u8>,
     /// The port at which it says to see us.
     pub(super) port: Option<u16>,

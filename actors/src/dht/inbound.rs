@@ -9,7 +9,7 @@ use rand::Rng;
 
 use super::{
     Family, Found, Id,
-    candidate::Grant,
+    candidate::AnnounceToken,
     krpc::{Body, Message, Method, Node, PROTOCOL_ERROR, ParseError, Response, looks_like_query},
     network::{canonical, is_believable, is_local},
     pending::Purpose,
@@ -180,8 +180,8 @@ impl State {
         }
         let found = !running.found.is_empty();
         let port = seen.map(|seen| seen.port()).filter(|port| *port != 0);
-        let grant = response.token.map(|token| Grant { token, port });
-        running.lookup.answered(from, grant, &here, found);
+        let token = response.token.map(|token| AnnounceToken { token, port });
+        running.lookup.answered(from, token, &here, found);
         running.wake = now;
         if let Owner::Watch(hash) = running.owner
             && !peers.is_empty()

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Family, Id,
-    candidate::{Candidate, Grant, Phase, STALL},
+    candidate::{AnnounceToken, Candidate, Phase, STALL},
     krpc::Node,
     network::{Host, host, is_believable, is_local, network},
     security,
@@ -297,7 +297,7 @@ impl Lookup {
     pub(super) fn answered(
         &mut self,
         from: Node,
-        grant: Option<Grant>,
+        token: Option<AnnounceToken>,
         named: &[Node],
         found: bool,
     ) {
@@ -316,7 +316,7 @@ impl Lookup {
             Some(at) if misnamed => {
                 self.candidates.remove(at);
             }
-            Some(at) => self.candidates[at].phase = Phase::Answered(grant.clone()),
+            Some(at) => self.candidates[at].phase = Phase::Answered(token.clone()),
             None => {}
         }
         if at.is_none() || misnamed {
@@ -335,7 +335,7 @@ impl Lookup {
                 source,
                 hops,
                 line,
-                phase: Phase::Answered(grant),
+                phase: Phase::Answered(token),
             });
         }
         self.cost.answered += 1;
@@ -359,15 +359,15 @@ impl Lookup {
 
     /// The nodes to announce to, with what they granted: the eight nearest that answered, and the eight nearest of
     /// those whose ids are bound to their addresses.
-    pub(super) fn announce_to(&self) -> Vec<(SocketAddr, Grant)> {
-        let mut chosen: BTreeMap<SocketAddr, Grant> = BTreeMap::new();
+    pub(super) fn announce_to(&self) -> Vec<(SocketAddr, AnnounceToken)> {
+        let mut chosen: BTreeMap<SocketAddr, AnnounceToken> = BTreeMap::new();
         for bound in [false, true] {
             let answered = self
                 .candidates
                 .iter()
                 .filter_map(|known| match &known.phase {
-                    Phase::Answered(Some(grant)) if known.valid || !bound => {
-                        Some((known.node.address, grant.clone()))
+                    Phase::Answered(Some(token)) if known.valid || !bound => {
+                        Some((known.node.address, token.clone()))
                     }
                     _ => None,
                 });

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    DhtSource, DiscoveryStatus, Hint, Outcome, Reached, Source, Wanted,
+    DhtSource, DiscoveryStatus, Hint, Outcome, Provenance, Reached, Wanted,
     hashes::Hashes,
     probes::Probes,
     sources::{self, FileRelays, Known},
@@ -164,19 +164,19 @@ impl Actor for DiscoveryActor {
                         self.parts.transport.tracker_sees(ip);
                     }
                     peers.iter().for_each(|at| self.probes.named(*at, now()));
-                    let source = Source::Tracker(tracker);
+                    let source = Provenance::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
                 Some(dht::Found { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
                         peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
-                        let event = Event::Found { cid, source: Source::Dht, local: true, peers };
+                        let event = Event::Found { cid, source: Provenance::Dht, local: true, peers };
                         self.apply(event, None, scope).await;
                     }
                 }
                 Some(lan::Found { cid, address }) = lan_found.recv() => {
-                    let event = Event::Found { cid, source: Source::Lan, local: true, peers: vec![address] };
+                    let event = Event::Found { cid, source: Provenance::Lan, local: true, peers: vec![address] };
                     self.apply(event, None, scope).await;
                 }
                 Some(relay::Found { cid, targets }) = met.recv() => {
@@ -520,7 +520,7 @@ fn met_at(target: Target) -> Hint {
     Hint {
         peer,
         addresses: vec![target],
-        source: Source::Relay,
+        source: Provenance::Relay,
         // We are connected to that relay, wherever it is.
         local: true,
         via: None,

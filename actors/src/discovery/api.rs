@@ -30,7 +30,7 @@ const MAILBOX: usize = 256;
 /// Where an address came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Source {
+pub enum Provenance {
     /// The peer cache of an earlier run.
     Cache,
     /// A tracker, by its URL.
@@ -75,16 +75,16 @@ pub struct Reached {
     /// At which address.
     pub address: Target,
     /// Which source found it.
-    pub source: Source,
+    pub source: Provenance,
     /// From the first word of the address, or the loss of the link there, to the connection.
     pub took: Duration,
 }
 
 /// How a member was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct FoundBy {
     /// Which source named the address.
-    pub source: Source,
+    pub source: Provenance,
     /// From the first word of it, or the loss of the link there, to the connection.
     pub took: Duration,
 }
@@ -127,7 +127,7 @@ pub struct Hint {
     /// Where.
     pub addresses: Vec<Target>,
     /// Who says so.
-    pub source: Source,
+    pub source: Provenance,
     /// Whether the one who says so is itself at a loopback, private or link-local address.
     pub local: bool,
     /// The member that says so, if it is one: it may help us to get there.

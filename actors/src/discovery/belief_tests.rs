@@ -10,7 +10,7 @@ use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Hint, Source,
+    Hint, Provenance,
     state::{Effect, Event, State},
 };
 use crate::transport::{DialError, Relay, Target};
@@ -115,12 +115,14 @@ impl Namer {
             peers: vec![target.first()],
         };
         match self {
-            Self::Tracker(local) => found(Source::Tracker("http://t/announce".to_owned()), local),
-            Self::Member(local) => hint(Source::Pex, local),
+            Self::Tracker(local) => {
+                found(Provenance::Tracker("http://t/announce".to_owned()), local)
+            }
+            Self::Member(local) => hint(Provenance::Pex, local),
             // As the actor says it of both.
-            Self::Dht => found(Source::Dht, true),
-            Self::Lan => found(Source::Lan, true),
-            Self::Hand => hint(Source::Hand, false),
+            Self::Dht => found(Provenance::Dht, true),
+            Self::Lan => found(Provenance::Lan, true),
+            Self::Hand => hint(Provenance::Hand, false),
             Self::Cache => Event::Cached(cid, vec![target.first()]),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use bitchat_wire::identity::IdentityId;
 use libp2p_identity::PeerId;
 
-use super::Source;
+use super::Provenance;
 use crate::transport::Target;
 
 /// Addresses kept of one channel. A mesh has at most a hundred members, each with a few addresses.
@@ -47,7 +47,7 @@ pub(super) enum Phase {
 
 /// One address.
 pub(super) struct Candidate {
-    pub(super) source: Source,
+    pub(super) source: Provenance,
     /// Who is there, if a member said so.
     pub(super) expected: Option<PeerId>,
     /// Some source named the address without saying who is there.
@@ -75,10 +75,10 @@ impl Candidate {
         self.successes > 0
             || self.expected.is_some()
             || self.failures == 0
-            || matches!(self.source, Source::Hand | Source::Cache)
+            || matches!(self.source, Provenance::Hand | Provenance::Cache)
     }
 
-    fn new(source: Source, expected: Option<PeerId>, now: Instant, at: Instant) -> Self {
+    fn new(source: Provenance, expected: Option<PeerId>, now: Instant, at: Instant) -> Self {
         Self {
             source,
             expected,
@@ -96,17 +96,17 @@ impl Candidate {
     /// what goes directly, then by source.
     pub(super) fn rank(&self, target: &Target, now: Instant) -> Rank {
         let source = match self.source {
-            Source::Hand => 0,
-            Source::Cache => 1,
-            Source::Pex => 2,
+            Provenance::Hand => 0,
+            Provenance::Cache => 1,
+            Provenance::Pex => 2,
             // Only who has the channel's key registers there.
-            Source::Relay => 3,
+            Provenance::Relay => 3,
             // Near, and only members can tell each other there.
-            Source::Lan => 3,
-            Source::Tracker(_) => 4,
+            Provenance::Lan => 3,
+            Provenance::Tracker(_) => 4,
             // Where anybody may name anything.
-            Source::Dht => 5,
-            Source::Incoming => 6,
+            Provenance::Dht => 5,
+            Provenance::Incoming => 6,
         };
         (
             !self.is_lost(now),
@@ -171,7 +171,7 @@ pub(super) struct Sightings {
 /// One channel's addresses and links.
 #[derive(Default)]
 pub(super) struct Book {
-    tallies: HashMap<Source, Tally>,
+    tallies: HashMap<Provenance, Tally>,
     pub(super) candidates: HashMap<Target, Candidate>,
     strangers: HashMap<Target, Instant>,
     /// Links that are up, by peer.
@@ -186,12 +186,12 @@ impl Book {
     pub(super) fn name(
         &mut self,
         address: Target,
-        source: Source,
+        source: Provenance,
         expected: Option<PeerId>,
         now: Instant,
         at: Instant,
     ) {
-        if matches!(source, Source::Hand) {
+        if matches!(source, Provenance::Hand) {
             self.strangers.remove(&address);
         } else if self
             .strangers
@@ -202,7 +202,11 @@ impl Book {
         }
         let counts = matches!(
             source,
-            Source::Tracker(_) | Source::Dht | Source::Lan | Source::Relay | Source::Pex
+            Provenance::Tracker(_)
+                | Provenance::Dht
+                | Provenance::Lan
+                | Provenance::Relay
+                | Provenance::Pex
         );
         if counts && let Some(tally) = self.tally(&source) {
             tally.last = Some(now);
@@ -214,7 +218,7 @@ impl Book {
                 known.expected = expected;
             }
             // A user who names an address wants it tried now.
-            if let (Source::Hand, Phase::Waiting(due)) = (&source, &mut known.phase) {
+            if let (Provenance::Hand, Phase::Waiting(due)) = (&source, &mut known.phase) {
                 *due = (*due).min(at);
                 known.source = source;
                 known.failures = 0;
@@ -232,7 +236,7 @@ impl Book {
     }
 
     /// Of a source that there is room to count.
-    fn tally(&mut self, source: &Source) -> Option<&mut Tally> {
+    fn tally(&mut self, source: &Provenance) -> Option<&mut Tally> {
         let is_known = self.tallies.contains_key(source);
         (is_known || self.tallies.len() < MAX_TALLIES)
             .then(|| self.tallies.entry(source.clone()).or_default())
@@ -241,7 +245,7 @@ impl Book {
     /// What came of all sources.
     pub(super) fn sightings(&self) -> Sightings {
         let mut tallies = self.tallies.clone();
-        let mut alive: HashMap<&Source, usize> = HashMap::new();
+        let mut alive: HashMap<&Provenance, usize> = HashMap::new();
         for candidate in self.candidates.values() {
             if candidate.failures == 0 {
                 *alive.entry(&candidate.source).or_default() += 1;
@@ -257,19 +261,19 @@ impl Book {
                 .addresses
                 .saturating_sub(alive.get(source).copied().unwrap_or_default());
         }
-        let mut take = |source: &Source| tallies.remove(source).unwrap_or_default();
+        let mut take = |source: &Provenance| tallies.remove(source).unwrap_or_default();
         Sightings {
-            cache: take(&Source::Cache),
-            hand: take(&Source::Hand),
-            pex: take(&Source::Pex),
-            dht: take(&Source::Dht),
-            lan: take(&Source::Lan),
-            relay: take(&Source::Relay),
+            cache: take(&Provenance::Cache),
+            hand: take(&Provenance::Hand),
+            pex: take(&Provenance::Pex),
+            dht: take(&Provenance::Dht),
+            lan: take(&Provenance::Lan),
+            relay: take(&Provenance::Relay),
             links: self.linked.values().map(|up| up.links).sum(),
             trackers: tallies
                 .into_iter()
                 .filter_map(|(source, tally)| match source {
-                    Source::Tracker(url) => Some((url, tally)),
+                    Provenance::Tracker(url) => Some((url, tally)),
                     _ => None,
                 })
                 .collect(),
@@ -365,9 +369,9 @@ impl Book {
         up.links += 1;
         up.direct += usize::from(!address.is_circuit());
         let source = if dialled {
-            Source::Cache
+            Provenance::Cache
         } else {
-            Source::Incoming
+            Provenance::Incoming
         };
         self.name(address, source, None, now, now);
         let found = self
@@ -416,7 +420,7 @@ impl Book {
             }
             self.linked.remove(&peer);
         }
-        self.name(address, Source::Incoming, None, now, now);
+        self.name(address, Provenance::Incoming, None, now, now);
         let until = now + LOST_TIME;
         let alone = self.linked.values().all(|up| up.identity != identity);
         for candidate in self

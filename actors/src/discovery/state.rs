@@ -11,7 +11,7 @@ use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 
 use super::{
-    Hint, Outcome, Source,
+    Hint, Outcome, Provenance,
     book::{Book, Candidate, Phase, Sightings},
     budget::{Budget, Room},
 };
@@ -43,7 +43,7 @@ pub(super) enum Event {
     /// A tracker or the DHT named addresses; `local`: who did is on a local network itself.
     Found {
         cid: ChannelId,
-        source: Source,
+        source: Provenance,
         local: bool,
         peers: Vec<SocketAddr>,
     },
@@ -74,7 +74,7 @@ pub(super) enum Effect {
     Reached {
         cid: ChannelId,
         address: Target,
-        source: Source,
+        source: Provenance,
         took: Duration,
     },
     /// Ask a channel's trackers and the DHT.
@@ -133,7 +133,7 @@ impl State {
             }
             Event::Cached(cid, addresses) => {
                 for address in addresses.into_iter().map(Target::Direct) {
-                    self.name(cid, address, Source::Cache, None, now, now);
+                    self.name(cid, address, Provenance::Cache, None, now, now);
                 }
             }
             Event::Hint(cid, hint) => self.hint(cid, &hint, now),
@@ -252,7 +252,7 @@ impl State {
         &mut self,
         cid: ChannelId,
         address: Target,
-        source: Source,
+        source: Provenance,
         expected: Option<PeerId>,
         now: Instant,
         at: Instant,
@@ -276,9 +276,9 @@ impl State {
         }
         // Of two that hear of each other the lower one dials, so that they do not meet twice.
         let waits = hint.peer.is_some_and(|peer| self.own > peer);
-        let told = matches!(hint.source, Source::Pex);
+        let told = matches!(hint.source, Provenance::Pex);
         // What the user says is not questioned.
-        let local = hint.local || matches!(hint.source, Source::Hand);
+        let local = hint.local || matches!(hint.source, Provenance::Hand);
         // A relay is for where nothing else works, so what goes directly is tried a little earlier.
         let only_circuits = hint.addresses.iter().all(Target::is_circuit);
         for &address in &hint.addresses {

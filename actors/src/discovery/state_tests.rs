@@ -64,7 +64,7 @@ impl Bench {
     fn found_by(&mut self, cid: ChannelId, addresses: &[SocketAddr], local: bool) -> Vec<Effect> {
         self.on(Event::Found {
             cid,
-            source: Source::Tracker("http://t/announce".to_owned()),
+            source: Provenance::Tracker("http://t/announce".to_owned()),
             local,
             peers: addresses.to_vec(),
         })
@@ -76,7 +76,7 @@ impl Bench {
             Hint {
                 peer,
                 addresses: vec![address.into()],
-                source: Source::Pex,
+                source: Provenance::Pex,
                 local: false,
                 via: None,
             },
@@ -155,7 +155,7 @@ fn dials_at_once_whom_a_tracker_names_and_hands_on_who_answers() {
         [Effect::Reached {
             cid: CID,
             address: address(1).into(),
-            source: Source::Tracker("http://t/announce".to_owned()),
+            source: Provenance::Tracker("http://t/announce".to_owned()),
             took: 2 * SECOND,
         }]
     );
@@ -178,7 +178,7 @@ fn believes_local_addresses_of_local_sources_only() {
     let told = Hint {
         peer: None,
         addresses: vec![other.into()],
-        source: Source::Hand,
+        source: Provenance::Hand,
         local: false,
         via: None,
     };
@@ -361,7 +361,7 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
     let hint = Hint {
         peer: None,
         addresses: vec![address(2).into()],
-        source: Source::Hand,
+        source: Provenance::Hand,
         local: true,
         via: None,
     };
@@ -376,7 +376,7 @@ fn whom_a_member_names_is_tried_again_and_again() {
     let hint = Hint {
         peer: Some(peer(2)),
         addresses: vec![address(2).into()],
-        source: Source::Pex,
+        source: Provenance::Pex,
         local: true,
         via: None,
     };

@@ -9,7 +9,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    discovery::{Reached, Way},
+    discovery::{FoundBy, Reached},
     kit::{Actor, Inbox, Scope},
     transport::{Connection, ConnectionId, Stream},
 };
@@ -45,7 +45,7 @@ impl Hub {
                 let attempt = Attempt {
                     cid: reached.cid,
                     address: reached.address,
-                    source: Some(Way {
+                    source: Some(FoundBy {
                         source: reached.source,
                         took: reached.took,
                     }),

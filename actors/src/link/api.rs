@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{Acks, pings::Pings};
-use crate::{discovery::Way, transport::Connection};
+use crate::{discovery::FoundBy, transport::Connection};
 
 /// A link's number within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +102,7 @@ pub struct LinkUp {
     /// Whether we sent the first message.
     pub initiator: bool,
     /// How the member was found; `None` when it came to us, or the link moved here.
-    pub source: Option<Way>,
+    pub source: Option<FoundBy>,
     /// What the member's program calls itself (hostile text).
     pub agent: String,
 }

@@ -15,7 +15,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    discovery::{Outcome, Way},
+    discovery::{FoundBy, Outcome},
     kit::Scope,
     transport::{Connection, ConnectionId, Stream, Target, network::subscriber},
 };
@@ -31,7 +31,7 @@ pub(super) struct Attempt {
     pub(super) connection: Connection,
     pub(super) address: Target,
     /// How the address was found; `None` for a link that moves.
-    pub(super) source: Option<Way>,
+    pub(super) source: Option<FoundBy>,
 }
 
 /// A link whose handshake is done.
@@ -43,7 +43,7 @@ struct New {
     initiator: bool,
     address: Target,
     /// How the address was found; `None` for a link that moves, or that the peer began.
-    source: Option<Way>,
+    source: Option<FoundBy>,
 }
 
 /// The tracing span of a link.

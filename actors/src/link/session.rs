@@ -24,7 +24,7 @@ use super::{
     writer::{self, BACKFILL_QUEUE, CONTROL_QUEUE, LINK_MAILBOX, Usage},
 };
 use crate::{
-    discovery::Way,
+    discovery::FoundBy,
     store::Store,
     transport::{Connection, Stream},
 };
@@ -44,7 +44,7 @@ pub(super) struct Start {
     pub(super) stream: Stream,
     pub(super) established: Established,
     pub(super) initiator: bool,
-    pub(super) source: Option<Way>,
+    pub(super) source: Option<FoundBy>,
     pub(super) store: Store,
     /// The port on which we accept connections.
     pub(super) listen_port: u16,
@@ -139,7 +139,7 @@ struct Inward {
 struct Facts {
     peer: Certificate,
     initiator: bool,
-    source: Option<Way>,
+    source: Option<FoundBy>,
 }
 
 impl Session {

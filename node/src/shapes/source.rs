@@ -64,16 +64,16 @@ impl Source {
 }
 
 /// The name of the source that found an address; for a tracker, its URL.
-pub(super) fn name_of(source: &discovery::Source) -> String {
+pub(super) fn name_of(source: &discovery::Provenance) -> String {
     match source {
-        discovery::Source::Cache => "cache",
-        discovery::Source::Tracker(url) => url,
-        discovery::Source::Dht => "dht",
-        discovery::Source::Lan => "lan",
-        discovery::Source::Relay => "relay",
-        discovery::Source::Pex => "pex",
-        discovery::Source::Hand => "hand",
-        discovery::Source::Incoming => "incoming",
+        discovery::Provenance::Cache => "cache",
+        discovery::Provenance::Tracker(url) => url,
+        discovery::Provenance::Dht => "dht",
+        discovery::Provenance::Lan => "lan",
+        discovery::Provenance::Relay => "relay",
+        discovery::Provenance::Pex => "pex",
+        discovery::Provenance::Hand => "hand",
+        discovery::Provenance::Incoming => "incoming",
         _ => "unknown",
     }
     .to_owned()

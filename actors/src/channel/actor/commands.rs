@@ -7,7 +7,7 @@ use bitchat_wire::event::{Body, EventId};
 use super::Shell;
 use crate::{
     channel::{ChannelError, Signal, State, effects::Input, machine::Machine},
-    discovery::{Hint, Source},
+    discovery::{Hint, Provenance},
     kit::Reply,
     link::LinkHandle,
 };
@@ -48,7 +48,7 @@ impl Shell {
                 let hint = Hint {
                     peer: None,
                     addresses: vec![address.into()],
-                    source: Source::Hand,
+                    source: Provenance::Hand,
                     local: true,
                     via: None,
                 };

@@ -9,7 +9,7 @@ use crate::{
         effects::{Input, Up},
         machine::Machine,
     },
-    discovery::Way,
+    discovery::FoundBy,
     link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkUp},
     transport::{Relay, Target},
 };
@@ -19,7 +19,7 @@ pub(super) struct Link {
     pub(super) handle: LinkHandle,
     pub(super) identity: IdentityId,
     /// How its address was found; `None` if the member connected to us.
-    source: Option<Way>,
+    source: Option<FoundBy>,
 }
 
 impl Shell {

@@ -11,7 +11,7 @@ use crate::{
         effects::{Effect, Input, Notice},
         machine::Machine,
     },
-    discovery::{Hint, Source},
+    discovery::{Hint, Provenance},
     store::NewEvent,
 };
 
@@ -64,7 +64,7 @@ impl Shell {
                     let hint = Hint {
                         peer: Some(peer),
                         addresses,
-                        source: Source::Pex,
+                        source: Provenance::Pex,
                         local,
                         via: Some(via),
                     };

@@ -10,7 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::super::{
     Family, Id,
-    candidate::Grant,
+    candidate::AnnounceToken,
     krpc::Node,
     lookup::{Lookup, NEAREST, Next},
 };
@@ -69,11 +69,11 @@ fn liars_without_end_do_not_hide_the_nearest() {
             lookup.answered(liar, None, &named, false);
         } else if let Some(node) = honest.iter().chain(&nearest).find(is_it) {
             told.insert(node.address);
-            let grant = Grant {
+            let token = AnnounceToken {
                 token: vec![1],
                 port: None,
             };
-            lookup.answered(*node, Some(grant), &nearest, false);
+            lookup.answered(*node, Some(token), &nearest, false);
         }
     }
     let reached = nearest.iter().filter(|node| told.contains(&node.address));
