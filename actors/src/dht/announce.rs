@@ -7,7 +7,7 @@ use std::{
 
 use rand::{Rng, RngExt};
 
-use super::{Family, Id, WatchStatus, profile::Profile, state::LookupId};
+use super::{Family, Id, WatchStatus, lookup::LookupId, profile::Profile};
 
 /// Infohashes at a time: two for each of some hundred channels.
 const MOST_WATCHED: usize = 1_024;

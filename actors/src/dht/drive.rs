@@ -8,10 +8,10 @@ use super::{
     Family, Id, LookupResult,
     bootstrap::Step,
     krpc::{Body, Message, Method, Query, Want},
-    lookup::{Lookup, Next},
+    lookup::{Lookup, LookupId, Next},
     network::is_believable,
     pending::Purpose,
-    state::{Effect, LookupId, Owner, Running, State, Ticket},
+    state::{Effect, Owner, Running, State, Ticket},
 };
 
 /// Lookups at a time that nobody waits for in person. Others wait their turn.

@@ -19,6 +19,9 @@ use super::{
     security,
 };
 
+/// Identifies a running lookup.
+pub(super) type LookupId = u64;
+
 /// Nodes sought (K in BEP 5).
 pub(super) const NEAREST: usize = 8;
 /// Questions under way.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Id, state::LookupId};
+use super::{Id, lookup::LookupId};
 
 /// How long an answer may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(6);

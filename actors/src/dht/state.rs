@@ -13,12 +13,18 @@ use rand::Rng;
 
 use super::{
     DhtStatus, Family, FamilyStatus, Found, Id, LookupCost, LookupResult, Profile, Saved, Traffic,
-    announce::Watches, bootstrap::Bootstrap, limits::Limits, lookup::Lookup, peers::Peers,
-    pending::Pending, saved::MOST_KEPT, security, table::Table, token::Tokens, votes::Votes,
+    announce::Watches,
+    bootstrap::Bootstrap,
+    limits::Limits,
+    lookup::{Lookup, LookupId},
+    peers::Peers,
+    pending::Pending,
+    saved::MOST_KEPT,
+    security,
+    table::Table,
+    token::Tokens,
+    votes::Votes,
 };
-
-/// Names a lookup that runs.
-pub(super) type LookupId = u64;
 
 /// How often nodes are kept for the next run.
 const SAVE: Duration = Duration::from_secs(300);
