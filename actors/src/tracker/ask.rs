@@ -1,23 +1,18 @@
 //! One announce to one tracker, or one scrape, whatever it speaks.
 
-use std::{future::Future, time::Duration};
-
-use futures_util::future::{Either, select};
-use tokio::time::timeout;
+use std::time::Duration;
 
 use super::{
     TrackerConfig,
     announce::{self, Announce},
     http::{Family, Http, HttpError},
+    race::both_families,
     reply::{self, Answer, ReplyError, Retry},
     tiers::{Failure, Request},
     udp::{Body, UdpError},
     udp_client::UdpClient,
 };
 use crate::disguise::Disguise;
-
-/// When one address family has answered, how much longer the other is waited for.
-const OTHER_FAMILY: Duration = Duration::from_secs(1);
 
 /// The two ways to ask.
 pub(super) struct Clients {
@@ -66,7 +61,7 @@ impl Clients {
         let four = self.ask_http(url.clone(), Some(Family::V4), limit);
         let six = self.ask_http(url, Some(Family::V6), limit);
         // Boxed, since each is a whole exchange.
-        either(Box::pin(four), Box::pin(six), merge, is_no_way)
+        both_families(Box::pin(four), Box::pin(six), merge, is_unreachable)
             .await
             .map_err(failure)
     }
@@ -142,7 +137,7 @@ fn failure(error: AskError) -> Failure {
 }
 
 /// Whether an error says no more than that the tracker or we lack that family.
-fn is_no_way(error: &AskError) -> bool {
+fn is_unreachable(error: &AskError) -> bool {
     matches!(
         error,
         AskError::Http(HttpError::OtherFamily | HttpError::Unreachable)
@@ -153,29 +148,5 @@ fn merge(a: Answered, b: Answered) -> Answered {
     Answered {
         answer: a.answer.merge(b.answer),
         local: a.local && b.local,
-    }
-}
-
-/// What one family answered, and the other if it is not much slower. Of two errors that one which says more.
-pub(super) async fn either<T, E>(
-    four: impl Future<Output = Result<T, E>> + Unpin,
-    six: impl Future<Output = Result<T, E>> + Unpin,
-    merge: impl Fn(T, T) -> T,
-    is_no_way: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let (first, second) = match select(four, six).await {
-        Either::Left((first, second)) => (first, Either::Left(second)),
-        Either::Right((first, second)) => (first, Either::Right(second)),
-    };
-    match first {
-        Ok(first) => match timeout(OTHER_FAMILY, second).await {
-            Ok(Ok(second)) => Ok(merge(first, second)),
-            _ => Ok(first),
-        },
-        // The failure that came first is mostly that of a family which the tracker does not serve.
-        Err(error) => match second.await {
-            Err(other) if is_no_way(&other) => Err(error),
-            end => end,
-        },
     }
 }

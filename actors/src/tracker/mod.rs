@@ -20,6 +20,7 @@ mod ask;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod http;
+mod race;
 mod reply;
 mod scrapes;
 mod swarm;

@@ -15,7 +15,7 @@ use tokio::{
 use url::{Host, Url};
 
 use super::{
-    ask,
+    race::both_families,
     reply::Answer,
     udp::{Ask, Body, Effect, Machine, UdpError},
 };
@@ -78,8 +78,8 @@ impl UdpClient {
             [one, other] => {
                 let (one, other) = (self.ask(one, body.clone()), self.ask(other, body));
                 tokio::pin!(one, other);
-                let is_no_way = |error: &UdpError| *error == UdpError::Unreachable;
-                ask::either(one, other, Answer::merge, is_no_way).await?
+                let is_unreachable = |error: &UdpError| *error == UdpError::Unreachable;
+                both_families(one, other, Answer::merge, is_unreachable).await?
             }
             _ => return Err(UdpError::Unreachable),
         };
@@ -137,7 +137,7 @@ impl UdpClient {
     }
 }
 
-/// Runs the machine until nobody can ask any more.
+/// Runs the machine until the [`UdpClient`] is dropped, which drops this task and closes `questions`.
 async fn drive(
     udp: Udp,
     mut questions: mpsc::Receiver<Question>,
@@ -148,6 +148,7 @@ async fn drive(
     let mut number: Ask = 0;
     loop {
         let mut effects = tokio::select! {
+            biased;
             question = questions.recv() => {
                 let Some(Question { to, body, reply }) = question else { return };
                 waiting.retain(|ask, reply: &mut oneshot::Sender<_>| {
