@@ -10,6 +10,7 @@ pub(crate) mod clock;
 mod guard;
 mod mailbox;
 mod metrics;
+mod outbox;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -17,4 +18,5 @@ mod tests;
 pub use guard::Guard;
 pub use mailbox::{Addr, AskError, Inbox, Reply, SendError, mailbox};
 pub use metrics::{Kit, Metrics};
+pub use outbox::{Closed, Outbox};
 pub use shell::{Actor, Death, Scope, Stop};
