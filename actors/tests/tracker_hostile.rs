@@ -16,7 +16,7 @@ use std::{
 
 use bitchat_actors::{
     kit::{Metrics, Scope},
-    tracker::{Found, TrackerConfig, TrackerState, TrackerStatus, Trackers, Watch},
+    tracker::{TrackerConfig, TrackerPeers, TrackerState, TrackerStatus, Trackers, Watch},
 };
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::{
@@ -36,18 +36,19 @@ fn only_the_first_is_local(ip: IpAddr) -> bool {
 
 struct Bench {
     trackers: Trackers,
-    found: mpsc::Receiver<Found>,
+    found: mpsc::Receiver<TrackerPeers>,
     scope: Scope,
     watch: Watch,
 }
 
-fn watch(urls: &[String]) -> Watch {
+fn watch(urls: &[String], found: mpsc::Sender<TrackerPeers>) -> Watch {
     let cid = ChannelId([5; 32]);
     Watch {
         cid,
         tiers: urls.iter().map(|url| vec![url.clone()]).collect(),
         keys: EpochKeys::derive(cid, 0, &[6; 32]),
         not_before: Instant::now(),
+        found,
     }
 }
 
@@ -60,8 +61,8 @@ impl Bench {
         };
         let (scope, _deaths) = Scope::new(Metrics::default());
         let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start_with(config, &scope, sender);
-        let watch = watch(urls);
+        let trackers = Trackers::start_with(config, &scope);
+        let watch = watch(urls, sender);
         trackers.watch(watch.clone()).await;
         Self {
             trackers,

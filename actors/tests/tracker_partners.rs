@@ -15,7 +15,7 @@ use std::{
 use bitchat_actors::{
     disguise::{Disguise, Torrents},
     kit::{Metrics, Scope},
-    tracker::{Found, TrackerConfig, TrackerState, TrackerStatus, Trackers, Watch},
+    tracker::{TrackerConfig, TrackerPeers, TrackerState, TrackerStatus, Trackers, Watch},
     transport::{EVENTS, Transport, TransportConfig, TransportEvent},
 };
 use bitchat_wire::channel::{ChannelId, EpochKeys};
@@ -36,7 +36,8 @@ fn keys() -> (ChannelId, EpochKeys) {
 struct Member {
     transport: Transport,
     trackers: Trackers,
-    found: mpsc::Receiver<Found>,
+    sender: mpsc::Sender<TrackerPeers>,
+    found: mpsc::Receiver<TrackerPeers>,
     scopes: [Scope; 2],
     _events: mpsc::Receiver<TransportEvent>,
 }
@@ -54,10 +55,11 @@ impl Member {
             torrents: Torrents::new(disguise, &mut rand::rng()),
             ..TrackerConfig::new(transport.port())
         };
-        let trackers = Trackers::start_with(config, &above, sender);
+        let trackers = Trackers::start_with(config, &above);
         Self {
             transport,
             trackers,
+            sender,
             found,
             scopes: [above, below],
             _events: events,
@@ -85,6 +87,7 @@ impl Member {
             tiers: vec![vec![url.to_owned()]],
             keys,
             not_before: Instant::now(),
+            found: self.sender.clone(),
         };
         self.trackers.watch(watch).await;
         let begin = Instant::now();
@@ -98,7 +101,7 @@ impl Member {
         }
     }
 
-    async fn found(&mut self) -> Found {
+    async fn found(&mut self) -> TrackerPeers {
         let found = tokio::time::timeout(PATIENCE, self.found.recv()).await;
         found.expect("it takes milliseconds").unwrap()
     }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
-    dht::{Dht, DhtConfig, Family, Found, Id, Keeper, Profile, Saved},
+    dht::{Dht, DhtConfig, DhtPeers, Family, Id, Keeper, Profile, Saved, Watch},
     kit::{Metrics, Scope},
 };
 use futures_util::future::BoxFuture;
@@ -68,7 +68,8 @@ pub struct Ours {
     pub dht: Dht,
     /// Where it is.
     pub address: SocketAddr,
-    found: mpsc::Receiver<Found>,
+    sender: mpsc::Sender<DhtPeers>,
+    found: mpsc::Receiver<DhtPeers>,
     keeper: Arc<Memory>,
     scope: Scope,
 }
@@ -115,14 +116,21 @@ impl Ours {
             let _ = socket.try_send_to(packet, to);
         });
         let kept: Arc<dyn Keeper> = keeper.clone();
-        let dht = Dht::start(config, incoming, outgoing, kept, &scope, sender);
+        let dht = Dht::start(config, incoming, outgoing, kept, &scope);
         Ok(Self {
             dht,
             address,
+            sender,
             found,
             keeper,
             scope,
         })
+    }
+
+    /// Announces an infohash and looks for others who do.
+    pub async fn watch(&self, hash: Id, port: u16) {
+        let found = self.sender.clone();
+        self.dht.watch(Watch { hash, port, found }).await;
     }
 
     /// Waits until it knows so many nodes.
@@ -184,7 +192,7 @@ pub async fn among_twenty<S: Swarm>(profile: Profile, tag: u8) -> Result<()> {
     // We announce, they find.
     let hash = Id([tag + 1; 20]);
     let port = first.address.port();
-    first.dht.watch(hash, port).await;
+    first.watch(hash, port).await;
     let found = swarm.get(hash).await?;
     println!("they found {found:?}");
     ensure!(found.contains(&first.address), "{found:?}");
@@ -196,7 +204,7 @@ pub async fn among_twenty<S: Swarm>(profile: Profile, tag: u8) -> Result<()> {
     let begin = Instant::now();
     let ports = [&first, &second, &third].map(|node| node.address.port());
     for (node, port) in [&first, &second, &third].into_iter().zip(ports) {
-        node.dht.watch(hash, port).await;
+        node.watch(hash, port).await;
     }
     for (node, others) in [
         (&mut first, [ports[1], ports[2]]),

@@ -163,7 +163,7 @@ async fn ours_alone_meet_over_ipv6() -> Result<()> {
     let hash = Id([31; 20]);
     let all: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
     for node in &nodes {
-        node.dht.watch(hash, node.address.port()).await;
+        node.watch(hash, node.address.port()).await;
     }
     let begin = Instant::now();
     for node in &mut nodes {

@@ -54,8 +54,7 @@ impl Node {
         let config =
             TransportConfig::new(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], port, [3; 64].into());
         let transport = Transport::start(config, &scopes[2], events).await.unwrap();
-        let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start(transport.port(), transport.udp(), &scopes[1], sender);
+        let trackers = Trackers::start(transport.port(), transport.udp(), &scopes[1]);
         let config = RelayConfig::new(RelayMode::Off);
         let (relays, met) = Relays::start(config, transport.clone(), &scopes[2]);
         let (sender, reached) = mpsc::channel(8);
@@ -63,13 +62,10 @@ impl Node {
             transport.clone(),
             Sources {
                 trackers,
-                found,
                 dht: None,
-                dht_found: mpsc::channel(1).1,
                 relays,
                 met,
                 lan: None,
-                lan_found: mpsc::channel(1).1,
             },
             store,
             &scopes[0],

@@ -9,7 +9,7 @@ use std::{
 
 use bitchat_actors::{
     kit::{Metrics, Scope},
-    tracker::{Found, TrackerConfig, TrackerState, Trackers, Watch},
+    tracker::{TrackerConfig, TrackerPeers, TrackerState, Trackers, Watch},
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::channel::{ChannelId, EpochKeys, RendezvousHash};
@@ -36,7 +36,8 @@ fn hashes(keys: &EpochKeys) -> Vec<String> {
 
 struct Announcer {
     trackers: Trackers,
-    found: mpsc::Receiver<Found>,
+    sender: mpsc::Sender<TrackerPeers>,
+    found: mpsc::Receiver<TrackerPeers>,
     scope: Scope,
 }
 
@@ -44,9 +45,10 @@ impl Announcer {
     fn start(port: u16) -> Self {
         let (scope, _deaths) = Scope::new(Metrics::default());
         let (sender, found) = mpsc::channel(8);
-        let trackers = Trackers::start_with(TrackerConfig::new(port), &scope, sender);
+        let trackers = Trackers::start_with(TrackerConfig::new(port), &scope);
         Self {
             trackers,
+            sender,
             found,
             scope,
         }
@@ -61,6 +63,7 @@ impl Announcer {
                 tiers,
                 keys,
                 not_before: std::time::Instant::now(),
+                found: self.sender.clone(),
             })
             .await;
     }

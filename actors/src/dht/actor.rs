@@ -1,7 +1,7 @@
 //! The shell around the state: clock, datagrams, name lookups, and what is kept.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
     time::Duration,
@@ -14,16 +14,16 @@ use tokio::{
 };
 
 use super::{
-    DhtConfig, DhtStatus, Found, Id, Keeper, LookupResult, Outgoing,
+    DhtConfig, DhtPeers, DhtStatus, Id, Keeper, LookupResult, Outgoing, Watch,
     metrics::Gauges,
     state::{Command, Effect, Input, Setup, State},
 };
-use crate::kit::{Actor, Inbox, Reply, Scope, clock::now};
+use crate::kit::{Actor, Inbox, Outbox, Reply, Scope, clock::now};
 
 /// Datagrams that are handled before anything else gets its turn.
 const BATCH: usize = 64;
-/// Finds that wait for their receiver; beyond it the oldest is forgotten, and found again later.
-const WAITING: usize = 64;
+/// Results of lookups queued for their receivers; beyond it the oldest is dropped, and found again later.
+const OUTBOX: usize = 64;
 /// Lookups by hand at a time.
 const MOST_TICKETS: usize = 16;
 /// Names in a channel file that are resolved at a time.
@@ -33,7 +33,7 @@ const LAST_SAVE: Duration = Duration::from_millis(600);
 
 /// A command.
 pub(super) enum Msg {
-    Watch(Id, u16),
+    Watch(Watch),
     Unwatch(Id),
     Find(Id),
     Lookup(Id, Reply<LookupResult>),
@@ -49,9 +49,8 @@ pub(super) struct Parts {
     pub(super) incoming: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
     pub(super) outgoing: Outgoing,
     pub(super) keeper: Arc<dyn Keeper>,
-    pub(super) found: mpsc::Sender<Found>,
-    /// What outlives a restart: what is watched, and at which port.
-    pub(super) wanted: Arc<Guarded<BTreeMap<Id, u16>>>,
+    /// What outlives a restart: what is watched.
+    pub(super) wanted: Arc<Guarded<BTreeMap<Id, Watch>>>,
     /// And the nodes that files named.
     pub(super) named: Arc<Guarded<Vec<String>>>,
     pub(super) gauges: Gauges,
@@ -71,7 +70,7 @@ enum Errand {
 pub(super) struct DhtActor {
     parts: Parts,
     errands: JoinSet<Errand>,
-    waiting: VecDeque<Found>,
+    outbox: Outbox<DhtPeers>,
     tickets: BTreeMap<u64, Reply<LookupResult>>,
     next_ticket: u64,
 }
@@ -84,7 +83,6 @@ impl Actor for DhtActor {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
         let mut incoming = incoming.lock().await;
-        let found = self.parts.found.clone();
         let saved = self.parts.keeper.load().await;
         let setup = Setup {
             families: self.parts.config.families.clone(),
@@ -102,12 +100,8 @@ impl Actor for DhtActor {
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break,
-                room = found.reserve(), if !self.waiting.is_empty() => match (room, self.waiting.pop_front()) {
-                    (Ok(room), Some(next)) => room.send(next),
-                    // Whoever wanted peers is gone: so is our purpose.
-                    (Err(_), _) => break,
-                    (Ok(_), None) => {}
-                },
+                // A receiver that was dropped is not interested in peers.
+                _ = self.outbox.send_next() => {}
                 Some(end) = self.errands.join_next() => {
                     let end = end.map_err(|error| format!("an errand failed: {error}"))?;
                     if let Errand::Resolved(addresses) = end {
@@ -150,7 +144,7 @@ impl DhtActor {
         Self {
             parts,
             errands: JoinSet::new(),
-            waiting: VecDeque::new(),
+            outbox: Outbox::new("dht found", OUTBOX),
             tickets: BTreeMap::new(),
             next_ticket: 0,
         }
@@ -163,7 +157,7 @@ impl DhtActor {
             self.apply(state, Input::Command(Command::Nodes(named)), scope);
         }
         let wanted = locked(&self.parts.wanted).clone();
-        for (hash, port) in wanted {
+        for Watch { hash, port, .. } in wanted.into_values() {
             self.apply(state, Input::Command(Command::Watch(hash, port)), scope);
         }
         self.apply(state, Input::Tick, scope);
@@ -171,8 +165,9 @@ impl DhtActor {
 
     fn message(&mut self, state: &mut State, message: Msg, scope: &Scope) {
         let command = match message {
-            Msg::Watch(hash, port) => {
-                locked(&self.parts.wanted).insert(hash, port);
+            Msg::Watch(watch) => {
+                let Watch { hash, port, .. } = watch;
+                locked(&self.parts.wanted).insert(hash, watch);
                 Command::Watch(hash, port)
             }
             Msg::Unwatch(hash) => {
@@ -201,7 +196,7 @@ impl DhtActor {
             }
             Msg::SetPort(port) => {
                 for known in locked(&self.parts.wanted).values_mut() {
-                    *known = port;
+                    known.port = port;
                 }
                 Command::SetPort(port)
             }
@@ -219,12 +214,12 @@ impl DhtActor {
         for effect in state.handle(input, now(), &mut rand::rng()) {
             match effect {
                 Effect::Send(to, bytes) => (self.parts.outgoing)(to, &bytes),
-                Effect::Found(found) => {
-                    if self.waiting.len() >= WAITING {
-                        self.waiting.pop_front();
-                        scope.metrics().kit.dropped("dht found");
+                Effect::Found(peers) => {
+                    let wanted = locked(&self.parts.wanted);
+                    if let Some(watch) = wanted.get(&peers.hash) {
+                        let kit = &scope.metrics().kit;
+                        self.outbox.push(watch.found.clone(), peers, kit);
                     }
-                    self.waiting.push_back(found);
                 }
                 Effect::Answer(ticket, result) => {
                     if let Some(reply) = self.tickets.remove(&ticket) {

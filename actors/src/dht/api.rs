@@ -58,13 +58,24 @@ impl Default for DhtConfig {
     }
 }
 
-/// Peers under a watched infohash. Those on local networks were named by nodes that are on one themselves; we
-/// ourselves may be among them, and some may be invented.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found {
+/// What to announce and look up under one infohash.
+#[derive(Clone)]
+pub struct Watch {
     /// The infohash.
     pub hash: Id,
-    /// Whom it led to, each once a lookup.
+    /// Our external port, which is announced.
+    pub port: u16,
+    /// Receives the peers that lookups find. When it is full for long, the oldest results are dropped.
+    pub found: mpsc::Sender<DhtPeers>,
+}
+
+/// Peers found under a watched infohash. Those on local networks were named by nodes that are on one themselves; we
+/// ourselves may be among them, and some may be invented.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DhtPeers {
+    /// The infohash.
+    pub hash: Id,
+    /// The peers, each once per lookup.
     pub peers: Vec<SocketAddr>,
 }
 
@@ -208,22 +219,19 @@ pub struct Dht {
 }
 
 impl Dht {
-    /// Starts the actor in `scope`. `incoming`: datagrams that look like KRPC, with their senders. `found` takes
-    /// what watched infohashes lead to.
+    /// Starts the actor in `scope`. `incoming`: datagrams that look like KRPC, with their senders.
     pub fn start(
         config: DhtConfig,
         incoming: mpsc::Receiver<(SocketAddr, Bytes)>,
         outgoing: Outgoing,
         keeper: Arc<dyn Keeper>,
         scope: &Scope,
-        found: mpsc::Sender<Found>,
     ) -> Self {
         let parts = Parts {
             config,
             incoming: Arc::new(Mutex::new(incoming)),
             outgoing,
             keeper,
-            found,
             wanted: Arc::new(Guarded::new(BTreeMap::new())),
             named: Arc::new(Guarded::new(Vec::new())),
             gauges: Gauges::register(scope.metrics()),
@@ -233,10 +241,10 @@ impl Dht {
         Self { addr }
     }
 
-    /// Announces an infohash with our external `port` from now on, and looks for others who do. At most 1,024.
-    pub async fn watch(&self, hash: Id, port: u16) {
+    /// Announces an infohash from now on, and looks for others who do. At most 1,024.
+    pub async fn watch(&self, watch: Watch) {
         // Nobody is left to find when the actor has stopped: here and below nothing is lost.
-        let _ = self.addr.send(Msg::Watch(hash, port)).await;
+        let _ = self.addr.send(Msg::Watch(watch)).await;
     }
 
     /// No longer. Others forget us within half an hour.

@@ -8,7 +8,7 @@ use std::{
 use rand::Rng;
 
 use super::{
-    Family, Found, Id,
+    DhtPeers, Family, Id,
     candidate::AnnounceToken,
     krpc::{Body, Message, Method, Node, PROTOCOL_ERROR, ParseError, Response, looks_like_query},
     network::{canonical, is_believable, is_local},
@@ -186,7 +186,7 @@ impl State {
         if let Owner::Watch(hash) = running.owner
             && !peers.is_empty()
         {
-            self.effects.push(Effect::Found(Found { hash, peers }));
+            self.effects.push(Effect::Found(DhtPeers { hash, peers }));
         }
         self.other_family(family.other(), &target, from.address, &there, now);
     }

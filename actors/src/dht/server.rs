@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use rand::Rng;
 
 use super::{
-    Family, Found, Id,
+    DhtPeers, Family, Id,
     krpc::{Body, METHOD_UNKNOWN, Message, Method, Node, PROTOCOL_ERROR, Query, Response, Want},
     network::is_local,
     pending::Purpose,
@@ -62,7 +62,7 @@ impl State {
                 self.peers.announce(&own, info_hash, peer, now);
                 if self.watches.contains(&info_hash) {
                     // Whom we look for tells us by itself.
-                    self.effects.push(Effect::Found(Found {
+                    self.effects.push(Effect::Found(DhtPeers {
                         hash: info_hash,
                         peers: vec![peer],
                     }));

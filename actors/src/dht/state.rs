@@ -12,7 +12,8 @@ use std::{
 use rand::Rng;
 
 use super::{
-    DhtStatus, Family, FamilyStatus, Found, Id, LookupCost, LookupResult, Profile, Saved, Traffic,
+    DhtPeers, DhtStatus, Family, FamilyStatus, Id, LookupCost, LookupResult, Profile, Saved,
+    Traffic,
     announce::Watches,
     bootstrap::Bootstrap,
     limits::Limits,
@@ -83,7 +84,7 @@ pub(super) enum Effect {
     /// Send a datagram.
     Send(SocketAddr, Vec<u8>),
     /// Tell whom a watched infohash led to.
-    Found(Found),
+    Found(DhtPeers),
     /// A lookup of a ticket ended.
     Answer(u64, LookupResult),
     /// Resolve names; [`Input::Resolved`] is awaited for 10 s.
@@ -254,7 +255,7 @@ impl State {
         for family in Family::ALL {
             let peers = self.peers.get(&hash, family, true, now, rng);
             if !peers.is_empty() {
-                self.effects.push(Effect::Found(Found { hash, peers }));
+                self.effects.push(Effect::Found(DhtPeers { hash, peers }));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The shell around the state: clock, dials, and the questions to trackers and store.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex as Guarded, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,17 +21,17 @@ use super::{
     state::{Effect, Event, State},
 };
 use crate::{
-    dht::{self, Dht, Id},
-    kit::{Actor, Inbox, Reply, Scope, clock::now},
-    lan::{self, Lan},
+    dht::{Dht, DhtPeers, Id},
+    kit::{Actor, Inbox, Outbox, Reply, Scope, clock::now},
+    lan::{self, Lan, LanPeer},
     relay::{self, Relays},
     store::{KnownPeer, Store},
-    tracker::{Found, TrackerStatus, Trackers, Watch},
+    tracker::{self, TrackerPeers, TrackerStatus, Trackers},
     transport::{self, Class, Connection, DialError, Relay, Target, Transport, network},
 };
 
-/// Connections that wait for their receiver; beyond it the oldest is forgotten, and tried again later.
-const WAITING: usize = 64;
+/// Connections queued for their receiver; beyond it the oldest is dropped, and dialled again later.
+const OUTBOX: usize = 64;
 /// Questions to store and trackers under way. Beyond it an address is not remembered this time.
 const ERRANDS: usize = 64;
 /// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
@@ -64,10 +64,10 @@ pub(super) enum Msg {
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) transport: Transport,
-    pub(super) trackers: Trackers,
-    pub(super) dht: Option<Dht>,
+    pub(super) trackers: (Trackers, mpsc::Sender<TrackerPeers>),
+    pub(super) dht: Option<(Dht, mpsc::Sender<DhtPeers>)>,
     pub(super) relays: Relays,
-    pub(super) lan: Option<Lan>,
+    pub(super) lan: Option<(Lan, mpsc::Sender<LanPeer>)>,
     pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
@@ -83,9 +83,9 @@ impl Parts {
 
 /// What trackers find, what the DHT finds, who is heard in the local network, and who is met at relays.
 pub(super) type Incoming = (
-    mpsc::Receiver<Found>,
-    mpsc::Receiver<dht::Found>,
-    mpsc::Receiver<lan::Found>,
+    mpsc::Receiver<TrackerPeers>,
+    mpsc::Receiver<DhtPeers>,
+    mpsc::Receiver<LanPeer>,
     mpsc::Receiver<relay::Found>,
 );
 
@@ -100,7 +100,7 @@ pub(super) struct DiscoveryActor {
     handles: HashMap<Target, AbortHandle>,
     /// Each ends with news for the state, or without.
     errands: JoinSet<Option<Event>>,
-    waiting: VecDeque<Reached>,
+    outbox: Outbox<Reached>,
     /// When the wall clock is looked at next.
     look: Instant,
     /// Who told us of a peer, and may be linked to it.
@@ -116,7 +116,6 @@ impl Actor for DiscoveryActor {
         let incoming = Arc::clone(&self.parts.incoming);
         // The former life's guard is gone with it.
         let (found, dht_found, lan_found, met) = &mut *incoming.lock().await;
-        let reached = self.parts.reached.clone();
         let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
         for wanted in known {
             self.want(wanted, scope).await;
@@ -143,11 +142,9 @@ impl Actor for DiscoveryActor {
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => return Ok(()),
-                room = reached.reserve(), if !self.waiting.is_empty() => match (room, self.waiting.pop_front()) {
-                    (Ok(room), Some(next)) => room.send(next),
-                    // Whoever wanted connections is gone: so is our purpose.
-                    (Err(_), _) => return Ok(()),
-                    (Ok(_), None) => {}
+                sent = self.outbox.send_next() => if sent.is_err() {
+                    // The receiver was dropped, so there is nothing left to do.
+                    return Ok(());
                 },
                 Some(end) = self.dials.join_next() => self.dialled(end, scope).await?,
                 Some(news) = self.errands.join_next() => {
@@ -159,7 +156,7 @@ impl Actor for DiscoveryActor {
                     Some(message) => self.handle(message, scope).await,
                     None => return Ok(()),
                 },
-                Some(Found { cid, tracker, local, peers, external }) = found.recv() => {
+                Some(TrackerPeers { cid, tracker, local, peers, external }) = found.recv() => {
                     if let Some(ip) = external.filter(|_| !local) {
                         self.parts.transport.tracker_sees(ip);
                     }
@@ -167,7 +164,7 @@ impl Actor for DiscoveryActor {
                     let source = Provenance::Tracker(tracker);
                     self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
                 }
-                Some(dht::Found { hash, peers }) = dht_found.recv() => {
+                Some(DhtPeers { hash, peers }) = dht_found.recv() => {
                     if let Some(cid) = self.hashes.channel_of(&hash) {
                         peers.iter().for_each(|at| self.probes.named(*at, now()));
                         // It drops what nobody but a local node may name.
@@ -175,7 +172,7 @@ impl Actor for DiscoveryActor {
                         self.apply(event, None, scope).await;
                     }
                 }
-                Some(lan::Found { cid, address }) = lan_found.recv() => {
+                Some(LanPeer { cid, address }) = lan_found.recv() => {
                     let event = Event::Found { cid, source: Provenance::Lan, local: true, peers: vec![address] };
                     self.apply(event, None, scope).await;
                 }
@@ -209,7 +206,7 @@ impl DiscoveryActor {
             dials: JoinSet::new(),
             handles: HashMap::new(),
             errands: JoinSet::new(),
-            waiting: VecDeque::new(),
+            outbox: Outbox::new("reached", OUTBOX),
             look: now(),
             helpers: HashMap::new(),
             probes: Probes::default(),
@@ -225,14 +222,14 @@ impl DiscoveryActor {
             Msg::Forget(cid, done) => {
                 self.parts.wanted().remove(&cid);
                 self.apply(Event::Forget(cid), None, scope).await;
-                self.waiting.retain(|reached| reached.cid != cid);
+                self.outbox.retain(|reached| reached.cid != cid);
                 self.hashes.forget(cid).await;
                 self.parts.relays.unwatch(cid).await;
-                if let Some(lan) = &self.parts.lan {
+                if let Some((lan, _)) = &self.parts.lan {
                     lan.unwatch(cid).await;
                 }
                 // The command goes out here, so that a channel wanted again at once is not forgotten after.
-                let told = self.parts.trackers.begin_unwatch(cid).await;
+                let told = self.parts.trackers.0.begin_unwatch(cid).await;
                 self.errands.spawn(async move {
                     // Dropped when the trackers have stopped; and whoever asked may have gone.
                     let _ = told.await;
@@ -267,7 +264,7 @@ impl DiscoveryActor {
                 if url.is_none() {
                     self.hashes.find(cid).await;
                 }
-                let trackers = self.parts.trackers.clone();
+                let trackers = self.parts.trackers.0.clone();
                 self.errands.spawn(async move {
                     // Whoever asked may have gone.
                     let _ = answer.send(trackers.announce_by_hand(cid, url).await);
@@ -276,10 +273,10 @@ impl DiscoveryActor {
             }
             Msg::Status(cid, answer) => {
                 let counts = self.state.counts(cid);
-                let trackers = self.parts.trackers.clone();
+                let trackers = self.parts.trackers.0.clone();
                 let dht = self.hashes.dht().cloned();
                 let hash = self.hashes.present(cid);
-                let lan = self.parts.lan.clone();
+                let lan = self.parts.lan.clone().map(|(lan, _)| lan);
                 let sightings = self.state.sightings(cid);
                 let unasked = self.unasked(cid);
                 let relays = self.file_relays(cid);
@@ -382,20 +379,25 @@ impl DiscoveryActor {
         self.parts.relays.watch(cid, keys.clone(), relays).await;
         // Its hash may be the next to change.
         self.look = now();
-        if let Some(lan) = &self.parts.lan {
-            lan.watch(cid, keys.clone()).await;
+        if let Some((lan, found)) = &self.parts.lan {
+            let watch = lan::Watch {
+                cid,
+                keys: keys.clone(),
+                found: found.clone(),
+            };
+            lan.watch(watch).await;
         }
         // An announce lists our address for all who ask, members first of all.
         let tiers = if self.hides() { Vec::new() } else { tiers };
-        self.parts
-            .trackers
-            .watch(Watch {
-                cid,
-                tiers,
-                keys,
-                not_before,
-            })
-            .await;
+        let (trackers, found) = &self.parts.trackers;
+        let watch = tracker::Watch {
+            cid,
+            tiers,
+            keys,
+            not_before,
+            found: found.clone(),
+        };
+        trackers.watch(watch).await;
     }
 
     async fn dialled(
@@ -451,17 +453,15 @@ impl DiscoveryActor {
                         continue;
                     };
                     tracing::debug!(%address, ?source, ?took, "reached");
-                    if self.waiting.len() >= WAITING {
-                        self.waiting.pop_front();
-                        scope.metrics().kit.dropped("reached");
-                    }
-                    self.waiting.push_back(Reached {
+                    let reached = Reached {
                         cid,
                         connection,
                         address,
                         source,
                         took,
-                    });
+                    };
+                    let kit = &scope.metrics().kit;
+                    self.outbox.push(self.parts.reached.clone(), reached, kit);
                 }
                 Effect::Announce(cid) => self.announce(cid).await,
                 Effect::Remember(cid, identity, address) => {
@@ -489,9 +489,9 @@ impl DiscoveryActor {
 
     /// Asks trackers, DHT and local network, which keep to limits of their own.
     async fn announce(&self, cid: ChannelId) {
-        self.parts.trackers.announce_now(cid).await;
+        self.parts.trackers.0.announce_now(cid).await;
         self.hashes.find(cid).await;
-        if let Some(lan) = &self.parts.lan {
+        if let Some((lan, _)) = &self.parts.lan {
             lan.ask().await;
         }
     }

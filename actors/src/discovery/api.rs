@@ -17,15 +17,18 @@ pub use super::sources::{SourceKind, SourceState, SourceStatus};
 use crate::{
     dht::{self, Dht, DhtState, DhtStatus, WatchStatus},
     kit::{Addr, Scope},
-    lan::{self, Lan},
+    lan::Lan,
     relay::{self, Relays},
     store::Store,
-    tracker::{Found, TrackerStatus, Trackers},
+    tracker::{TrackerStatus, Trackers},
     transport::{Connection, Relay, Target, Transport},
 };
 
 /// Commands that wait for the actor, which handles each in well under a millisecond.
 const MAILBOX: usize = 256;
+/// Peers that each source has found and that wait for the actor: an answer of a tracker or node of the DHT each, or a
+/// peer in the local network.
+const FOUND: usize = 64;
 
 /// Where an address came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -200,20 +203,14 @@ impl DhtSource {
 pub struct Sources {
     /// Trackers.
     pub trackers: Trackers,
-    /// What they find.
-    pub found: mpsc::Receiver<Found>,
     /// The DHT, unless it is off.
     pub dht: Option<Dht>,
-    /// What it finds.
-    pub dht_found: mpsc::Receiver<dht::Found>,
     /// Relays.
     pub relays: Relays,
     /// Whom we meet there.
     pub met: mpsc::Receiver<relay::Found>,
     /// The local network, unless it is off.
     pub lan: Option<Lan>,
-    /// Who is heard there.
-    pub lan_found: mpsc::Receiver<lan::Found>,
 }
 
 /// A handle to discovery. Cheap to clone.
@@ -231,16 +228,19 @@ impl Discovery {
         scope: &Scope,
         reached: mpsc::Sender<Reached>,
     ) -> Self {
+        let (tracker_sender, tracker_found) = mpsc::channel(FOUND);
+        let (dht_sender, dht_found) = mpsc::channel(FOUND);
+        let (lan_sender, lan_found) = mpsc::channel(FOUND);
         let parts = Parts {
             transport,
-            trackers: sources.trackers,
-            dht: sources.dht,
+            trackers: (sources.trackers, tracker_sender),
+            dht: sources.dht.map(|dht| (dht, dht_sender)),
             relays: sources.relays,
-            lan: sources.lan,
+            lan: sources.lan.map(|lan| (lan, lan_sender)),
             incoming: Arc::new(Mutex::new((
-                sources.found,
-                sources.dht_found,
-                sources.lan_found,
+                tracker_found,
+                dht_found,
+                lan_found,
                 sources.met,
             ))),
             store,

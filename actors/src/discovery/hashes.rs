@@ -4,12 +4,14 @@ use std::{collections::HashMap, time::Duration};
 
 use bitchat_wire::channel::{ChannelId, EpochKeys, PERIOD};
 
-use crate::dht::{Dht, Id};
+use tokio::sync::mpsc;
+
+use crate::dht::{Dht, DhtPeers, Id, Watch};
 
 /// What the DHT watches for us.
 pub(super) struct Hashes {
-    /// `None`: the DHT is off.
-    dht: Option<Dht>,
+    /// The DHT, and where it sends what it finds; `None`: it is off.
+    dht: Option<(Dht, mpsc::Sender<DhtPeers>)>,
     port: u16,
     channels: HashMap<ChannelId, Watched>,
 }
@@ -21,7 +23,7 @@ struct Watched {
 }
 
 impl Hashes {
-    pub(super) fn new(dht: Option<Dht>, port: u16) -> Self {
+    pub(super) fn new(dht: Option<(Dht, mpsc::Sender<DhtPeers>)>, port: u16) -> Self {
         Self {
             dht,
             port,
@@ -30,7 +32,7 @@ impl Hashes {
     }
 
     pub(super) fn dht(&self) -> Option<&Dht> {
-        self.dht.as_ref()
+        self.dht.as_ref().map(|(dht, _)| dht)
     }
 
     /// Looks for a channel's members from now on; `nodes` is what its file names.
@@ -41,7 +43,7 @@ impl Hashes {
         nodes: &[(String, u16)],
         unix: u64,
     ) {
-        let Some(dht) = &self.dht else { return };
+        let Some((dht, _)) = &self.dht else { return };
         if !nodes.is_empty() {
             dht.add_nodes(nodes.iter().map(host_port).collect()).await;
         }
@@ -52,7 +54,7 @@ impl Hashes {
     }
 
     pub(super) async fn forget(&mut self, cid: ChannelId) {
-        if let (Some(dht), Some(known)) = (&self.dht, self.channels.remove(&cid)) {
+        if let (Some((dht, _)), Some(known)) = (&self.dht, self.channels.remove(&cid)) {
             for hash in known.hashes {
                 dht.unwatch(hash).await;
             }
@@ -80,13 +82,18 @@ impl Hashes {
     }
 
     async fn rotate_channel(&mut self, cid: ChannelId, unix: u64) {
-        let (Some(dht), Some(watched)) = (&self.dht, self.channels.get_mut(&cid)) else {
+        let (Some((dht, found)), Some(watched)) = (&self.dht, self.channels.get_mut(&cid)) else {
             return;
         };
         let announced = watched.keys.announced(unix);
         let due: Vec<Id> = announced.into_iter().map(|hash| Id(hash.0)).collect();
         for hash in due.iter().filter(|hash| !watched.hashes.contains(hash)) {
-            dht.watch(*hash, self.port).await;
+            let watch = Watch {
+                hash: *hash,
+                port: self.port,
+                found: found.clone(),
+            };
+            dht.watch(watch).await;
         }
         for hash in watched.hashes.iter().filter(|hash| !due.contains(hash)) {
             dht.unwatch(*hash).await;
@@ -96,7 +103,7 @@ impl Hashes {
 
     /// Members are missing: looks again.
     pub(super) async fn find(&self, cid: ChannelId) {
-        if let (Some(dht), Some(watched)) = (&self.dht, self.channels.get(&cid)) {
+        if let (Some((dht, _)), Some(watched)) = (&self.dht, self.channels.get(&cid)) {
             for hash in &watched.hashes {
                 dht.find(*hash).await;
             }
@@ -157,8 +164,8 @@ mod tests {
         let (sender, _found) = mpsc::channel(1);
         let outgoing = Arc::new(|_, _: &[u8]| ());
         let keeper = Arc::new(Nothing);
-        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope, sender);
-        let mut hashes = Hashes::new(Some(dht.clone()), 7);
+        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope);
+        let mut hashes = Hashes::new(Some((dht.clone(), sender)), 7);
         let (a, b) = (ChannelId([1; 32]), ChannelId([2; 32]));
         let keys = EpochKeys::derive(a, 0, &[3; 32]);
         let other = EpochKeys::derive(b, 0, &[4; 32]);
@@ -249,8 +256,8 @@ mod tests {
         let (sender, _found) = mpsc::channel(1);
         let keeper = Arc::new(Nothing);
         let outgoing = Arc::new(|_, _: &[u8]| ());
-        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope, sender);
-        let mut hashes = Hashes::new(Some(dht.clone()), 7);
+        let dht = Dht::start(DhtConfig::new(), incoming, outgoing, keeper, &scope);
+        let mut hashes = Hashes::new(Some((dht.clone(), sender)), 7);
         let cid = ChannelId([1; 32]);
         let infohash = RendezvousHash([9; 20]);
         let keys = EpochKeys::derive(cid, 0, &[3; 32]).with_fixed_hash(infohash);

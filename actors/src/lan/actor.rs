@@ -1,13 +1,13 @@
 //! The shell around the state: clocks, sockets and datagrams.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::{SocketAddr, SocketAddrV4, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use bitchat_wire::channel::{ChannelId, EpochKeys};
+use bitchat_wire::channel::ChannelId;
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
@@ -15,20 +15,20 @@ use tokio::{
 };
 
 use super::{
-    Found, LanConfig, LanStatus,
+    LanConfig, LanPeer, LanStatus, Watch,
     message::MAX_MESSAGE,
     sockets::{GROUP, Network, networks, open},
     state::{Effect, Input, PORT, State},
 };
 use crate::kit::{
-    Actor, Inbox, Reply, Scope,
+    Actor, Inbox, Outbox, Reply, Scope,
     clock::{now, unix},
 };
 
 /// Datagrams that wait to be read: a burst of all who answer a question.
 const DATAGRAMS: usize = 64;
-/// Finds that wait for their receiver; beyond it the oldest is forgotten, and found again later.
-const WAITING: usize = 64;
+/// Peers queued for their receivers; beyond it the oldest is dropped, and found again later.
+const OUTBOX: usize = 64;
 /// How often the machine's addresses are looked at, and the wall clock, which may jump.
 const LOOK: Duration = Duration::from_secs(30);
 /// Where everything goes.
@@ -36,7 +36,7 @@ const EVERYBODY: SocketAddrV4 = SocketAddrV4::new(GROUP, PORT);
 
 /// A command.
 pub(super) enum Msg {
-    Watch(ChannelId, Box<EpochKeys>),
+    Watch(Box<Watch>),
     Unwatch(ChannelId),
     Ask,
     Status(ChannelId, Reply<Option<LanStatus>>),
@@ -46,13 +46,12 @@ pub(super) enum Msg {
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) config: LanConfig,
-    pub(super) found: mpsc::Sender<Found>,
     /// What outlives a restart.
-    pub(super) wanted: Arc<Mutex<BTreeMap<ChannelId, EpochKeys>>>,
+    pub(super) wanted: Arc<Mutex<BTreeMap<ChannelId, Watch>>>,
 }
 
 impl Parts {
-    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChannelId, EpochKeys>> {
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChannelId, Watch>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,7 +69,7 @@ pub(super) struct LanActor {
     readers: JoinSet<()>,
     datagrams: mpsc::Sender<(SocketAddrV4, Bytes)>,
     heard: Option<mpsc::Receiver<(SocketAddrV4, Bytes)>>,
-    waiting: VecDeque<Found>,
+    outbox: Outbox<LanPeer>,
     error: Option<String>,
     looked: Option<Instant>,
 }
@@ -83,9 +82,8 @@ impl Actor for LanActor {
         let Some(mut heard) = self.heard.take() else {
             return Err("a life begins once".to_owned());
         };
-        let found = self.parts.found.clone();
-        let known: Vec<_> = self.parts.wanted().clone().into_iter().collect();
-        for (cid, keys) in known {
+        let known = self.parts.wanted().clone();
+        for Watch { cid, keys, .. } in known.into_values() {
             self.apply(Input::Watch(cid, Box::new(keys)), scope);
         }
         self.look(scope);
@@ -102,12 +100,8 @@ impl Actor for LanActor {
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break,
-                room = found.reserve(), if !self.waiting.is_empty() => match (room, self.waiting.pop_front()) {
-                    (Ok(room), Some(next)) => room.send(next),
-                    // Whoever wanted members is gone: so is our purpose.
-                    (Err(_), _) => break,
-                    (Ok(_), None) => {}
-                },
+                // A receiver that was dropped is not interested in peers.
+                _ = self.outbox.send_next() => {}
                 // Readers end with their sockets.
                 Some(_) = self.readers.join_next() => {}
                 message = inbox.recv() => match message {
@@ -141,7 +135,7 @@ impl LanActor {
             readers: JoinSet::new(),
             datagrams,
             heard: Some(heard),
-            waiting: VecDeque::new(),
+            outbox: Outbox::new("lan found", OUTBOX),
             error: None,
             looked: None,
         }
@@ -149,8 +143,9 @@ impl LanActor {
 
     fn message(&mut self, message: Msg, scope: &Scope) {
         match message {
-            Msg::Watch(cid, keys) => {
-                self.parts.wanted().insert(cid, (*keys).clone());
+            Msg::Watch(watch) => {
+                let (cid, keys) = (watch.cid, Box::new(watch.keys.clone()));
+                self.parts.wanted().insert(cid, *watch);
                 let begins = self.state.is_idle();
                 self.apply(Input::Watch(cid, keys), scope);
                 if begins {
@@ -184,14 +179,14 @@ impl LanActor {
             match effect {
                 Effect::Send(bytes) => self.say(&bytes),
                 Effect::Found(cid, address) => {
-                    if self.waiting.len() >= WAITING {
-                        self.waiting.pop_front();
-                        scope.metrics().kit.dropped("lan found");
+                    if let Some(watch) = self.parts.wanted().get(&cid) {
+                        let peer = LanPeer {
+                            cid,
+                            address: address.into(),
+                        };
+                        let kit = &scope.metrics().kit;
+                        self.outbox.push(watch.found.clone(), peer, kit);
                     }
-                    self.waiting.push_back(Found {
-                        cid,
-                        address: address.into(),
-                    });
                 }
             }
         }

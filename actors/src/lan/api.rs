@@ -25,12 +25,23 @@ pub struct LanConfig {
     pub bind: Vec<IpAddr>,
 }
 
-/// Somebody in the local network who announces a channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Found {
-    /// Which.
+/// A channel to announce in the local network, and to look for there.
+#[derive(Clone)]
+pub struct Watch {
+    /// The channel.
     pub cid: ChannelId,
-    /// Where.
+    /// The keys of its present epoch.
+    pub keys: EpochKeys,
+    /// Receives the members that announce themselves. When it is full for long, the oldest are dropped.
+    pub found: mpsc::Sender<LanPeer>,
+}
+
+/// A peer in the local network that announces a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LanPeer {
+    /// The channel.
+    pub cid: ChannelId,
+    /// The peer's address.
     pub address: SocketAddr,
 }
 
@@ -54,11 +65,10 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Starts the actor in `scope`. `found` takes who is heard.
-    pub fn start(config: LanConfig, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+    /// Starts the actor in `scope`.
+    pub fn start(config: LanConfig, scope: &Scope) -> Self {
         let parts = Parts {
             config,
-            found,
             wanted: Arc::new(Mutex::new(BTreeMap::new())),
         };
         let factory = move || LanActor::new(parts.clone());
@@ -67,9 +77,9 @@ impl Lan {
     }
 
     /// Announces a channel from now on, and listens for its members.
-    pub async fn watch(&self, cid: ChannelId, keys: EpochKeys) {
+    pub async fn watch(&self, watch: Watch) {
         // Nobody is left to announce when the actor has stopped: here and below nothing is lost.
-        let _ = self.addr.send(Msg::Watch(cid, Box::new(keys))).await;
+        let _ = self.addr.send(Msg::Watch(Box::new(watch))).await;
     }
 
     /// No longer.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use crate::{
     dht::{self, Dht, DhtConfig, Family, Keeper},
     disguise::Disguise,
@@ -18,7 +16,6 @@ pub(super) async fn start(
     disguise: Disguise,
     keeper: Arc<dyn Keeper>,
     scope: &Scope,
-    found: mpsc::Sender<dht::Found>,
 ) -> Dht {
     let udp = transport.udp();
     // Otherwise the first queries would be lost.
@@ -39,5 +36,5 @@ pub(super) async fn start(
     let incoming = udp.subscribe(Class::Krpc);
     // A query that is lost is repeated, or sent to another node.
     let outgoing = Arc::new(move |to, packet: &[u8]| drop(udp.try_send_to(to, packet)));
-    Dht::start(config, incoming, outgoing, keeper, scope, found)
+    Dht::start(config, incoming, outgoing, keeper, scope)
 }

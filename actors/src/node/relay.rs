@@ -157,21 +157,15 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
         torrents,
         ..TrackerConfig::new(transport.port())
     };
-    let (finder, found) = mpsc::channel(offers::FOUND);
-    let trackers = Trackers::start_with(config, &layers[1], finder);
+    let trackers = Trackers::start_with(config, &layers[1]);
     let dht = if announce.dht {
-        let (finder, mut found) = mpsc::channel(offers::FOUND);
         let start = super::dht::start(
             announce.dht_bootstrap,
             transport,
             disguise,
             Arc::new(Nothing),
             &layers[1],
-            finder,
         );
-        // A relay needs no other relays.
-        let ignore = async move { while found.recv().await.is_some() {} };
-        layers[1].transient(tracing::info_span!("found"), ignore);
         Some(start.await)
     } else {
         None
@@ -189,7 +183,6 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
         transport: transport.clone(),
         relays: relays.clone(),
         trackers,
-        found,
         dht,
     };
     offers::start(config, uses, &layers[0]);

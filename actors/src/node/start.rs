@@ -17,27 +17,21 @@ use super::{
 };
 use crate::{
     chat::Chats,
-    dht::{self, Dht},
+    dht::Dht,
     discovery::{Discovery, Sources},
     disguise::Torrents,
     kit::{Death, Metrics, Scope},
-    lan::{self, Lan, LanConfig},
+    lan::{Lan, LanConfig},
     link::Links,
     offers,
     relay::{RelayConfig, RelayMode, Relays},
     store::Store,
-    tracker::{self, TrackerConfig, Trackers},
+    tracker::{TrackerConfig, Trackers},
     transport::{EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
 };
 
 /// Capacity of the event broadcast. A receiver that lags re-reads the store.
 const NODE_EVENTS: usize = 1_024;
-/// Tracker responses queued for discovery.
-const FOUND: usize = 64;
-/// Responses of DHT nodes queued for discovery.
-const DHT_FOUND: usize = 64;
-/// Nodes of the local network queued for discovery.
-const LAN_FOUND: usize = 64;
 /// Connections made by discovery, queued for links.
 const REACHED: usize = 64;
 
@@ -82,29 +76,24 @@ impl Builder {
             kept.reset_key.clone(),
             &layers.portmap,
         );
-        let (trackers, found, offered) =
-            self.start_trackers(announced, torrents, &transport, &layers);
-        let (dht, dht_found) = self.start_dht(&kept, &store, &transport, &layers).await;
-        let (lan, lan_found) = self.start_lan(&transport, &layers);
+        let trackers = self.start_trackers(announced, torrents, &transport, &layers);
+        let dht = self.start_dht(&kept, &store, &transport, &layers).await;
+        let lan = self.start_lan(&transport, &layers);
         layers.trackers.transient(
             tracing::info_span!("outer port"),
             super::outer::follow(transport.clone(), trackers.clone(), dht.clone()),
         );
         let sources = Sources {
             trackers: trackers.clone(),
-            found,
             dht: dht.clone(),
-            dht_found,
             relays: relays.clone(),
             met,
             lan,
-            lan_found,
         };
         let uses = offers::Uses {
             transport: transport.clone(),
             relays: relays.clone(),
             trackers,
-            found: offered,
             dht: dht.clone(),
         };
         let (offer, look) = (self.offer(), self.look_for_relays());
@@ -210,33 +199,20 @@ impl Builder {
         Relays::start(config, transport.clone(), &layers.relay)
     }
 
-    /// Returns what trackers find for discovery, and what they find of public relays.
     fn start_trackers(
         &self,
         announced: u16,
         torrents: Torrents,
         transport: &Transport,
         layers: &Layers,
-    ) -> (
-        Trackers,
-        mpsc::Receiver<tracker::Found>,
-        mpsc::Receiver<tracker::Found>,
-    ) {
-        let (sender, all) = mpsc::channel(FOUND);
-        let (ours, found) = mpsc::channel(FOUND);
-        let (public, offered) = mpsc::channel(offers::FOUND);
-        layers.discovery.transient(
-            tracing::info_span!("found"),
-            super::offers::sort(all, ours, public),
-        );
+    ) -> Trackers {
         let config = TrackerConfig {
             udp: self.listens().then(|| transport.udp()),
             torrents,
             proxy: self.proxy.clone(),
             ..TrackerConfig::new(announced)
         };
-        let trackers = Trackers::start_with(config, &layers.trackers, sender);
-        (trackers, found, offered)
+        Trackers::start_with(config, &layers.trackers)
     }
 
     async fn start_dht(
@@ -245,10 +221,9 @@ impl Builder {
         store: &Store,
         transport: &Transport,
         layers: &Layers,
-    ) -> (Option<Dht>, mpsc::Receiver<dht::Found>) {
-        let (sender, found) = mpsc::channel(DHT_FOUND);
+    ) -> Option<Dht> {
         if !self.dht || !self.listens() {
-            return (None, found);
+            return None;
         }
         let dht = super::dht::start(
             self.dht_bootstrap.clone(),
@@ -256,26 +231,19 @@ impl Builder {
             kept.disguise,
             Arc::new(store.clone()),
             &layers.dht,
-            sender,
         );
-        (Some(dht.await), found)
+        Some(dht.await)
     }
 
-    fn start_lan(
-        &self,
-        transport: &Transport,
-        layers: &Layers,
-    ) -> (Option<Lan>, mpsc::Receiver<lan::Found>) {
-        let (sender, found) = mpsc::channel(LAN_FOUND);
-        let lan = (self.lan && self.listens()).then(|| {
+    fn start_lan(&self, transport: &Transport, layers: &Layers) -> Option<Lan> {
+        (self.lan && self.listens()).then(|| {
             let listening = transport.local_addresses();
             let config = LanConfig {
                 port: transport.port(),
                 bind: listening.iter().map(SocketAddr::ip).collect(),
             };
-            Lan::start(config, &layers.lan, sender)
-        });
-        (lan, found)
+            Lan::start(config, &layers.lan)
+        })
     }
 }
 

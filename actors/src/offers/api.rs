@@ -11,18 +11,18 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::state::{Effect, Event, State};
 use crate::{
-    dht::{Dht, Id},
+    dht::{self, Dht, Id},
     kit::{
         Scope,
         clock::{now, unix},
     },
     relay::{self, Relays},
-    tracker::{Found, Trackers, Watch},
+    tracker::{TrackerPeers, Trackers, Watch},
     transport::{Relay, Transport, network::is_believable},
 };
 
-/// A fitting capacity for what trackers find: an answer each.
-pub const FOUND: usize = 16;
+/// Answers of trackers that are queued.
+const FOUND: usize = 16;
 /// Trackers that are asked.
 const MAX_TRACKERS: usize = 16;
 /// How long trackers may take to answer. Then they hear that we stop: who looks for relays is none itself, and others
@@ -67,9 +67,7 @@ pub struct Uses {
     pub relays: Relays,
     /// Asked, and announced to.
     pub trackers: Trackers,
-    /// What they found under [`keys`].
-    pub found: mpsc::Receiver<Found>,
-    /// The same, where there is one.
+    /// Asked, and announced to, where there is one.
     pub dht: Option<Dht>,
 }
 
@@ -81,6 +79,7 @@ pub fn keys() -> EpochKeys {
 /// Starts it in `scope`.
 pub fn start(config: OffersConfig, uses: Uses, scope: &Scope) {
     let offers = config.offer != Offer::Never;
+    let (found, answers) = mpsc::channel(FOUND);
     if offers {
         let span = tracing::info_span!("offer");
         let task = announce(
@@ -90,20 +89,14 @@ pub fn start(config: OffersConfig, uses: Uses, scope: &Scope) {
             uses.dht.clone(),
             Arc::clone(&config.channels),
             config.trackers.clone(),
+            found.clone(),
         );
         scope.transient(span, task);
     }
-    let span = tracing::info_span!("offers");
-    match config.look {
-        Some(delay) => scope.transient(
-            span,
-            look(delay, offers, config.channels, config.trackers, uses),
-        ),
-        // Nobody waits for what is found.
-        None => scope.transient(span, async move {
-            let mut found = uses.found;
-            while found.recv().await.is_some() {}
-        }),
+    if let Some(delay) = config.look {
+        let found = (found, answers);
+        let task = look(delay, offers, config.channels, config.trackers, uses, found);
+        scope.transient(tracing::info_span!("offers"), task);
     }
 }
 
@@ -119,13 +112,14 @@ fn tiers(channels: &Channels, more: &[String]) -> Vec<Vec<String>> {
     urls.into_iter().map(|url| vec![url]).collect()
 }
 
-fn watching(tiers: Vec<Vec<String>>) -> Watch {
+fn watching(tiers: Vec<Vec<String>>, found: mpsc::Sender<TrackerPeers>) -> Watch {
     let keys = keys();
     Watch {
         cid: keys.cid,
         tiers,
         keys,
         not_before: now(),
+        found,
     }
 }
 
@@ -137,7 +131,10 @@ async fn announce(
     dht: Option<Dht>,
     channels: Channels,
     more: Vec<String>,
+    found: mpsc::Sender<TrackerPeers>,
 ) {
+    // Only lookups ask for the peers that the DHT names.
+    let (ignored, _) = mpsc::channel(1);
     let reached = || {
         let views = transport.nat();
         let at = |view: &crate::transport::NatView| {
@@ -156,7 +153,7 @@ async fn announce(
                     trackers = tiers.len(),
                     "this relay is announced to everybody"
                 );
-                trackers.watch(watching(tiers.clone())).await;
+                trackers.watch(watching(tiers.clone(), found.clone())).await;
                 announced = tiers;
             }
             if let Some(dht) = &dht {
@@ -167,7 +164,12 @@ async fn announce(
                     .collect();
                 let port = transport.outer_port().borrow().unwrap_or(transport.port());
                 for hash in due.iter().filter(|hash| !hashes.contains(hash)) {
-                    dht.watch(*hash, port).await;
+                    let watch = dht::Watch {
+                        hash: *hash,
+                        port,
+                        found: ignored.clone(),
+                    };
+                    dht.watch(watch).await;
                 }
                 for hash in hashes.iter().filter(|hash| !due.contains(hash)) {
                     dht.unwatch(*hash).await;
@@ -180,12 +182,18 @@ async fn announce(
 }
 
 /// Looks for others while we are in need. Ends with those who wait for it.
-async fn look(delay: Duration, offers: bool, channels: Channels, more: Vec<String>, uses: Uses) {
+async fn look(
+    delay: Duration,
+    offers: bool,
+    channels: Channels,
+    more: Vec<String>,
+    uses: Uses,
+    (found, mut answers): (mpsc::Sender<TrackerPeers>, mpsc::Receiver<TrackerPeers>),
+) {
     let Uses {
         transport,
         relays,
         trackers,
-        mut found,
         dht,
     } = uses;
     let mut wanting = relays.wanting();
@@ -218,7 +226,8 @@ async fn look(delay: Duration, offers: bool, channels: Channels, more: Vec<Strin
                 Effect::Look => {
                     tracing::debug!("looking for public relays");
                     if !offers {
-                        trackers.watch(watching(tiers(&channels, &more))).await;
+                        let tiers = tiers(&channels, &more);
+                        trackers.watch(watching(tiers, found.clone())).await;
                         asking = Some(now() + ASKING);
                     } else {
                         trackers.announce_now(keys().cid).await;
@@ -274,7 +283,7 @@ async fn look(delay: Duration, offers: bool, channels: Channels, more: Vec<Strin
                 gather.get_or_insert(now() + GATHER);
                 Event::Tick
             }
-            answer = found.recv() => match answer {
+            answer = answers.recv() => match answer {
                 Some(answer) => {
                     let named = answer.peers.into_iter().filter(|at| is_believable(*at, answer.local));
                     gathered.extend(named.take(relay::MOST_OFFERED));

@@ -10,10 +10,10 @@ use std::{
 };
 
 use bitchat_wire::channel::ChannelId;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    Found, TrackerConfig, TrackerStatus, Watch,
+    TrackerConfig, TrackerStatus, Watch,
     announce::Event,
     ask::Clients,
     reply::Answer,
@@ -82,7 +82,6 @@ struct Done {
 /// The actor.
 pub(super) struct TrackerActor {
     config: TrackerConfig,
-    found: mpsc::Sender<Found>,
     memory: Arc<Memory>,
     channels: HashMap<ChannelId, Channel>,
     swarms: u64,
@@ -138,15 +137,10 @@ impl Actor for TrackerActor {
 }
 
 impl TrackerActor {
-    pub(super) fn new(
-        config: TrackerConfig,
-        found: mpsc::Sender<Found>,
-        memory: Arc<Memory>,
-    ) -> Self {
+    pub(super) fn new(config: TrackerConfig, memory: Arc<Memory>) -> Self {
         let scrapes = Scrapes::new(config.torrents.disguise().client().scrapes);
         Self {
             config,
-            found,
             memory,
             channels: HashMap::new(),
             swarms: 0,
@@ -315,17 +309,17 @@ impl TrackerActor {
                 .spawn(async move { clients.scrape(&tracker, &hashes, limit).await });
         }
         let port = self.memory.port.load(Ordering::Relaxed);
-        for announced in self
-            .channels
-            .values_mut()
-            .flat_map(|channel| &mut channel.swarms)
-        {
+        let swarms = self.channels.values_mut().flat_map(|channel| {
+            let found = &channel.watch.found;
+            channel.swarms.iter_mut().map(move |swarm| (found, swarm))
+        });
+        for (found, announced) in swarms {
             while self.requests.len() < REQUESTS {
                 let Some(request) = announced.tiers.due(now) else {
                     break;
                 };
                 let (swarm, limit) = (announced.swarm, self.config.timeout);
-                let (clients, found) = (Arc::clone(clients), self.found.clone());
+                let (clients, found) = (Arc::clone(clients), found.clone());
                 self.requests.spawn(async move {
                     let result = ask(&clients, swarm, &request, port, limit, &found).await;
                     Done {

@@ -30,8 +30,10 @@ pub struct Watch {
     pub tiers: Vec<Vec<String>>,
     /// Makes the rendezvous hashes (they change daily).
     pub keys: EpochKeys,
-    /// Nothing is announced earlier: there is nobody to be found in a channel made a moment ago.
+    /// No announce is sent earlier: in a channel made a moment ago there is nobody to find.
     pub not_before: Instant,
+    /// Receives the peers that trackers name. While it is full, requests wait for it, not the actor.
+    pub found: mpsc::Sender<TrackerPeers>,
 }
 
 /// The state of one tracker for one channel.
@@ -85,9 +87,9 @@ pub enum TrackerState {
     Unsupported,
 }
 
-/// What a tracker told us.
+/// Peers that a tracker named.
 #[derive(Debug)]
-pub struct Found {
+pub struct TrackerPeers {
     /// For which channel.
     pub cid: ChannelId,
     /// The tracker's URL.
@@ -152,22 +154,22 @@ pub struct Trackers {
 
 impl Trackers {
     /// Starts the actor in `scope`. `port` is announced; UDP trackers are asked from `udp`.
-    pub fn start(port: u16, udp: Udp, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+    pub fn start(port: u16, udp: Udp, scope: &Scope) -> Self {
         let config = TrackerConfig {
             udp: Some(udp),
             ..TrackerConfig::new(port)
         };
-        Self::start_with(config, scope, found)
+        Self::start_with(config, scope)
     }
 
     /// As [`Trackers::start`], with everything configured.
-    pub fn start_with(config: TrackerConfig, scope: &Scope, found: mpsc::Sender<Found>) -> Self {
+    pub fn start_with(config: TrackerConfig, scope: &Scope) -> Self {
         let memory = Arc::new(Memory::new(config.port));
         let addr = scope.permanent(
             "tracker",
             MAILBOX,
             tracing::info_span!("tracker"),
-            move || TrackerActor::new(config.clone(), found.clone(), Arc::clone(&memory)),
+            move || TrackerActor::new(config.clone(), Arc::clone(&memory)),
         );
         Self { addr }
     }

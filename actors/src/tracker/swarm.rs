@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Found,
+    TrackerPeers,
     announce::Announce,
     ask::{Answered, Clients},
     reply::Answer,
@@ -63,21 +63,21 @@ pub(super) async fn ask(
     request: &Request,
     port: u16,
     limit: Duration,
-    found: &mpsc::Sender<Found>,
+    found: &mpsc::Sender<TrackerPeers>,
 ) -> Result<Answer, Failure> {
     let Answered { answer, local } = clients
         .ask(request, announce(&swarm, request, port), limit)
         .await?;
     if !answer.peers.is_empty() || answer.external.is_some() {
-        let news = Found {
+        let peers = TrackerPeers {
             cid: swarm.cid,
             tracker: request.name.clone(),
             local,
             peers: answer.peers.clone(),
             external: answer.external,
         };
-        // Nobody listens any more when everything stops.
-        let _ = found.send(news).await;
+        // The receiver may be gone: the channel was forgotten, or everything stops.
+        let _ = found.send(peers).await;
     }
     Ok(answer)
 }

@@ -10,7 +10,7 @@ use std::{
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
 use super::super::{
-    Family, Found, Id, LookupResult, Profile, Saved,
+    DhtPeers, Family, Id, LookupResult, Profile, Saved,
     krpc::{Body, Message, Method, Node, Response},
     security,
     state::{Command, Effect, Input, Setup, State},
@@ -46,7 +46,7 @@ pub(super) struct World {
     ticks: HashMap<usize, Instant>,
     next_event: u64,
     /// What nodes found for what they watch.
-    pub(super) found: Vec<(usize, Found)>,
+    pub(super) found: Vec<(usize, DhtPeers)>,
     pub(super) answers: HashMap<u64, LookupResult>,
     pub(super) saved: HashMap<usize, Saved>,
     pub(super) packets: u64,
