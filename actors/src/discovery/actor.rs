@@ -1,372 +1,235 @@
-//! The shell around the state: clock, dials, and the questions to trackers and store.
+//! The actor around the state machine: it has the clock, the dials and the sockets, and asks the sources and the store.
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex as Guarded, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bitchat_wire::channel::ChannelId;
+use bitchat_wire::{channel::ChannelId, identity::IdentityId};
+use futures_util::FutureExt;
 use libp2p_identity::PeerId;
 use tokio::{
-    sync::{Mutex, mpsc},
-    task::{AbortHandle, JoinSet},
+    sync::{Mutex, OwnedMutexGuard, mpsc},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 
 use super::{
-    DhtSource, DiscoveryStatus, Hint, Outcome, Provenance, Reached, Wanted,
-    hashes::Hashes,
+    DiscoveryStatus, Outcome, Reached, Sighting, Wanted,
     probes::Probes,
-    sources::{self, FileRelays, Known},
-    state::{Effect, Event, State},
+    source::SourceSet,
+    state::{Effect, Input, State},
 };
 use crate::{
-    dht::{Dht, DhtPeers, Id},
     kit::{Actor, Inbox, Outbox, Reply, Scope, clock::now},
-    lan::{self, Lan, LanPeer},
-    relay::{self, Relays},
+    relay::Relays,
     store::{KnownPeer, Store},
-    tracker::{self, TrackerPeers, TrackerStatus, Trackers},
-    transport::{self, Class, Connection, DialError, Relay, Target, Transport, network},
+    transport::{self, Class, Connection, DialError, Target, Transport, network},
 };
 
 /// Connections queued for their receiver; beyond it the oldest is dropped, and dialled again later.
 const OUTBOX: usize = 64;
-/// Questions to store and trackers under way. Beyond it an address is not remembered this time.
-const ERRANDS: usize = 64;
-/// Peers of whom we know who told us of them; beyond, all are forgotten, and told of again when a link comes up.
+/// Requests to store and sources under way. Beyond it an address is not remembered this time.
+const TASKS: usize = 64;
+/// Peers for which the member that named them is kept. Beyond it all are dropped; members name them again with the next
+/// link.
 const MOST_HELPERS: usize = 1_024;
-/// How often at least the wall clock is looked at for a change of the hashes, beside the moments at which they change: the
-/// monotonic clock stands still while a machine sleeps, and the other one may be set, so that a timer alone would come late.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
 
 /// A command.
 pub(super) enum Msg {
-    /// Look for members.
+    /// Looks for members.
     Want(Box<Wanted>),
-    /// No longer; answered when the trackers know.
+    /// Stops looking; answered when the trackers have been notified.
     Forget(ChannelId, Reply<()>),
-    /// Addresses.
-    Hint(ChannelId, Hint),
-    /// What became of a connection.
+    /// Adds addresses that a member or the user named.
+    Sighted(ChannelId, Sighting),
+    /// Reports what became of a connection.
     Outcome(ChannelId, Outcome),
-    /// The network has changed.
+    /// Reports that the network has changed.
     Moved,
-    /// Ask trackers.
+    /// Asks the sources.
     AnnounceNow(ChannelId),
-    /// Ask trackers, or one, for a user.
+    /// Asks the sources, or one tracker, for a user; answered with the number of trackers asked.
     AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
-    /// Tell the state.
+    /// Asks for the status.
     Status(ChannelId, Reply<Option<DiscoveryStatus>>),
 }
 
-/// What the actor is made of at each start.
+/// What each life of the actor is given.
 #[derive(Clone)]
-pub(super) struct Parts {
+pub(super) struct Context {
     pub(super) transport: Transport,
-    pub(super) trackers: (Trackers, mpsc::Sender<TrackerPeers>),
-    pub(super) dht: Option<(Dht, mpsc::Sender<DhtPeers>)>,
     pub(super) relays: Relays,
-    pub(super) lan: Option<(Lan, mpsc::Sender<LanPeer>)>,
-    pub(super) incoming: Arc<Mutex<Incoming>>,
     pub(super) store: Store,
     pub(super) reached: mpsc::Sender<Reached>,
-    /// What outlives a restart.
+    pub(super) sources: Arc<Mutex<SourceSet>>,
+    /// The channels that are wanted, which a restart looks for again.
     pub(super) wanted: Arc<Guarded<HashMap<ChannelId, Wanted>>>,
 }
 
-impl Parts {
+impl Context {
     fn wanted(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Wanted>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What trackers find, what the DHT finds, who is heard in the local network, and who is met at relays.
-pub(super) type Incoming = (
-    mpsc::Receiver<TrackerPeers>,
-    mpsc::Receiver<DhtPeers>,
-    mpsc::Receiver<LanPeer>,
-    mpsc::Receiver<relay::Found>,
-);
-
-type Dialled = (Target, Result<Connection, DialError>);
-
-/// The actor.
+/// The actor, before its life begins.
 pub(super) struct DiscoveryActor {
-    parts: Parts,
-    state: State,
-    hashes: Hashes,
-    dials: JoinSet<Dialled>,
-    handles: HashMap<Target, AbortHandle>,
-    /// Each ends with news for the state, or without.
-    errands: JoinSet<Option<Event>>,
-    outbox: Outbox<Reached>,
-    /// When the wall clock is looked at next.
-    look: Instant,
-    /// Who told us of a peer, and may be linked to it.
-    helpers: HashMap<PeerId, PeerId>,
-    probes: Probes,
+    context: Context,
+}
+
+impl DiscoveryActor {
+    pub(super) fn new(context: Context) -> Self {
+        Self { context }
+    }
 }
 
 impl Actor for DiscoveryActor {
     type Msg = Msg;
     type Error = String;
 
-    async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
-        let incoming = Arc::clone(&self.parts.incoming);
-        // The former life's guard is gone with it.
-        let (found, dht_found, lan_found, met) = &mut *incoming.lock().await;
-        let known: Vec<Wanted> = self.parts.wanted().values().cloned().collect();
-        for wanted in known {
-            self.want(wanted, scope).await;
-        }
-        let udp = self.parts.transport.udp();
-        let mut punches = udp.subscribe(Class::Punch);
-        loop {
-            for address in self.probes.due(now()) {
-                if self.state.is_sought(address) {
-                    // The next one may get through.
-                    let _ = udp.try_send_to(address, &transport::punch());
-                } else {
-                    self.probes.forget(&address);
-                }
-            }
-            let next = [self.state.next(now()), self.probes.next()];
-            let next = next.into_iter().flatten().min();
-            let sleep = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = scope.stop_signal().cancelled() => return Ok(()),
-                sent = self.outbox.send_next() => if sent.is_err() {
-                    // The receiver was dropped, so there is nothing left to do.
-                    return Ok(());
-                },
-                Some(end) = self.dials.join_next() => self.dialled(end, scope).await?,
-                Some(news) = self.errands.join_next() => {
-                    if let Some(event) = news.map_err(|error| format!("an errand failed: {error}"))? {
-                        self.apply(event, None, scope).await;
-                    }
-                }
-                message = inbox.recv() => match message {
-                    Some(message) => self.handle(message, scope).await,
-                    None => return Ok(()),
-                },
-                Some(TrackerPeers { cid, tracker, local, peers, external }) = found.recv() => {
-                    if let Some(ip) = external.filter(|_| !local) {
-                        self.parts.transport.tracker_sees(ip);
-                    }
-                    peers.iter().for_each(|at| self.probes.named(*at, now()));
-                    let source = Provenance::Tracker(tracker);
-                    self.apply(Event::Found { cid, source, local, peers }, None, scope).await;
-                }
-                Some(DhtPeers { hash, peers }) = dht_found.recv() => {
-                    if let Some(cid) = self.hashes.channel_of(&hash) {
-                        peers.iter().for_each(|at| self.probes.named(*at, now()));
-                        // It drops what nobody but a local node may name.
-                        let event = Event::Found { cid, source: Provenance::Dht, local: true, peers };
-                        self.apply(event, None, scope).await;
-                    }
-                }
-                Some(LanPeer { cid, address }) = lan_found.recv() => {
-                    let event = Event::Found { cid, source: Provenance::Lan, local: true, peers: vec![address] };
-                    self.apply(event, None, scope).await;
-                }
-                Some(relay::Found { cid, targets }) = met.recv() => {
-                    for target in targets {
-                        self.apply(Event::Hint(cid, met_at(target)), None, scope).await;
-                    }
-                }
-                Some((from, _)) = punches.recv() => {
-                    if self.probes.heard(&from, now()) {
-                        self.apply(Event::Knocked(from), None, scope).await;
-                    }
-                }
-                () = tokio::time::sleep_until(self.look.into()) => {
-                    let unix = unix_ms() / 1_000;
-                    self.hashes.rotate(unix).await;
-                    self.look = now() + self.hashes.next_change(unix).min(LOOK_AT_CLOCK);
-                }
-                () = sleep => self.apply(Event::Tick, None, scope).await,
-            }
-        }
+    async fn run(self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
+        // The guard of the former life was dropped with it.
+        let sources = Arc::clone(&self.context.sources).lock_owned().await;
+        Life::new(self.context, sources, scope).run(inbox).await
     }
 }
 
-impl DiscoveryActor {
-    pub(super) fn new(parts: Parts) -> Self {
+type Dialled = (Target, Result<Connection, DialError>);
+
+/// One life of the actor.
+struct Life<'a> {
+    context: Context,
+    scope: &'a Scope,
+    sources: OwnedMutexGuard<SourceSet>,
+    state: State,
+    dials: JoinSet<Dialled>,
+    handles: HashMap<Target, AbortHandle>,
+    /// Requests under way; each ends with an input for the state, or with none.
+    tasks: JoinSet<Option<Input>>,
+    outbox: Outbox<Reached>,
+    /// The member that named a peer, and may be linked to it.
+    helpers: HashMap<PeerId, PeerId>,
+    probes: Probes,
+}
+
+impl<'a> Life<'a> {
+    fn new(context: Context, sources: OwnedMutexGuard<SourceSet>, scope: &'a Scope) -> Self {
         Self {
-            state: State::new(parts.transport.peer_id()),
-            hashes: Hashes::new(parts.dht.clone(), parts.transport.port()),
-            parts,
+            state: State::new(context.transport.peer_id()),
+            context,
+            scope,
+            sources,
             dials: JoinSet::new(),
             handles: HashMap::new(),
-            errands: JoinSet::new(),
+            tasks: JoinSet::new(),
             outbox: Outbox::new("reached", OUTBOX),
-            look: now(),
             helpers: HashMap::new(),
             probes: Probes::default(),
         }
     }
 
-    async fn handle(&mut self, message: Msg, scope: &Scope) {
+    async fn run(mut self, inbox: &mut Inbox<Msg>) -> Result<(), String> {
+        let known: Vec<Wanted> = self.context.wanted().values().cloned().collect();
+        for wanted in known {
+            self.want(wanted).await;
+        }
+        let mut punches = self.context.transport.udp().subscribe(Class::Punch);
+        loop {
+            self.probe();
+            let next = [self.state.next(now()), self.probes.next()];
+            let next = sleep_until(next.into_iter().flatten().min());
+            let tick = sleep_until(self.sources.next_tick());
+            tokio::select! {
+                biased;
+                () = self.scope.stop_signal().cancelled() => return Ok(()),
+                sent = self.outbox.send_next() => if sent.is_err() {
+                    // The receiver was dropped, so there is nothing left to do.
+                    return Ok(());
+                },
+                Some(end) = self.dials.join_next() => self.dialled(end).await?,
+                Some(end) = self.tasks.join_next() => {
+                    if let Some(input) = end.map_err(|error| format!("a task failed: {error}"))? {
+                        self.apply(input, None).await;
+                    }
+                }
+                message = inbox.recv() => match message {
+                    Some(message) => self.handle(message).await,
+                    None => return Ok(()),
+                },
+                (cid, sighting) = self.sources.next() => self.sighted(cid, sighting).await,
+                Some((from, _)) = punches.recv() => {
+                    if self.probes.received(&from, now()) {
+                        self.apply(Input::Knocked(from), None).await;
+                    }
+                }
+                () = tick => self.sources.tick().await,
+                () = next => self.apply(Input::Tick, None).await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: Msg) {
         match message {
             Msg::Want(wanted) => {
-                self.parts.wanted().insert(wanted.cid, (*wanted).clone());
-                self.want(*wanted, scope).await;
+                self.context.wanted().insert(wanted.cid, (*wanted).clone());
+                self.want(*wanted).await;
             }
-            Msg::Forget(cid, done) => {
-                self.parts.wanted().remove(&cid);
-                self.apply(Event::Forget(cid), None, scope).await;
-                self.outbox.retain(|reached| reached.cid != cid);
-                self.hashes.forget(cid).await;
-                self.parts.relays.unwatch(cid).await;
-                if let Some((lan, _)) = &self.parts.lan {
-                    lan.unwatch(cid).await;
-                }
-                // The command goes out here, so that a channel wanted again at once is not forgotten after.
-                let told = self.parts.trackers.0.begin_unwatch(cid).await;
-                self.errands.spawn(async move {
-                    // Dropped when the trackers have stopped; and whoever asked may have gone.
-                    let _ = told.await;
-                    let _ = done.send(());
-                    None
-                });
+            Msg::Forget(cid, done) => self.forget(cid, done).await,
+            Msg::Sighted(cid, sighting) => {
+                self.remember_helper(&sighting);
+                self.apply(Input::Sighted(cid, sighting), None).await;
             }
-            Msg::Hint(cid, hint) => {
-                // Nobody carries its own words to itself.
-                if let (Some(peer), Some(via)) = (hint.peer, hint.via)
-                    && peer != via
-                {
-                    if self.helpers.len() >= MOST_HELPERS {
-                        self.helpers.clear();
-                    }
-                    self.helpers.insert(peer, via);
-                }
-                self.apply(Event::Hint(cid, hint), None, scope).await;
-            }
-            Msg::Outcome(cid, outcome) => {
-                self.apply(Event::Outcome(cid, outcome), None, scope).await
-            }
+            Msg::Outcome(cid, outcome) => self.apply(Input::Outcome(cid, outcome), None).await,
             Msg::Moved => {
-                self.apply(Event::Moved, None, scope).await;
-                let all: Vec<ChannelId> = self.parts.wanted().keys().copied().collect();
+                self.apply(Input::Moved, None).await;
+                let all: Vec<ChannelId> = self.context.wanted().keys().copied().collect();
                 for cid in all {
-                    self.announce(cid).await;
+                    self.sources.announce(cid).await;
                 }
             }
-            Msg::AnnounceNow(cid) => self.announce(cid).await,
+            Msg::AnnounceNow(cid) => self.sources.announce(cid).await,
             Msg::AnnounceByHand(cid, url, answer) => {
-                if url.is_none() {
-                    self.hashes.find(cid).await;
-                }
-                let trackers = self.parts.trackers.0.clone();
-                self.errands.spawn(async move {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(trackers.announce_by_hand(cid, url).await);
-                    None
-                });
+                let asked = self.sources.announce_by_hand(cid, url.as_deref());
+                self.reply(asked, answer);
             }
             Msg::Status(cid, answer) => {
-                let counts = self.state.counts(cid);
-                let trackers = self.parts.trackers.0.clone();
-                let dht = self.hashes.dht().cloned();
-                let hash = self.hashes.present(cid);
-                let lan = self.parts.lan.clone().map(|(lan, _)| lan);
-                let sightings = self.state.sightings(cid);
-                let unasked = self.unasked(cid);
-                let relays = self.file_relays(cid);
-                self.errands.spawn(async move {
-                    let (Some((candidates, dialling)), Some(sightings)) = (counts, sightings)
-                    else {
-                        let _ = answer.send(None);
-                        return None;
-                    };
-                    let mut trackers = trackers.status(cid).await;
-                    trackers.extend(unasked);
-                    let dht = dht_source(dht, hash).await;
-                    let lan = match lan {
-                        Some(lan) => lan.status(cid).await,
-                        None => None,
-                    };
-                    let sources = sources::judge(&Known {
-                        trackers: &trackers,
-                        dht: dht.as_ref(),
-                        lan: lan.as_ref(),
-                        relays,
-                        sightings: &sightings,
-                    });
-                    let _ = answer.send(Some(DiscoveryStatus {
-                        trackers,
-                        dht,
-                        sources,
-                        candidates,
-                        dialling,
-                    }));
-                    None
+                let known = self.state.tallies(cid).zip(self.state.counts(cid));
+                let status = known.map(|(tallies, counts)| {
+                    let status = self.sources.status(cid, tallies, counts);
+                    status.map(Some)
                 });
+                match status {
+                    Some(status) => self.reply(status, answer),
+                    None => drop(answer.send(None)),
+                }
             }
         }
     }
 
-    /// Whether our address is not to be found anywhere. Behind a proxy it is the proxy's that is.
-    fn hides(&self) -> bool {
-        let transport = &self.parts.transport;
-        transport.paths().is_hidden() && transport.proxy().is_none()
-    }
-
-    /// A channel's trackers that are not asked, since we hide.
-    fn unasked(&self, cid: ChannelId) -> Vec<TrackerStatus> {
-        let wanted = self.parts.wanted();
-        let tiers = wanted.get(&cid).filter(|_| self.hides());
-        let tiers = tiers.into_iter().flat_map(|wanted| &wanted.tiers);
-        let unasked = tiers.enumerate().flat_map(|(tier, urls)| {
-            let unasked = move |url| {
-                TrackerStatus::unasked(
-                    url,
-                    tier,
-                    "is not asked: it would tell everybody where we are",
-                )
-            };
-            urls.iter().cloned().map(unasked)
+    /// Answers a request once its answer is there, while the actor goes on.
+    fn reply<T: Send + 'static>(
+        &mut self,
+        answer: impl Future<Output = T> + Send + 'static,
+        reply: Reply<T>,
+    ) {
+        self.tasks.spawn(async move {
+            // The asker may be gone.
+            let _ = reply.send(answer.await);
+            None
         });
-        unasked.collect()
     }
 
-    fn file_relays(&self, cid: ChannelId) -> FileRelays {
-        let reachable = self.parts.relays.reachable();
-        let held = reachable.borrow();
-        let wanted = self.parts.wanted();
-        let named = wanted
-            .get(&cid)
-            .map_or(&[][..], |wanted| wanted.relays.as_slice());
-        let is_held = |named: &&Relay| held.iter().any(|held| held.peer == named.peer);
-        FileRelays {
-            named: named.len(),
-            held: named.iter().filter(is_held).count(),
-        }
-    }
-
-    async fn want(&mut self, wanted: Wanted, scope: &Scope) {
-        let Wanted {
-            cid,
-            keys,
-            tiers,
-            nodes,
-            relays,
-            not_before,
-        } = wanted;
-        self.apply(Event::Want(cid), None, scope).await;
-        let store = self.parts.store.clone();
-        self.errands.spawn(async move {
+    async fn want(&mut self, wanted: Wanted) {
+        let cid = wanted.cid;
+        self.apply(Input::Want(cid), None).await;
+        let store = self.context.store.clone();
+        self.tasks.spawn(async move {
             match store.known_peers(cid).await {
                 Ok(peers) => {
                     let addresses = peers.into_iter().map(|peer| peer.address).collect();
-                    Some(Event::Cached(cid, addresses))
+                    Some(Input::Cached(cid, addresses))
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the peer cache");
@@ -374,37 +237,55 @@ impl DiscoveryActor {
                 }
             }
         });
-        let unix = unix_ms() / 1_000;
-        self.hashes.want(cid, keys.clone(), &nodes, unix).await;
-        self.parts.relays.watch(cid, keys.clone(), relays).await;
-        // Its hash may be the next to change.
-        self.look = now();
-        if let Some((lan, found)) = &self.parts.lan {
-            let watch = lan::Watch {
-                cid,
-                keys: keys.clone(),
-                found: found.clone(),
-            };
-            lan.watch(watch).await;
-        }
-        // An announce lists our address for all who ask, members first of all.
-        let tiers = if self.hides() { Vec::new() } else { tiers };
-        let (trackers, found) = &self.parts.trackers;
-        let watch = tracker::Watch {
-            cid,
-            tiers,
-            keys,
-            not_before,
-            found: found.clone(),
-        };
-        trackers.watch(watch).await;
+        self.sources.want(&wanted).await;
     }
 
-    async fn dialled(
-        &mut self,
-        end: Result<Dialled, tokio::task::JoinError>,
-        scope: &Scope,
-    ) -> Result<(), String> {
+    async fn forget(&mut self, cid: ChannelId, done: Reply<()>) {
+        self.context.wanted().remove(&cid);
+        self.apply(Input::Forget(cid), None).await;
+        self.outbox.retain(|reached| reached.cid != cid);
+        let notified = self.sources.forget(cid).await;
+        self.reply(notified, done);
+    }
+
+    async fn sighted(&mut self, cid: ChannelId, sighting: Sighting) {
+        if sighting.source.is_public() {
+            for address in &sighting.addresses {
+                if let Target::Direct(at) = address {
+                    self.probes.named(*at, now());
+                }
+            }
+        }
+        self.apply(Input::Sighted(cid, sighting), None).await;
+    }
+
+    /// Keeps which member may help us to reach a peer.
+    fn remember_helper(&mut self, sighting: &Sighting) {
+        // A member that names itself cannot.
+        if let (Some(peer), Some(via)) = (sighting.peer, sighting.via)
+            && peer != via
+        {
+            if self.helpers.len() >= MOST_HELPERS {
+                self.helpers.clear();
+            }
+            self.helpers.insert(peer, via);
+        }
+    }
+
+    /// Sends the probes that are due.
+    fn probe(&mut self) {
+        for address in self.probes.due(now()) {
+            if self.state.is_sought(address) {
+                // A datagram that is not sent is as good as lost; the next one may get through.
+                let udp = self.context.transport.udp();
+                let _ = udp.try_send_to(address, &transport::punch());
+            } else {
+                self.probes.forget(&address);
+            }
+        }
+    }
+
+    async fn dialled(&mut self, end: Result<Dialled, JoinError>) -> Result<(), String> {
         let (address, result) = match end {
             Ok(end) => end,
             Err(error) if error.is_cancelled() => return Ok(()),
@@ -427,14 +308,14 @@ impl DiscoveryActor {
                 (None, Err(error))
             }
         };
-        self.apply(Event::Dialled(address, result), connection, scope)
+        self.apply(Input::Dialled(address, result), connection)
             .await;
         Ok(())
     }
 
-    /// Tells the state what happened, and does what it says.
-    async fn apply(&mut self, event: Event, connection: Option<Connection>, scope: &Scope) {
-        let effects = self.state.handle(event, now(), &mut rand::rng());
+    /// Hands an input to the state and carries out its effects.
+    async fn apply(&mut self, input: Input, connection: Option<Connection>) {
+        let effects = self.state.handle(input, now(), &mut rand::rng());
         for effect in effects {
             match effect {
                 Effect::Dial(address, expected) => self.dial(address, expected),
@@ -460,45 +341,18 @@ impl DiscoveryActor {
                         source,
                         took,
                     };
-                    let kit = &scope.metrics().kit;
-                    self.outbox.push(self.parts.reached.clone(), reached, kit);
+                    let (to, kit) = (self.context.reached.clone(), &self.scope.metrics().kit);
+                    self.outbox.push(to, reached, kit);
                 }
-                Effect::Announce(cid) => self.announce(cid).await,
-                Effect::Remember(cid, identity, address) => {
-                    if self.errands.len() >= ERRANDS {
-                        scope.metrics().kit.dropped("peer cache");
-                        continue;
-                    }
-                    let store = self.parts.store.clone();
-                    let last_ok_ms = unix_ms();
-                    self.errands.spawn(async move {
-                        let peer = KnownPeer {
-                            identity,
-                            address,
-                            last_ok_ms,
-                        };
-                        if let Err(error) = store.remember_peer(cid, peer).await {
-                            tracing::warn!(%error, "cannot remember a peer");
-                        }
-                        None
-                    });
-                }
+                Effect::Announce(cid) => self.sources.announce(cid).await,
+                Effect::Remember(cid, identity, address) => self.remember(cid, identity, address),
             }
-        }
-    }
-
-    /// Asks trackers, DHT and local network, which keep to limits of their own.
-    async fn announce(&self, cid: ChannelId) {
-        self.parts.trackers.0.announce_now(cid).await;
-        self.hashes.find(cid).await;
-        if let Some((lan, _)) = &self.parts.lan {
-            lan.ask().await;
         }
     }
 
     fn dial(&mut self, address: Target, expected: Option<PeerId>) {
         tracing::debug!(%address, "dialling");
-        let (transport, relays) = (self.parts.transport.clone(), self.parts.relays.clone());
+        let (transport, relays) = (self.context.transport.clone(), self.context.relays.clone());
         let via = expected.and_then(|peer| self.helpers.get(&peer).copied());
         let handle = self.dials.spawn(async move {
             let result = match address {
@@ -509,30 +363,34 @@ impl DiscoveryActor {
         });
         self.handles.insert(address, handle);
     }
-}
 
-/// A member that a relay has brought us together with.
-fn met_at(target: Target) -> Hint {
-    let peer = match target {
-        Target::Circuit { peer, .. } => Some(peer),
-        Target::Direct(_) => None,
-    };
-    Hint {
-        peer,
-        addresses: vec![target],
-        source: Provenance::Relay,
-        // We are connected to that relay, wherever it is.
-        local: true,
-        via: None,
+    /// Stores a member's address for the next run.
+    fn remember(&mut self, cid: ChannelId, identity: IdentityId, address: SocketAddr) {
+        if self.tasks.len() >= TASKS {
+            self.scope.metrics().kit.dropped("peer cache");
+            return;
+        }
+        let store = self.context.store.clone();
+        let peer = KnownPeer {
+            identity,
+            address,
+            last_ok_ms: unix_ms(),
+        };
+        self.tasks.spawn(async move {
+            if let Err(error) = store.remember_peer(cid, peer).await {
+                tracing::warn!(%error, "cannot remember a peer");
+            }
+            None
+        });
     }
 }
 
-/// How the DHT does for a channel whose present hash is that.
-async fn dht_source(dht: Option<Dht>, hash: Option<Id>) -> Option<DhtSource> {
-    let (dht, hash) = (dht?, hash?);
-    let status = dht.status().await?;
-    let watch = status.watches.iter().find(|watch| watch.hash == hash)?;
-    Some(DhtSource::new(&status, watch))
+/// Pends forever if there is nothing to wait for.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn unix_ms() -> u64 {

@@ -153,9 +153,9 @@ pub(super) struct Tally {
     pub(super) next: Option<Instant>,
 }
 
-/// The same of all sources of a channel.
+/// The tallies of all sources of a channel.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sightings {
+pub(super) struct Tallies {
     pub(super) cache: Tally,
     pub(super) hand: Tally,
     pub(super) pex: Tally,
@@ -242,8 +242,8 @@ impl Book {
             .then(|| self.tallies.entry(source.clone()).or_default())
     }
 
-    /// What came of all sources.
-    pub(super) fn sightings(&self) -> Sightings {
+    /// The tallies of all sources.
+    pub(super) fn tallies(&self) -> Tallies {
         let mut tallies = self.tallies.clone();
         let mut alive: HashMap<&Provenance, usize> = HashMap::new();
         for candidate in self.candidates.values() {
@@ -262,7 +262,7 @@ impl Book {
                 .saturating_sub(alive.get(source).copied().unwrap_or_default());
         }
         let mut take = |source: &Provenance| tallies.remove(source).unwrap_or_default();
-        Sightings {
+        Tallies {
             cache: take(&Provenance::Cache),
             hand: take(&Provenance::Hand),
             pex: take(&Provenance::Pex),

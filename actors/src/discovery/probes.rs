@@ -89,7 +89,7 @@ impl Probes {
     }
 
     /// A probe came from there: whether to dial now.
-    pub(super) fn heard(&mut self, address: &SocketAddr, now: Instant) -> bool {
+    pub(super) fn received(&mut self, address: &SocketAddr, now: Instant) -> bool {
         let Some(probe) = self.all.get_mut(address) else {
             return false;
         };
@@ -197,13 +197,13 @@ mod tests {
         let start = Instant::now();
         let mut probes = Probes::default();
         let at = address(1, 7);
-        assert!(!probes.heard(&at, start), "a stranger");
+        assert!(!probes.received(&at, start), "a stranger");
         probes.want(at, start);
-        assert!(probes.heard(&at, start));
-        assert!(!probes.heard(&at, start + HEARD_PAUSE / 2));
-        assert!(probes.heard(&at, start + HEARD_PAUSE));
+        assert!(probes.received(&at, start));
+        assert!(!probes.received(&at, start + HEARD_PAUSE / 2));
+        assert!(probes.received(&at, start + HEARD_PAUSE));
         probes.forget(&at);
-        assert!(!probes.heard(&at, start + HEARD_PAUSE * 9));
+        assert!(!probes.received(&at, start + HEARD_PAUSE * 9));
     }
 
     proptest! {

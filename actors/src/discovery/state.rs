@@ -11,16 +11,16 @@ use libp2p_identity::PeerId;
 use rand::{Rng, RngExt};
 
 use super::{
-    Hint, Outcome, Provenance,
-    book::{Book, Candidate, Phase, Sightings},
+    Outcome, Provenance, Sighting,
+    book::{Book, Candidate, Phase, Tallies},
     budget::{Budget, Room},
 };
 use crate::transport::{DialError, Target, network::is_plausible};
 
 /// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
-const OUTCOME_TIME: Duration = Duration::from_secs(20);
+pub(super) const OUTCOME_TIME: Duration = Duration::from_secs(20);
 /// How long the higher of two peers that know each other waits for the lower one's dial.
-const HIGHER_WAITS: Duration = Duration::from_secs(1);
+pub(super) const HIGHER_WAITS: Duration = Duration::from_secs(1);
 /// The same of a circuit that a member has told us of: who comes anew hears of the others a second before they hear of it.
 const HIGHER_WAITS_HERE: Duration = Duration::from_millis(400);
 /// How long a circuit waits for the direct addresses that were named with it.
@@ -35,22 +35,15 @@ const MAX_OWN: usize = 64;
 
 /// What happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum Input {
     /// A channel wants members.
     Want(ChannelId),
     /// It does not any more.
     Forget(ChannelId),
-    /// A tracker or the DHT named addresses; `local`: who did is on a local network itself.
-    Found {
-        cid: ChannelId,
-        source: Provenance,
-        local: bool,
-        peers: Vec<SocketAddr>,
-    },
     /// An earlier run reached members there, the latest success first.
     Cached(ChannelId, Vec<SocketAddr>),
-    /// Somebody else named addresses.
-    Hint(ChannelId, Hint),
+    /// A source named addresses.
+    Sighted(ChannelId, Sighting),
     /// What became of a connection or link.
     Outcome(ChannelId, Outcome),
     /// A dial ended.
@@ -66,7 +59,7 @@ pub(super) enum Event {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Dial; the end is told by [`Event::Dialled`].
+    /// Dial; the end is told by [`Input::Dialled`].
     Dial(Target, Option<PeerId>),
     /// Give up a dial; nothing is told.
     GiveUp(Target),
@@ -83,8 +76,9 @@ pub(super) enum Effect {
     Remember(ChannelId, IdentityId, SocketAddr),
 }
 
-struct Channel {
-    book: Book,
+/// A channel that wants members.
+pub(super) struct Channel {
+    pub(super) book: Book,
     /// When its trackers were asked last.
     asked: Instant,
 }
@@ -93,8 +87,8 @@ struct Channel {
 pub(super) struct State {
     own: PeerId,
     own_addresses: HashMap<Target, Instant>,
-    channels: HashMap<ChannelId, Channel>,
-    budget: Budget,
+    pub(super) channels: HashMap<ChannelId, Channel>,
+    pub(super) budget: Budget,
 }
 
 impl State {
@@ -109,39 +103,27 @@ impl State {
     }
 
     /// Takes in what happened and says what to do.
-    pub(super) fn handle(&mut self, event: Event, now: Instant, rng: &mut impl Rng) -> Vec<Effect> {
+    pub(super) fn handle(&mut self, input: Input, now: Instant, rng: &mut impl Rng) -> Vec<Effect> {
         let mut effects = Vec::new();
-        match event {
-            Event::Want(cid) => {
+        match input {
+            Input::Want(cid) => {
                 self.channels.entry(cid).or_insert_with(|| Channel {
                     book: Book::default(),
                     asked: now,
                 });
             }
-            Event::Forget(cid) => self.forget(cid, &mut effects),
-            Event::Found {
-                cid,
-                source,
-                local,
-                peers,
-            } => {
-                for address in peers.into_iter().map(Target::Direct) {
-                    if address.is_believable(local) {
-                        self.name(cid, address, source.clone(), None, now, now);
-                    }
-                }
-            }
-            Event::Cached(cid, addresses) => {
+            Input::Forget(cid) => self.forget(cid, &mut effects),
+            Input::Cached(cid, addresses) => {
                 for address in addresses.into_iter().map(Target::Direct) {
                     self.name(cid, address, Provenance::Cache, None, now, now);
                 }
             }
-            Event::Hint(cid, hint) => self.hint(cid, &hint, now),
-            Event::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, rng, &mut effects),
-            Event::Dialled(address, result) => {
+            Input::Sighted(cid, sighting) => self.sighted(cid, &sighting, now),
+            Input::Outcome(cid, outcome) => self.outcome(cid, &outcome, now, rng, &mut effects),
+            Input::Dialled(address, result) => {
                 self.dialled(address, &result, now, rng, &mut effects)
             }
-            Event::Knocked(address) => {
+            Input::Knocked(address) => {
                 let channels = self.channels.values_mut();
                 let there = Target::Direct(address);
                 for candidate in channels.filter_map(|one| one.book.candidates.get_mut(&there)) {
@@ -150,8 +132,8 @@ impl State {
                     }
                 }
             }
-            Event::Moved => self.moved(now, &mut effects),
-            Event::Tick => {}
+            Input::Moved => self.moved(now, &mut effects),
+            Input::Tick => {}
         }
         self.overdue(now, rng);
         self.launch(now, &mut effects);
@@ -159,7 +141,7 @@ impl State {
         effects
     }
 
-    /// When to call with [`Event::Tick`], if nothing happens before.
+    /// When to call with [`Input::Tick`], if nothing happens before.
     pub(super) fn next(&mut self, now: Instant) -> Option<Instant> {
         let room = self.room(now);
         let dials = &self.budget.dials;
@@ -229,9 +211,9 @@ impl State {
         }
     }
 
-    /// What came of a channel's sources; `None` for a channel not wanted.
-    pub(super) fn sightings(&self, cid: ChannelId) -> Option<Sightings> {
-        Some(self.channels.get(&cid)?.book.sightings())
+    /// The tallies of a channel's sources; `None` for a channel not wanted.
+    pub(super) fn tallies(&self, cid: ChannelId) -> Option<Tallies> {
+        Some(self.channels.get(&cid)?.book.tallies())
     }
 
     /// Whether a member may be there, who has not been reached.
@@ -270,18 +252,18 @@ impl State {
         }
     }
 
-    fn hint(&mut self, cid: ChannelId, hint: &Hint, now: Instant) {
-        if hint.peer == Some(self.own) {
+    fn sighted(&mut self, cid: ChannelId, sighting: &Sighting, now: Instant) {
+        if sighting.peer == Some(self.own) {
             return;
         }
         // Of two that hear of each other the lower one dials, so that they do not meet twice.
-        let waits = hint.peer.is_some_and(|peer| self.own > peer);
-        let told = matches!(hint.source, Provenance::Pex);
+        let waits = sighting.peer.is_some_and(|peer| self.own > peer);
+        let told = matches!(sighting.source, Provenance::Pex);
         // What the user says is not questioned.
-        let local = hint.local || matches!(hint.source, Provenance::Hand);
+        let local = sighting.local || matches!(sighting.source, Provenance::Hand);
         // A relay is for where nothing else works, so what goes directly is tried a little earlier.
-        let only_circuits = hint.addresses.iter().all(Target::is_circuit);
-        for &address in &hint.addresses {
+        let only_circuits = sighting.addresses.iter().all(Target::is_circuit);
+        for &address in &sighting.addresses {
             let circuit = address.is_circuit();
             let mut at = now;
             if waits {
@@ -295,7 +277,14 @@ impl State {
                 at += CIRCUIT_WAITS;
             }
             if address.is_believable(local) {
-                self.name(cid, address, hint.source.clone(), hint.peer, now, at);
+                self.name(
+                    cid,
+                    address,
+                    sighting.source.clone(),
+                    sighting.peer,
+                    now,
+                    at,
+                );
             }
         }
     }
@@ -509,7 +498,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "state_tests.rs"]
-mod tests;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bitchat_actors::{
     dht::{self, DhtState, DhtStatus, FamilyStatus, LookupResult, Traffic, WatchStatus},
-    discovery::DhtSource,
+    discovery::DhtChannelStatus,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -118,7 +118,7 @@ pub struct DhtChannel {
 
 impl DhtChannel {
     /// Converts the node's view; `None` means that the DHT is off.
-    pub fn new(s: Option<&DhtSource>, now: Instant) -> Self {
+    pub fn new(s: Option<&DhtChannelStatus>, now: Instant) -> Self {
         Self {
             state: s.map_or("off", |s| describe(s.state)).to_owned(),
             announced_to: s.map_or(0, |s| s.announced_to),
@@ -148,7 +148,7 @@ impl Dht {
         };
         let watch = |watch: &WatchStatus| DhtWatch {
             hash: watch.hash.to_string(),
-            source: DhtChannel::new(Some(&DhtSource::new(s, watch)), now),
+            source: DhtChannel::new(Some(&DhtChannelStatus::new(s, watch)), now),
         };
         let Traffic {
             packets_in,

@@ -7,7 +7,7 @@ use bitchat_wire::event::{Body, EventId};
 use super::Shell;
 use crate::{
     channel::{ChannelError, Signal, State, effects::Input, machine::Machine},
-    discovery::{Hint, Provenance},
+    discovery::{Provenance, Sighting},
     kit::Reply,
     link::LinkHandle,
 };
@@ -45,7 +45,7 @@ impl Shell {
                 self.append(machine, Answer::User(reply), body, key);
             }
             Command::Connect(address, reply) => {
-                let hint = Hint {
+                let sighting = Sighting {
                     peer: None,
                     addresses: vec![address.into()],
                     source: Provenance::Hand,
@@ -54,7 +54,7 @@ impl Shell {
                 };
                 let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
                 self.background.spawn(async move {
-                    discovery.hint(cid, hint).await;
+                    discovery.sighted(cid, sighting).await;
                     let _ = reply.send(());
                     None
                 });

@@ -11,7 +11,7 @@ use crate::{
         effects::{Effect, Input, Notice},
         machine::Machine,
     },
-    discovery::{Hint, Provenance},
+    discovery::{Provenance, Sighting},
     store::NewEvent,
 };
 
@@ -61,7 +61,7 @@ impl Shell {
                 }
                 Effect::Hint(peer, addresses, local, via) => {
                     let (discovery, cid) = (self.config.discovery.clone(), self.config.cid());
-                    let hint = Hint {
+                    let sighting = Sighting {
                         peer: Some(peer),
                         addresses,
                         source: Provenance::Pex,
@@ -69,7 +69,7 @@ impl Shell {
                         via: Some(via),
                     };
                     self.spawn(async move {
-                        discovery.hint(cid, hint).await;
+                        discovery.sighted(cid, sighting).await;
                         None
                     });
                 }

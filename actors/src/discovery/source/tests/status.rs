@@ -1,5 +1,37 @@
 #![allow(clippy::unwrap_used)]
-use super::{super::book::Tally, *};
+use std::time::Instant;
+
+use crate::{
+    dht::DhtState,
+    discovery::{
+        book::{Tallies, Tally},
+        source::{
+            self, DhtChannelStatus, SourceKind, SourceState, SourceStatus, dht::DhtReport,
+            lan::LanReport, relay::RelayReport, tracker::TrackerReport,
+        },
+    },
+    lan::LanStatus,
+    tracker::{TrackerState, TrackerStatus},
+};
+
+/// What the sources report of one channel.
+struct Known<'a> {
+    trackers: &'a [TrackerStatus],
+    dht: Option<&'a DhtChannelStatus>,
+    lan: Option<&'a LanStatus>,
+    relays: RelayReport,
+    tallies: &'a Tallies,
+}
+
+fn judge(known: &Known<'_>) -> Vec<SourceStatus> {
+    let reports: Vec<Box<dyn source::Report>> = vec![
+        Box::new(TrackerReport(known.trackers.to_vec())),
+        Box::new(DhtReport(known.dht.cloned())),
+        Box::new(LanReport(known.lan.cloned())),
+        Box::new(known.relays),
+    ];
+    source::judge(reports, known.tallies).sources
+}
 
 fn tracker_status(url: &str, state: TrackerState, silent: bool) -> TrackerStatus {
     let works = state == TrackerState::Working;
@@ -15,8 +47,8 @@ fn tracker_status(url: &str, state: TrackerState, silent: bool) -> TrackerStatus
     }
 }
 
-fn dht_source(state: DhtState, good: usize) -> DhtSource {
-    DhtSource {
+fn dht_source(state: DhtState, good: usize) -> DhtChannelStatus {
+    DhtChannelStatus {
         state,
         announced_to: 8,
         peers: 2,
@@ -39,13 +71,13 @@ fn of(known: &Known<'_>, kind: &SourceKind) -> SourceState {
 
 #[test]
 fn what_is_off_or_unused_is_said_to_be() {
-    let seen = Sightings::default();
+    let seen = Tallies::default();
     let known = Known {
         trackers: &[],
         dht: None,
         lan: None,
-        relays: FileRelays::default(),
-        sightings: &seen,
+        relays: RelayReport::default(),
+        tallies: &seen,
     };
     assert_eq!(
         verdict(&known),
@@ -68,14 +100,14 @@ fn silence_is_called_a_block_only_where_something_else_gets_through() {
     let works = tracker_status("http://c/announce", TrackerState::Working, false);
     let kind = |status: &TrackerStatus| SourceKind::Tracker(status.url.clone());
     let dht = dht_source(DhtState::Failing, 0);
-    let seen = Sightings::default();
+    let seen = Tallies::default();
     let nothing_works = [silent.clone(), rude.clone()];
     let known = Known {
         trackers: &nothing_works,
         dht: Some(&dht),
         lan: None,
-        relays: FileRelays::default(),
-        sightings: &seen,
+        relays: RelayReport::default(),
+        tallies: &seen,
     };
     assert_eq!(
         of(&known, &kind(&silent)),
@@ -103,13 +135,13 @@ fn silence_is_called_a_block_only_where_something_else_gets_through() {
         "no socket"
     );
 
-    let linked = Sightings {
+    let linked = Tallies {
         links: 1,
-        ..Sightings::default()
+        ..Tallies::default()
     };
     let known = Known {
         trackers: &nothing_works,
-        sightings: &linked,
+        tallies: &linked,
         ..known
     };
     assert_eq!(of(&known, &kind(&silent)), SourceState::Blocked);
@@ -138,7 +170,7 @@ fn silence_is_called_a_block_only_where_something_else_gets_through() {
 
 #[test]
 fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
-    let mut seen = Sightings::default();
+    let mut seen = Tallies::default();
     let mut states = Vec::new();
     let mut next = |tally: Tally| {
         (seen.cache, seen.hand) = (tally.clone(), tally);
@@ -146,8 +178,8 @@ fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
             trackers: &[],
             dht: None,
             lan: None,
-            relays: FileRelays::default(),
-            sightings: &seen,
+            relays: RelayReport::default(),
+            tallies: &seen,
         };
         assert_eq!(
             of(&known, &SourceKind::Cache),
@@ -176,14 +208,14 @@ fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
 
 #[test]
 fn the_local_network_works_when_a_member_was_heard() {
-    let seen = Sightings::default();
+    let seen = Tallies::default();
     let state = |lan: &LanStatus| {
         let known = Known {
             trackers: &[],
             dht: None,
             lan: Some(lan),
-            relays: FileRelays::default(),
-            sightings: &seen,
+            relays: RelayReport::default(),
+            tallies: &seen,
         };
         of(&known, &SourceKind::Lan)
     };
@@ -201,14 +233,14 @@ fn the_local_network_works_when_a_member_was_heard() {
 
 #[test]
 fn relays_work_when_one_has_a_place_for_us_or_a_member_was_met_there() {
-    let mut seen = Sightings::default();
-    let state = |named, held, seen: &Sightings| {
+    let mut seen = Tallies::default();
+    let state = |named, held, seen: &Tallies| {
         let known = Known {
             trackers: &[],
             dht: None,
             lan: None,
-            relays: FileRelays { named, held },
-            sightings: seen,
+            relays: RelayReport { named, held },
+            tallies: seen,
         };
         of(&known, &SourceKind::Relay)
     };

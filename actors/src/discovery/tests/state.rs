@@ -1,13 +1,23 @@
 #![allow(clippy::unwrap_used)]
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
+use bitchat_wire::{channel::ChannelId, identity::IdentityId};
+use libp2p_identity::PeerId;
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{
-    super::book::{LOST_PAUSE, MAX_CANDIDATES, MAX_FAILURES, STRANGER_TIME},
-    super::budget::{FRESH, MAX_DIALS, MAX_FRESH},
-    *,
+use crate::{
+    discovery::{
+        Outcome, Provenance, Sighting,
+        book::{LOST_PAUSE, MAX_CANDIDATES, MAX_FAILURES, Phase, STRANGER_TIME},
+        budget::{FRESH, MAX_DIALS, MAX_FRESH},
+        state::{Effect, HIGHER_WAITS, Input, OUTCOME_TIME, State},
+    },
+    transport::{DialError, Target},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,12 +54,12 @@ impl Bench {
             now: Instant::now(),
             rng: StdRng::seed_from_u64(3),
         };
-        assert_eq!(bench.on(Event::Want(CID)), []);
-        assert_eq!(bench.on(Event::Want(OTHER)), []);
+        assert_eq!(bench.on(Input::Want(CID)), []);
+        assert_eq!(bench.on(Input::Want(OTHER)), []);
         bench
     }
 
-    fn on(&mut self, event: Event) -> Vec<Effect> {
+    fn on(&mut self, event: Input) -> Vec<Effect> {
         let effects = self.state.handle(event, self.now, &mut self.rng);
         if let Some(next) = self.state.next(self.now) {
             assert!(next > self.now, "what is due was done");
@@ -62,18 +72,22 @@ impl Bench {
     }
 
     fn found_by(&mut self, cid: ChannelId, addresses: &[SocketAddr], local: bool) -> Vec<Effect> {
-        self.on(Event::Found {
+        self.on(Input::Sighted(
             cid,
-            source: Provenance::Tracker("http://t/announce".to_owned()),
-            local,
-            peers: addresses.to_vec(),
-        })
+            Sighting {
+                peer: None,
+                addresses: addresses.iter().map(|one| (*one).into()).collect(),
+                source: Provenance::Tracker("http://t/announce".to_owned()),
+                local,
+                via: None,
+            },
+        ))
     }
 
     fn pex(&mut self, peer: Option<PeerId>, address: SocketAddr) -> Vec<Effect> {
-        self.on(Event::Hint(
+        self.on(Input::Sighted(
             CID,
-            Hint {
+            Sighting {
                 peer,
                 addresses: vec![address.into()],
                 source: Provenance::Pex,
@@ -84,7 +98,7 @@ impl Bench {
     }
 
     fn link(&mut self, n: u8, address: SocketAddr, dialled: bool) -> Vec<Effect> {
-        self.on(Event::Outcome(
+        self.on(Input::Outcome(
             CID,
             Outcome::Linked {
                 identity: identity(n),
@@ -96,7 +110,7 @@ impl Bench {
     }
 
     fn lose(&mut self, n: u8, address: SocketAddr) -> Vec<Effect> {
-        self.on(Event::Outcome(
+        self.on(Input::Outcome(
             CID,
             Outcome::Lost {
                 identity: identity(n),
@@ -107,13 +121,13 @@ impl Bench {
     }
 
     fn fail(&mut self, address: SocketAddr) -> Vec<Effect> {
-        self.on(Event::Dialled(address.into(), Err(DialError::TimedOut)))
+        self.on(Input::Dialled(address.into(), Err(DialError::TimedOut)))
     }
 
     /// Somebody is there, and no member.
     fn refuse(&mut self, address: SocketAddr) {
-        self.on(Event::Dialled(address.into(), Ok(peer(2))));
-        self.on(Event::Outcome(
+        self.on(Input::Dialled(address.into(), Ok(peer(2))));
+        self.on(Input::Outcome(
             CID,
             Outcome::Stranger {
                 address: address.into(),
@@ -129,7 +143,7 @@ impl Bench {
                 break;
             }
             self.now = next;
-            let mut effects = self.on(Event::Tick);
+            let mut effects = self.on(Input::Tick);
             effects.retain(|effect| !matches!(effect, Effect::Announce(_)));
             if !effects.is_empty() {
                 return Some((self.now - start, effects));
@@ -149,7 +163,7 @@ fn dials_at_once_whom_a_tracker_names_and_hands_on_who_answers() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);
     bench.now += 2 * SECOND;
-    let reached = bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
+    let reached = bench.on(Input::Dialled(address(1).into(), Ok(peer(2))));
     assert_eq!(
         reached,
         [Effect::Reached {
@@ -175,14 +189,14 @@ fn believes_local_addresses_of_local_sources_only() {
     assert_eq!(bench.pex(None, local), []);
     assert_eq!(bench.found_by(CID, &[local], true), [dial(local)]);
     let other: SocketAddr = "127.0.0.1:7001".parse().unwrap();
-    let told = Hint {
+    let told = Sighting {
         peer: None,
         addresses: vec![other.into()],
         source: Provenance::Hand,
         local: false,
         via: None,
     };
-    assert_eq!(bench.on(Event::Hint(CID, told)), [dial(other)]);
+    assert_eq!(bench.on(Input::Sighted(CID, told)), [dial(other)]);
 }
 
 #[test]
@@ -198,11 +212,11 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
     }
     bench.now += FRESH;
     assert_eq!(
-        bench.on(Event::Tick),
+        bench.on(Input::Tick),
         [],
         "all that are unanswered take the time-out"
     );
-    assert_eq!(bench.on(Event::Cached(CID, vec![address(500)])), []);
+    assert_eq!(bench.on(Input::Cached(CID, vec![address(500)])), []);
     let next = bench.fail(address(0));
     // Which of them went first is not told; the end of any makes room for the cached one.
     if next.is_empty() {
@@ -224,7 +238,7 @@ fn where_answers_take_long_fewer_attempts_begin() {
     for n in 0..20 {
         bench.found(&[address(n)]);
         bench.now += 5 * SECOND;
-        bench.on(Event::Dialled(address(n).into(), Ok(peer(2))));
+        bench.on(Input::Dialled(address(n).into(), Ok(peer(2))));
         bench.link(2, address(n), true);
         bench.lose(2, address(n));
     }
@@ -235,7 +249,7 @@ fn where_answers_take_long_fewer_attempts_begin() {
     );
     for n in 100..130 {
         bench.found(&[address(n)]);
-        bench.on(Event::Dialled(address(n).into(), Ok(peer(3))));
+        bench.on(Input::Dialled(address(n).into(), Ok(peer(3))));
     }
     assert!(
         bench.state.budget.fresh < 3 * FRESH,
@@ -249,7 +263,7 @@ fn one_dial_serves_all_channels_that_want_an_address() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);
     assert_eq!(bench.found_by(OTHER, &[address(1)], false), []);
-    let reached = bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
+    let reached = bench.on(Input::Dialled(address(1).into(), Ok(peer(2))));
     let cids: HashSet<_> = reached
         .iter()
         .map(|effect| match effect {
@@ -266,13 +280,13 @@ fn forgetting_gives_up_what_nobody_else_wants() {
     bench.found(&[address(1), address(2)]);
     bench.found_by(OTHER, &[address(2)], false);
     assert_eq!(
-        bench.on(Event::Forget(CID)),
+        bench.on(Input::Forget(CID)),
         [Effect::GiveUp(address(1).into())]
     );
     assert_eq!(bench.state.counts(CID), None);
     assert_eq!(
         bench
-            .on(Event::Dialled(address(2).into(), Ok(peer(2))))
+            .on(Input::Dialled(address(2).into(), Ok(peer(2))))
             .len(),
         1
     );
@@ -346,26 +360,26 @@ fn another_peer_than_a_member_said_uses_up_its_word_only() {
     let mut bench = Bench::new(1);
     bench.pex(Some(peer(2)), address(1));
     bench.now += HIGHER_WAITS;
-    bench.on(Event::Tick);
-    bench.on(Event::Dialled(address(1).into(), Err(DialError::OtherPeer)));
+    bench.on(Input::Tick);
+    bench.on(Input::Dialled(address(1).into(), Err(DialError::OtherPeer)));
     assert_eq!(bench.state.counts(CID), Some((0, 0)));
     bench.found(&[address(2)]);
     bench.pex(Some(peer(2)), address(2));
-    bench.on(Event::Dialled(address(2).into(), Err(DialError::OtherPeer)));
+    bench.on(Input::Dialled(address(2).into(), Err(DialError::OtherPeer)));
     assert_eq!(bench.wait(9 * SECOND).unwrap().1, [dial(address(2))]);
 }
 
 #[test]
 fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
     let mut bench = Bench::new(1);
-    let hint = Hint {
+    let hint = Sighting {
         peer: None,
         addresses: vec![address(2).into()],
         source: Provenance::Hand,
         local: true,
         via: None,
     };
-    assert_eq!(bench.on(Event::Hint(CID, hint)), [dial(address(2))]);
+    assert_eq!(bench.on(Input::Sighted(CID, hint)), [dial(address(2))]);
     bench.refuse(address(2));
     assert_eq!(bench.wait(2 * SECOND).unwrap().1, [dial(address(2))]);
 }
@@ -373,14 +387,14 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
 #[test]
 fn whom_a_member_names_is_tried_again_and_again() {
     let mut bench = Bench::new(1);
-    let hint = Hint {
+    let hint = Sighting {
         peer: Some(peer(2)),
         addresses: vec![address(2).into()],
         source: Provenance::Pex,
         local: true,
         via: None,
     };
-    let begun = bench.on(Event::Hint(CID, hint));
+    let begun = bench.on(Input::Sighted(CID, hint));
     let mut effects = if begun.is_empty() {
         bench.wait(2 * SECOND).unwrap().1
     } else {
@@ -397,7 +411,7 @@ fn whom_a_member_names_is_tried_again_and_again() {
 fn strangers_and_we_ourselves_are_left_alone() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);
-    bench.on(Event::Dialled(address(1).into(), Err(DialError::Ourselves)));
+    bench.on(Input::Dialled(address(1).into(), Err(DialError::Ourselves)));
     bench.refuse(address(2));
     assert_eq!(
         bench.wait(2 * SECOND).unwrap().1,
@@ -416,7 +430,7 @@ fn strangers_and_we_ourselves_are_left_alone() {
         [dial(address(2))]
     );
     bench.fail(address(2));
-    bench.on(Event::Forget(OTHER));
+    bench.on(Input::Forget(OTHER));
     bench.now += STRANGER_TIME;
     assert!(
         bench
@@ -429,7 +443,7 @@ fn strangers_and_we_ourselves_are_left_alone() {
 fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
-    bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
+    bench.on(Input::Dialled(address(1).into(), Ok(peer(2))));
     bench.link(2, address(1), true);
     bench.now += 3_600 * SECOND;
     let effects = bench.lose(2, address(1));
@@ -445,7 +459,7 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
     // A member that comes back as another peer is welcome.
     assert_eq!(
         bench
-            .on(Event::Dialled(address(1).into(), Ok(peer(7))))
+            .on(Input::Dialled(address(1).into(), Ok(peer(7))))
             .len(),
         1
     );
@@ -456,7 +470,7 @@ fn on_another_network_all_is_dialled_anew() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1), address(2)]).len(), 2);
     bench.fail(address(1));
-    let effects = bench.on(Event::Moved);
+    let effects = bench.on(Input::Moved);
     assert!(
         effects.contains(&Effect::GiveUp(address(2).into())),
         "{effects:?}"
@@ -471,14 +485,14 @@ fn whoever_knocks_is_dialled_at_once() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
     assert_eq!(
-        bench.on(Event::Knocked(address(1))),
+        bench.on(Input::Knocked(address(1))),
         [],
         "it is dialled already"
     );
     bench.fail(address(1));
     assert!(bench.state.is_sought(address(1)));
-    assert_eq!(bench.on(Event::Knocked(address(1))), [dial(address(1))]);
-    assert_eq!(bench.on(Event::Knocked(address(9))), [], "a stranger");
+    assert_eq!(bench.on(Input::Knocked(address(1))), [dial(address(1))]);
+    assert_eq!(bench.on(Input::Knocked(address(9))), [], "a stranger");
     assert!(!bench.state.is_sought(address(9)));
 }
 
@@ -491,7 +505,7 @@ fn other_ways_to_a_lost_member_are_tried_at_once() {
         bench.fail(fails);
         let next = bench.state.next(bench.now).unwrap();
         bench.now = bench.now.max(next);
-        bench.on(Event::Tick);
+        bench.on(Input::Tick);
         bench.pex(Some(peer(9)), fails);
     }
     bench.fail(fails);
@@ -527,7 +541,7 @@ fn circuits_to_an_ended_run_are_not_asked_for_again() {
             address: at,
             dialled: true,
         };
-        Event::Outcome(CID, outcome)
+        Input::Outcome(CID, outcome)
     };
     let dials = |effects: &[Effect], at: Target| {
         let dial = |effect: &&Effect| matches!(effect, Effect::Dial(to, _) if *to == at);
@@ -541,7 +555,7 @@ fn circuits_to_an_ended_run_are_not_asked_for_again() {
             peer: peer(9),
             address: at,
         };
-        let effects = bench.on(Event::Outcome(CID, lost));
+        let effects = bench.on(Input::Outcome(CID, lost));
         assert_eq!(dials(&effects, one), usize::from(at == one));
     }
     // The relay answers at once that nobody is there.
@@ -553,16 +567,16 @@ fn circuits_to_an_ended_run_are_not_asked_for_again() {
     let lost = bench.now;
     let mut count = 0;
     while bench.now < lost + 60 * SECOND {
-        bench.on(Event::Dialled(one, refused()));
-        bench.on(Event::Dialled(two, refused()));
+        bench.on(Input::Dialled(one, refused()));
+        bench.on(Input::Dialled(two, refused()));
         let (_, effects) = bench.wait(60 * SECOND).unwrap();
         count += dials(&effects, one);
     }
     assert!((15..=32).contains(&count), "{count} in a minute");
     // It is back, as another peer; and so is the relay, where another one answers.
     bench.on(link(8, Target::Direct(address(3))));
-    bench.on(Event::Dialled(one, Err(DialError::OtherPeer)));
-    bench.on(Event::Dialled(two, refused()));
+    bench.on(Input::Dialled(one, Err(DialError::OtherPeer)));
+    bench.on(Input::Dialled(two, refused()));
     assert_eq!(bench.wait(3_600 * SECOND), None);
 }
 
@@ -592,7 +606,7 @@ fn a_second_address_of_a_linked_peer_is_recognised() {
     let mut bench = Bench::new(1);
     bench.link(2, address(1), true);
     bench.found(&[address(2)]);
-    assert_eq!(bench.on(Event::Dialled(address(2).into(), Ok(peer(2)))), []);
+    assert_eq!(bench.on(Input::Dialled(address(2).into(), Ok(peer(2)))), []);
     assert_eq!(bench.wait(600 * SECOND), None);
     let effects = bench.lose(2, address(1));
     for n in [1, 2] {
@@ -604,7 +618,7 @@ fn a_second_address_of_a_linked_peer_is_recognised() {
 fn silence_about_a_connection_counts_as_failure() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
-    bench.on(Event::Dialled(address(1).into(), Ok(peer(2))));
+    bench.on(Input::Dialled(address(1).into(), Ok(peer(2))));
     let (pause, effects) = bench.wait(60 * SECOND).unwrap();
     assert!(pause > OUTCOME_TIME);
     assert_eq!(effects, [dial(address(1))]);
@@ -613,11 +627,11 @@ fn silence_about_a_connection_counts_as_failure() {
 #[test]
 fn asks_trackers_once_a_minute_while_members_are_missing() {
     let mut bench = Bench::new(1);
-    bench.on(Event::Forget(OTHER));
+    bench.on(Input::Forget(OTHER));
     let mut asked = 0;
     for _ in 0..600 {
         bench.now += SECOND;
-        asked += bench.on(Event::Tick).len();
+        asked += bench.on(Input::Tick).len();
     }
     assert_eq!(asked, 10);
     bench.link(2, address(1), true);
@@ -644,12 +658,12 @@ proptest! {
                     bench.found_by(cid, &many, false)
                 }
                 1 => bench.pex(Some(peer(who)), address(n)),
-                2 => bench.on(Event::Cached(cid, vec![address(n)])),
+                2 => bench.on(Input::Cached(cid, vec![address(n)])),
                 3 => bench.link(who, address(n), n % 2 == 0),
                 4 => bench.lose(who, address(n)),
-                5 => bench.on(Event::Outcome(cid, Outcome::Stranger { address: address(n).into() })),
-                6 if n < 20 => bench.on(Event::Forget(cid)),
-                7 if n < 200 => bench.on(Event::Want(cid)),
+                5 => bench.on(Input::Outcome(cid, Outcome::Stranger { address: address(n).into() })),
+                6 if n < 20 => bench.on(Input::Forget(cid)),
+                7 if n < 200 => bench.on(Input::Want(cid)),
                 8..=10 if !open.is_empty() => {
                     let address = open.swap_remove(usize::from(n) % open.len());
                     let result = match n % 7 {
@@ -659,11 +673,11 @@ proptest! {
                         3 if n < 30 => Err(DialError::Ourselves),
                         _ => Ok(peer(who)),
                     };
-                    bench.on(Event::Dialled(address, result))
+                    bench.on(Input::Dialled(address, result))
                 }
                 _ => {
                     bench.now += Duration::from_millis(ms);
-                    bench.on(Event::Tick)
+                    bench.on(Input::Tick)
                 }
             };
             for effect in effects {

@@ -9,11 +9,13 @@ use bitchat_wire::channel::ChannelId;
 use libp2p_identity::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{
-    Hint, Provenance,
-    state::{Effect, Event, State},
+use crate::{
+    discovery::{
+        Provenance, Sighting,
+        state::{Effect, Input, State},
+    },
+    transport::{DialError, Relay, Target},
 };
-use crate::transport::{DialError, Relay, Target};
 
 const CID: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
@@ -95,11 +97,11 @@ impl Namer {
         !matches!(self, Self::Tracker(false) | Self::Member(false))
     }
 
-    fn names(self, cid: ChannelId, target: Target) -> Event {
-        let hint = |source, local| {
-            Event::Hint(
+    fn names(self, cid: ChannelId, target: Target) -> Input {
+        let sighted = |source, local, target| {
+            Input::Sighted(
                 cid,
-                Hint {
+                Sighting {
                     peer: None,
                     addresses: vec![target],
                     source,
@@ -108,12 +110,8 @@ impl Namer {
                 },
             )
         };
-        let found = |source, local| Event::Found {
-            cid,
-            source,
-            local,
-            peers: vec![target.first()],
-        };
+        let hint = |source, local| sighted(source, local, target);
+        let found = |source, local| sighted(source, local, Target::Direct(target.first()));
         match self {
             Self::Tracker(local) => {
                 found(Provenance::Tracker("http://t/announce".to_owned()), local)
@@ -123,7 +121,7 @@ impl Namer {
             Self::Dht => found(Provenance::Dht, true),
             Self::Lan => found(Provenance::Lan, true),
             Self::Hand => hint(Provenance::Hand, false),
-            Self::Cache => Event::Cached(cid, vec![target.first()]),
+            Self::Cache => Input::Cached(cid, vec![target.first()]),
         }
     }
 }
@@ -141,12 +139,12 @@ impl Bench {
             now: Instant::now(),
             rng: StdRng::seed_from_u64(1),
         };
-        bench.on(Event::Want(CID));
-        bench.on(Event::Want(OTHER));
+        bench.on(Input::Want(CID));
+        bench.on(Input::Want(OTHER));
         bench
     }
 
-    fn on(&mut self, event: Event) -> Vec<Effect> {
+    fn on(&mut self, event: Input) -> Vec<Effect> {
         self.state.handle(event, self.now, &mut self.rng)
     }
 }
@@ -218,7 +216,7 @@ fn ones_own_address_is_dropped_whoever_names_it() {
         let own = at("9.9.9.9:7000");
         let dial = [Effect::Dial(own, None)];
         assert_eq!(bench.on(Namer::Hand.names(CID, own)), dial);
-        bench.on(Event::Dialled(own, Err(DialError::Ourselves)));
+        bench.on(Input::Dialled(own, Err(DialError::Ourselves)));
         for again in [own, at("[::ffff:9.9.9.9]:7000")] {
             assert_eq!(bench.on(namer.names(CID, again)), [], "{namer:?}");
             assert_eq!(bench.on(namer.names(OTHER, again)), [], "{namer:?}");

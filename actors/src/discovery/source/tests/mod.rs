@@ -1,0 +1,2 @@
+mod hashes;
+mod status;

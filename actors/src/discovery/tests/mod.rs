@@ -1,0 +1,2 @@
+mod belief;
+mod state;
