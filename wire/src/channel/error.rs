@@ -1,6 +1,6 @@
 //! Why a channel file was refused.
 
-use super::{file::MAX_FILE, hints::MAX_URL};
+use super::{MAX_FILE, MAX_URL};
 use crate::bencode::BencodeError;
 
 /// Why a channel file or link was refused. One clear line each, fit for a user.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 use zeroize::Zeroizing;
 
-use super::{ChannelFileError, hints};
+use super::{ChannelFileError, MAX_CHANNEL_NAME, MAX_FILE, hints};
 use crate::{
     bencode::{self, Limits},
     channel::{ChannelId, EpochKeys, RendezvousHash},
@@ -19,10 +19,6 @@ use crate::{
     text,
 };
 
-/// The largest channel file, in bytes.
-pub const MAX_FILE: usize = 256 * 1024;
-/// Bytes of a channel's name.
-pub const MAX_CHANNEL_NAME: usize = 128;
 /// What a link starts with.
 pub const LINK_SCHEME: &str = "bitchat:";
 

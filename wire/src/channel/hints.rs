@@ -6,18 +6,8 @@
 
 use serde_bencode::value::Value;
 
-use super::ChannelFileError;
+use super::{ChannelFileError, MAX_NODES, MAX_RELAY, MAX_RELAYS, MAX_TRACKERS, MAX_URL};
 
-/// Trackers in all tiers together.
-pub const MAX_TRACKERS: usize = 64;
-/// DHT bootstrap nodes.
-pub const MAX_NODES: usize = 64;
-/// Relays.
-pub const MAX_RELAYS: usize = 64;
-/// Bytes of a tracker's URL.
-pub const MAX_URL: usize = 512;
-/// Bytes of a relay's multiaddr, as text.
-pub const MAX_RELAY: usize = 512;
 /// Bytes of a node's host: the longest name that DNS knows.
 const MAX_HOST: usize = 253;
 

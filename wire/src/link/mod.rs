@@ -10,10 +10,8 @@ pub use handshake::{
     Binding, Established, HandshakeError, Initiator, Local, M1_LEN, M2_LEN, M3_LEN, Responder,
     TlsSide, link_tag, m1_tag,
 };
-pub use renewal::{
-    CLOSE_AFTER, Due, KeyLimits, KeySwitch, RENEW_AFTER, Renewal, RenewalError, due,
-};
+pub use renewal::{CLOSE_AFTER, Due, KeyLimits, RENEW_AFTER, Renewal, RenewalError, due};
 pub use session::{
-    FrameError, MAX_FRAME, MAX_KEY_BYTES, MAX_KEY_FRAMES, MAX_MESSAGE, MIN_FRAME, Opener, Role,
-    Sealer, frame_len,
+    FrameError, KeySwitch, MAX_FRAME, MAX_KEY_BYTES, MAX_KEY_FRAMES, MAX_MESSAGE, MIN_FRAME,
+    Opener, Role, Sealer, frame_len,
 };

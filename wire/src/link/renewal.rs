@@ -21,7 +21,7 @@ use rand_core::CryptoRng;
 use super::{
     Role,
     exchange::{self, CT_LEN, DH_LEN, EK_LEN, Ephemeral, ExchangeError, Offer, Shared},
-    session::{MAX_KEY_BYTES, MAX_KEY_FRAMES, frame_key},
+    session::{KeySwitch, MAX_KEY_BYTES, MAX_KEY_FRAMES, frame_key},
 };
 use crate::{
     crypto::{Secret, expand_key, extract, hash},
@@ -81,12 +81,6 @@ pub fn due(elapsed: Duration, sealed: (u64, u64), opened: (u64, u64)) -> Due {
     } else {
         Due::No
     }
-}
-
-/// One direction's next key, to be taken by a `Sealer` or an `Opener` at the moment the protocol fixes.
-pub struct KeySwitch {
-    pub(super) sender: Role,
-    pub(super) key: Secret,
 }
 
 /// Why a renewal step was refused. Any of these ends the link.

@@ -5,7 +5,6 @@
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag, aead::consts::U12};
 
-use super::KeySwitch;
 use crate::crypto::{Secret, expand_key};
 
 /// The longest message in a frame, in bytes.
@@ -25,6 +24,12 @@ const MIN_PLAINTEXT: usize = 64;
 const PREFIX_LEN: usize = 4;
 /// GCM's tag, in bytes.
 const TAG_LEN: usize = 16;
+
+/// The next key of one direction, which a [`Sealer`] or an [`Opener`] switches to at the moment that the protocol fixes.
+pub struct KeySwitch {
+    pub(super) sender: Role,
+    pub(super) key: Secret,
+}
 
 /// Which side of the handshake we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
