@@ -23,7 +23,7 @@ mod up;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::out::Out;
 use crate::{error::Failure, home::Home, telemetry, term};
@@ -81,6 +81,11 @@ enum Command {
     Members(members::Members),
     Completions(generate::Completions),
     Man(generate::Man),
+}
+
+/// The command line with all its commands and options, for what is generated from it and checked against it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// The whole program: parses the arguments, runs the command, and returns the exit status: 0 or 1.

@@ -1,8 +1,8 @@
 //! The ranks inside `actors/src/transport` (`docs/ARCHITECTURE.md`): its rooms, and which of them may name which.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
+
+use crate::source::{code, sources, top};
 
 /// The files and folders directly below `actors/src/transport` and their ranks: each imports lower ranks only.
 const TRANSPORT_RANKS: &[(&str, u8)] = &[
@@ -27,32 +27,7 @@ const TRANSPORT_RANKS: &[(&str, u8)] = &[
 ];
 
 fn transport() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../actors/src/transport")
-}
-
-/// All Rust files below a folder but those of tests.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if name == "tests" || name == "tests.rs" {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if name.ends_with(".rs") {
-            found.push(path);
-        }
-    }
-    found
-}
-
-/// A file's code: without comments and without the tests at its end.
-fn code(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let lines = code.lines().map(|line| line.split("//").next().unwrap());
-    lines.collect::<Vec<_>>().join("\n")
+    top().join("actors/src/transport")
 }
 
 /// The first names behind each `prefix`, with groups in braces taken apart.
@@ -128,7 +103,7 @@ fn transport_rooms_keep_their_ranks() {
         let room = first.to_str().unwrap().trim_end_matches(".rs");
         let own = rank(room).unwrap_or_else(|| panic!("transport/{room} has no rank"));
         let (depth, is_mod) = (below.components().count() - 1, below.ends_with("mod.rs"));
-        let code = code(&std::fs::read_to_string(&path).unwrap());
+        let code = code(&path);
         for name in named(&code, depth, is_mod) {
             if name == room {
                 continue;
@@ -152,7 +127,7 @@ fn transport_rooms_keep_their_ranks() {
 }
 
 #[test]
-fn the_check_itself_reads_imports_right() {
+fn imports_of_rooms_are_read_right() {
     let nested = "use crate::{kit::A, transport::{api::B, socket::{self, udp::C}}};";
     assert_eq!(named(nested, 1, false), ["api", "socket"]);
     assert_eq!(
