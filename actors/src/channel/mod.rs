@@ -11,6 +11,8 @@
 
 mod actor;
 mod api;
+mod command;
+mod config;
 mod delivery;
 mod effects;
 mod handle;
@@ -22,4 +24,5 @@ mod push;
 pub mod sim;
 
 pub use api::*;
-pub use handle::{Channel, ChannelConfig};
+pub use config::ChannelConfig;
+pub use handle::Channel;

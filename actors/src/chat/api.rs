@@ -213,6 +213,12 @@ pub enum ChatError {
     Store(#[from] StoreError),
 }
 
+impl From<TextError> for ChatError {
+    fn from(error: TextError) -> Self {
+        BodyError::from(error).into()
+    }
+}
+
 impl From<BodyError> for ChatError {
     fn from(error: BodyError) -> Self {
         match error {

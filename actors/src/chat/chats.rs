@@ -5,14 +5,23 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use bitchat_wire::{channel::ChannelId, event::EventId};
+use bitchat_wire::{
+    channel::ChannelId,
+    event::{EventId, Picture},
+};
+use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
-use super::{Chat, ChatError, EventView, Follow, Position};
+use super::{
+    api::{ChatError, EventView, Position},
+    follow::{Feed, Follow},
+    handle::Chat,
+    own,
+};
 use crate::{
-    channel::{ChannelConfig, ChannelEvent},
+    channel::{ChannelConfig, ChannelError, ChannelEvent},
     kit::{Scope, Stop},
-    store::{LogEntry, Store},
+    store::{LogEntry, Store, StoreError},
 };
 
 /// The conversations of a node, by their channels. Cheap to clone.
@@ -24,24 +33,13 @@ pub struct Chats {
 struct Inner {
     chats: Mutex<HashMap<ChannelId, Chat>>,
     store: Store,
-    events: broadcast::Sender<ChannelEvent>,
+    feed: Feed,
     /// The name that we sign in each channel.
     name: String,
     /// Whether members may know how far we have read.
     read_marks: bool,
     /// The layer of the channels.
     scope: Scope,
-}
-
-/// A chat's way back to all of them, which does not keep them alive.
-#[derive(Clone)]
-pub(super) struct Home(Weak<Inner>);
-
-impl Home {
-    /// `None` when the node is gone.
-    pub(super) fn upgrade(&self) -> Option<Chats> {
-        self.0.upgrade().map(|inner| Chats { inner })
-    }
 }
 
 impl Chats {
@@ -53,24 +51,27 @@ impl Chats {
         read_marks: bool,
         scope: &Scope,
     ) -> Self {
-        let inner = Inner {
+        let inner = Arc::new_cyclic(|inner| Inner {
             chats: Mutex::default(),
+            feed: feed(
+                store.clone(),
+                events,
+                scope.stop_signal().clone(),
+                inner.clone(),
+            ),
             store,
-            events,
             name,
             read_marks,
             scope: scope.clone(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        });
+        Self { inner }
     }
 
     /// Starts a channel and its chat, in place of an earlier one of the same id, which must have been stopped.
     pub fn start(&self, config: ChannelConfig) -> Chat {
-        let home = Home(Arc::downgrade(&self.inner));
         let inner = &self.inner;
-        let chat = Chat::start(config, &inner.name, inner.read_marks, home, &inner.scope);
+        let feed = inner.feed.clone();
+        let chat = Chat::start(config, &inner.name, inner.read_marks, feed, &inner.scope);
         self.lock().insert(chat.id(), chat.clone());
         chat
     }
@@ -108,23 +109,13 @@ impl Chats {
         self.views(found).await
     }
 
-    /// The events that arrive from `position` on, of one channel or of all (`None`): each once, in the order of arrival.
-    ///
-    /// They are read from the store: a reader that is slow, or that comes back with the position of the last event that it
-    /// took, misses nothing.
+    /// The events that arrive from `position` on, of one channel or of all (`None`). See [`Chat::follow`].
     pub async fn follow(
         &self,
         cid: Option<ChannelId>,
         position: Position,
     ) -> Result<Follow, ChatError> {
-        // Subscribed before the position is read: what is committed between the two is read from the store.
-        let news = self.inner.events.subscribe();
-        let last = match position {
-            Position::Start => 0,
-            Position::Now => self.last_position().await?,
-            Position::After(position) => position,
-        };
-        Ok(Follow::new(self.clone(), news, cid, last))
+        self.inner.feed.follow(cid, position).await
     }
 
     /// The newest position in the order of arrival; 0 before the first event.
@@ -133,7 +124,7 @@ impl Chats {
     }
 
     /// Events of any channels as they are shown now, in their order. Those of channels that were left are omitted.
-    pub(super) async fn views(&self, entries: Vec<LogEntry>) -> Result<Vec<EventView>, ChatError> {
+    async fn views(&self, entries: Vec<LogEntry>) -> Result<Vec<EventView>, ChatError> {
         let mut views = Vec::with_capacity(entries.len());
         for group in entries.chunk_by(|a, b| a.cid == b.cid) {
             let Some(first) = group.first() else { continue };
@@ -144,13 +135,35 @@ impl Chats {
         Ok(views)
     }
 
-    pub(super) fn store(&self) -> &Store {
-        &self.inner.store
+    /// Our status line, empty if there is none, and our picture.
+    pub async fn profile(&self) -> Result<(String, Option<Picture>), ChatError> {
+        Ok(own::profile(&self.inner.store).await?)
     }
 
-    /// Fires when the channels stop.
-    pub(super) fn stop_signal(&self) -> &Stop {
-        self.inner.scope.stop_signal()
+    /// Sets our status line in every channel, those joined later included. An empty one removes it.
+    pub async fn set_status(&self, line: &str) -> Result<(), ChatError> {
+        let body = own::set_status(&self.inner.store, line).await?;
+        self.append_everywhere(&body).await
+    }
+
+    /// Sets our picture in every channel, those joined later included; `None` removes it.
+    pub async fn set_picture(&self, picture: Option<&Picture>) -> Result<(), ChatError> {
+        let body = own::set_picture(&self.inner.store, picture).await?;
+        self.append_everywhere(&body).await
+    }
+
+    async fn append_everywhere(&self, body: &[u8]) -> Result<(), ChatError> {
+        for chat in self.list() {
+            match chat.channel().append(body.to_vec(), None).await {
+                // A closed log takes nothing more, and a channel in trouble catches up when it starts again.
+                Ok(_) | Err(ChannelError::Closed | ChannelError::Trouble(_)) => {}
+                Err(ChannelError::Store(StoreError::DiskFull)) => {
+                    return Err(StoreError::DiskFull.into());
+                }
+                Err(error) => tracing::warn!(%error, "cannot publish the new profile in a channel"),
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Chat>> {
@@ -158,5 +171,27 @@ impl Chats {
             .chats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The feed of these chats, which does not keep them alive.
+fn feed(
+    store: Store,
+    events: broadcast::Sender<ChannelEvent>,
+    stop: Stop,
+    chats: Weak<Inner>,
+) -> Feed {
+    let show = move |entries| -> BoxFuture<'static, Result<Vec<EventView>, ChatError>> {
+        let chats = chats.upgrade().map(|inner| Chats { inner });
+        Box::pin(async move {
+            let chats = chats.ok_or(ChannelError::Gone)?;
+            chats.views(entries).await
+        })
+    };
+    Feed {
+        store,
+        events,
+        stop,
+        show: Arc::new(show),
     }
 }

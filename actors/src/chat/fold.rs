@@ -11,11 +11,11 @@ use bitchat_wire::{
 use crate::store::Reference;
 
 /// The number of different emoji shown on one text.
-pub const MAX_SHOWN_EMOJI: usize = 64;
+pub(super) const MAX_SHOWN_EMOJI: usize = 64;
 
 /// A text as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folded {
+pub(super) struct Folded {
     /// Its contents now. Empty when it was deleted, except for the event that it answers.
     pub said: Said,
     /// Whether its author edited it.
@@ -41,7 +41,7 @@ pub(super) type Place = (u64, DeviceId, u64, EventId);
 
 /// Folds a text; `None` if the event is not one. References to other events are ignored, and so are edits and deletions by
 /// others than the text's author.
-pub fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Folded> {
+pub(super) fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Folded> {
     let Body::Text(first) = Body::of(text) else {
         return None;
     };
@@ -94,7 +94,7 @@ pub fn fold(text: &Event, author: &IdentityId, about: &[Reference]) -> Option<Fo
 }
 
 /// The emoji that `who` has set on the text, according to these events.
-pub fn reactions_of(text: EventId, who: &IdentityId, about: &[Reference]) -> Vec<String> {
+pub(super) fn reactions_of(text: EventId, who: &IdentityId, about: &[Reference]) -> Vec<String> {
     about
         .iter()
         .filter(|reference| reference.author == *who)

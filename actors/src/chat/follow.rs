@@ -3,20 +3,66 @@
 //! The broadcast of channel events only wakes the follower; events are read from the store by position. So none is lost when
 //! the broadcast overflows, and none comes twice.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bitchat_wire::channel::ChannelId;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use futures_util::future::BoxFuture;
+use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 
-use super::{ChatError, Chats, EventView};
-use crate::channel::ChannelEvent;
+use super::api::{ChatError, EventView, Position};
+use crate::{
+    channel::ChannelEvent,
+    kit::Stop,
+    store::{LogEntry, Store},
+};
 
 /// Events read from the store at a time.
 const BATCH: usize = 256;
 
-/// Events as they arrive; see [`Chats::follow`].
+/// Shows entries of any channels, in their order; omits those of channels that were left.
+type Show = Arc<
+    dyn Fn(Vec<LogEntry>) -> BoxFuture<'static, Result<Vec<EventView>, ChatError>> + Send + Sync,
+>;
+
+/// What a [`Follow`] is made of. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Feed {
+    pub(super) store: Store,
+    /// The channels' broadcast.
+    pub(super) events: broadcast::Sender<ChannelEvent>,
+    /// Fires when the channels stop.
+    pub(super) stop: Stop,
+    pub(super) show: Show,
+}
+
+impl Feed {
+    /// See [`Chats::follow`](super::Chats::follow).
+    pub(super) async fn follow(
+        &self,
+        cid: Option<ChannelId>,
+        position: Position,
+    ) -> Result<Follow, ChatError> {
+        // Subscribed before the position is read: what is committed between the two is read from the store.
+        let news = self.events.subscribe();
+        let last = match position {
+            Position::Start => 0,
+            Position::Now => self.store.last_position().await?,
+            Position::After(position) => position,
+        };
+        Ok(Follow {
+            feed: self.clone(),
+            news,
+            cid,
+            last,
+            behind: true,
+            ready: VecDeque::new(),
+        })
+    }
+}
+
+/// Events as they arrive; see [`Chat::follow`](super::Chat::follow).
 pub struct Follow {
-    chats: Chats,
+    feed: Feed,
     news: Receiver<ChannelEvent>,
     /// The channel that is followed; `None`: all.
     cid: Option<ChannelId>,
@@ -41,22 +87,6 @@ pub enum News {
 }
 
 impl Follow {
-    pub(super) fn new(
-        chats: Chats,
-        news: Receiver<ChannelEvent>,
-        cid: Option<ChannelId>,
-        last: u64,
-    ) -> Self {
-        Self {
-            chats,
-            news,
-            cid,
-            last,
-            behind: true,
-            ready: VecDeque::new(),
-        }
-    }
-
     /// The position up to which events were read from the store; at the beginning, the one to begin after.
     pub fn position(&self) -> u64 {
         self.last
@@ -80,12 +110,16 @@ impl Follow {
                 return Ok(Some(News::Event(Box::new(view))));
             }
             if self.behind {
-                self.read().await?;
-                continue;
+                match self.read().await {
+                    Ok(()) => continue,
+                    // The store may stop before this is polled.
+                    Err(_) if self.feed.stop.is_cancelled() => return Ok(None),
+                    Err(error) => return Err(error),
+                }
             }
             let news = tokio::select! {
                 biased;
-                () = self.chats.stop_signal().cancelled() => return Ok(None),
+                () = self.feed.stop.cancelled() => return Ok(None),
                 news = self.news.recv() => news,
             };
             match news {
@@ -109,10 +143,10 @@ impl Follow {
 
     /// Reads the next batch from the store.
     async fn read(&mut self) -> Result<(), ChatError> {
-        let entries = self.chats.store().since(self.cid, self.last, BATCH).await?;
+        let entries = self.feed.store.since(self.cid, self.last, BATCH).await?;
         // A batch may end early; only an empty one is the end.
         let newest = entries.last().map(|entry| entry.position);
-        let views = self.chats.views(entries).await?;
+        let views = (self.feed.show)(entries).await?;
         self.behind = newest.is_some();
         self.last = newest.unwrap_or(self.last);
         self.ready = views.into();

@@ -7,18 +7,20 @@ use std::{
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Body, BodyError, EventId, MAX_TEXT, Picture, ReadMark, Said},
+    event::{Body, EventId, MAX_TEXT, Picture, ReadMark, Said},
     identity::IdentityId,
 };
 use tokio::sync::Mutex;
 
 use super::{
-    ChatError, Draft, EventView, Follow, MemberView, Position, Snapshot,
     actor::{COMMANDS, Command, Marks},
-    chats::Home,
+    api::{ChatError, EventView, MemberView, Position},
+    draft::Draft,
     fold::{fold, reactions_of},
+    follow::{Feed, Follow},
     mentions, own,
     reader::{PeopleReader, Shared},
+    snapshot::Snapshot,
 };
 use crate::{
     channel::{Channel, ChannelConfig, ChannelError, Signal},
@@ -41,7 +43,7 @@ pub struct Chat {
     marks: Addr<Command>,
     /// One reaction at a time: each is the whole set, made from the one before.
     reacting: Arc<Mutex<()>>,
-    home: Home,
+    feed: Feed,
     scope: Scope,
 }
 
@@ -51,7 +53,7 @@ impl Chat {
         mut config: ChannelConfig,
         name: &str,
         read_marks: bool,
-        home: Home,
+        feed: Feed,
         scope: &Scope,
     ) -> Self {
         let (store, me) = (config.store.clone(), config.local.certificate.identity);
@@ -79,7 +81,7 @@ impl Chat {
             people,
             marks,
             reacting: Arc::default(),
-            home,
+            feed,
             scope,
         }
     }
@@ -96,20 +98,26 @@ impl Chat {
 
     /// Sends a text. Awaiting the draft returns the event's id once it is on the disk.
     pub fn send(&self, text: impl Into<String>) -> Draft {
-        Draft::text(self, text.into(), None)
+        self.draft_text(text.into(), None)
     }
 
     /// Sends a text in answer to an event, which must be here.
     pub fn reply(&self, target: EventId, text: impl Into<String>) -> Draft {
-        Draft::text(self, text.into(), Some(target))
+        self.draft_text(text.into(), Some(target))
     }
 
     /// Replaces the contents of a text of ours. The draft returns the id of the edit.
     pub fn edit(&self, target: EventId, text: impl Into<String>) -> Draft {
-        Draft::edit(self, text.into(), target)
+        let (chat, text) = (self.clone(), text.into());
+        Draft::new(move |key| Box::pin(async move { chat.write_edit(target, &text, key).await }))
     }
 
-    pub(super) async fn write_text(
+    fn draft_text(&self, text: String, reply_to: Option<EventId>) -> Draft {
+        let chat = self.clone();
+        Draft::new(move |key| Box::pin(async move { chat.write_text(&text, reply_to, key).await }))
+    }
+
+    async fn write_text(
         &self,
         text: &str,
         reply_to: Option<EventId>,
@@ -123,13 +131,10 @@ impl Chat {
             self.entry(target).await?;
         }
         let said = self.compose(text, reply_to).await?;
-        Ok(self
-            .channel
-            .append(said.encode().map_err(BodyError::from)?, key)
-            .await?)
+        Ok(self.channel.append(said.encode()?, key).await?)
     }
 
-    pub(super) async fn write_edit(
+    async fn write_edit(
         &self,
         target: EventId,
         text: &str,
@@ -252,10 +257,12 @@ impl Chat {
         Ok(views.collect())
     }
 
-    /// Events as they arrive from `position` on. See [`Chats::follow`](super::Chats::follow).
+    /// The events that arrive from `position` on, each once and in the order of arrival.
+    ///
+    /// They are read from the store: a reader that is slow, or that comes back with the position of the last event that it
+    /// took, misses nothing.
     pub async fn follow(&self, position: Position) -> Result<Follow, ChatError> {
-        let chats = self.home.upgrade().ok_or(ChannelError::Gone)?;
-        chats.follow(Some(self.id()), position).await
+        self.feed.follow(Some(self.id()), position).await
     }
 
     /// The members, ourselves first.

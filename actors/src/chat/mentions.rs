@@ -2,7 +2,7 @@
 
 use bitchat_wire::{event::MAX_MENTIONS, identity::IdentityId};
 
-use super::MemberView;
+use super::api::MemberView;
 
 /// The number of `@` signs looked at in one text. A text with more is not conversation.
 const MAX_SIGNS: usize = 256;

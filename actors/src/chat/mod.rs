@@ -1,6 +1,6 @@
 //! Chat: what the events of a channel mean to people (`docs/PROTOCOL.md`, 9.3).
 //!
-//! **Owns** texts, edits, deletions, reactions, profiles, typing notices and read marks. [`fold`] decides what a text shows after
+//! **Owns** texts, edits, deletions, reactions, profiles, typing notices and read marks. `fold` decides what a text shows after
 //! all edits, deletions and reactions; `people` keeps what is known of members, as a [`Reader`](crate::channel::Reader) of the
 //! channel; `views` shows events.
 //!
@@ -11,7 +11,7 @@ mod actor;
 mod api;
 mod chats;
 mod draft;
-pub mod fold;
+mod fold;
 mod follow;
 mod handle;
 mod mentions;
@@ -28,6 +28,7 @@ mod tests;
 pub use api::*;
 pub use chats::Chats;
 pub use draft::Draft;
+pub use fold::Reaction;
 pub use follow::{Follow, News};
 pub use handle::Chat;
 pub use snapshot::Snapshot;

@@ -5,11 +5,8 @@ use bitchat_wire::{
     event::{Body, EventId, Picture},
 };
 
-use super::{ChatError, Chats};
-use crate::{
-    channel::ChannelError,
-    store::{Profile, Store, StoreError},
-};
+use super::api::ChatError;
+use crate::store::{Profile, Store, StoreError};
 
 /// The node's value with our status line, as it was last set.
 const STATUS: &str = "profile_status";
@@ -64,45 +61,32 @@ pub(super) async fn picture(
     }))
 }
 
-impl Chats {
-    /// Our status line, empty if there is none, and our picture.
-    pub async fn profile(&self) -> Result<(String, Option<Picture>), ChatError> {
-        let status = self.store().value(STATUS).await?;
-        let picture = self.store().value(PICTURE).await?;
-        Ok((
-            status
-                .map(|line| String::from_utf8_lossy(&line).into_owned())
-                .unwrap_or_default(),
-            picture.and_then(|bytes| Picture::new(bytes.to_vec()).ok()),
-        ))
-    }
+/// Our status line, empty if there is none, and our picture, as they were last set.
+pub(super) async fn profile(store: &Store) -> Result<(String, Option<Picture>), StoreError> {
+    let status = store.value(STATUS).await?;
+    let picture = store.value(PICTURE).await?;
+    Ok((
+        status
+            .map(|line| String::from_utf8_lossy(&line).into_owned())
+            .unwrap_or_default(),
+        picture.and_then(|bytes| Picture::new(bytes.to_vec()).ok()),
+    ))
+}
 
-    /// Sets our status line in every channel, those joined later included. An empty one removes it.
-    pub async fn set_status(&self, line: &str) -> Result<(), ChatError> {
-        let line = line.trim();
-        let body = Body::status(line).map_err(ChatError::BadBody)?;
-        self.store().set_value(STATUS, line.as_bytes()).await?;
-        self.append_everywhere(&body).await
-    }
+/// Stores our status line; an empty one removes it. Returns the body that publishes it.
+pub(super) async fn set_status(store: &Store, line: &str) -> Result<Vec<u8>, ChatError> {
+    let line = line.trim();
+    let body = Body::status(line).map_err(ChatError::BadBody)?;
+    store.set_value(STATUS, line.as_bytes()).await?;
+    Ok(body)
+}
 
-    /// Sets our picture in every channel, those joined later included; `None` removes it.
-    pub async fn set_picture(&self, picture: Option<&Picture>) -> Result<(), ChatError> {
-        let bytes = picture.map(|p| p.bytes().to_vec()).unwrap_or_default();
-        self.store().set_value(PICTURE, &bytes).await?;
-        self.append_everywhere(&Body::picture(picture)).await
-    }
-
-    async fn append_everywhere(&self, body: &[u8]) -> Result<(), ChatError> {
-        for chat in self.list() {
-            match chat.channel().append(body.to_vec(), None).await {
-                // A closed log takes nothing more, and a channel in trouble catches up when it starts again.
-                Ok(_) | Err(ChannelError::Closed | ChannelError::Trouble(_)) => {}
-                Err(ChannelError::Store(StoreError::DiskFull)) => {
-                    return Err(StoreError::DiskFull.into());
-                }
-                Err(error) => tracing::warn!(%error, "cannot publish the new profile in a channel"),
-            }
-        }
-        Ok(())
-    }
+/// Stores our picture; `None` removes it. Returns the body that publishes it.
+pub(super) async fn set_picture(
+    store: &Store,
+    picture: Option<&Picture>,
+) -> Result<Vec<u8>, StoreError> {
+    let bytes = picture.map(|p| p.bytes().to_vec()).unwrap_or_default();
+    store.set_value(PICTURE, &bytes).await?;
+    Ok(Body::picture(picture))
 }

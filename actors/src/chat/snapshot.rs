@@ -10,7 +10,10 @@ use bitchat_wire::{
     identity::{DeviceId, IdentityId},
 };
 
-use super::{MemberView, Mesh, people::People};
+use super::{
+    api::{MemberView, Mesh},
+    people::People,
+};
 use crate::{
     channel::{MemberState, State},
     store::Profile,

@@ -6,8 +6,9 @@ use bitchat_wire::{
 };
 
 use super::{
-    DeliveryState, EventKind, EventView, MemberView, Progress, Snapshot,
+    api::{DeliveryState, EventKind, EventView, MemberView, Progress},
     fold::{Folded, fold},
+    snapshot::Snapshot,
 };
 use crate::store::LogEntry;
 

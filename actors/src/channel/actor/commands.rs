@@ -1,42 +1,12 @@
-//! Commands of the channel's user.
+//! Carries out commands.
 
-use std::net::SocketAddr;
+use bitchat_wire::event::Body;
 
-use bitchat_wire::event::{Body, EventId};
-
-use super::Shell;
+use super::{Answer, Shell};
 use crate::{
-    channel::{ChannelError, Signal, State, effects::Input, machine::Machine},
+    channel::{api::Signal, command::Command, effects::Input, machine::Machine},
     discovery::{Provenance, Sighting},
-    kit::Reply,
-    link::LinkHandle,
 };
-
-/// A message in the channel's mailbox.
-pub(in crate::channel) enum Command {
-    /// Append an event with this body to our log; with a key that was used, answer what it made.
-    Append {
-        body: Vec<u8>,
-        key: Option<String>,
-        reply: Reply<Result<EventId, ChannelError>>,
-    },
-    State(Reply<State>),
-    Signal(Signal),
-    Leave(Reply<Result<(), ChannelError>>),
-    Links(Reply<Vec<LinkHandle>>),
-    /// Try this address. Answered once discovery knows it.
-    Connect(SocketAddr, Reply<()>),
-    /// The trackers in the configuration have changed. Answered once discovery knows them.
-    Trackers(Reply<()>),
-}
-
-/// Who waits for the result of an append.
-pub(super) enum Answer {
-    /// Nobody: the channel appended on its own account.
-    Nobody,
-    User(Reply<Result<EventId, ChannelError>>),
-    Leave(Reply<Result<(), ChannelError>>),
-}
 
 impl Shell {
     pub(super) fn command(&mut self, machine: &mut Machine, command: Command) {

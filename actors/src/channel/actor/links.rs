@@ -2,25 +2,16 @@
 
 use bitchat_wire::{identity::IdentityId, link::TlsSide};
 
-use super::Shell;
+use super::{Link, Shell};
 use crate::{
     channel::{
-        PathView,
+        api::PathView,
         effects::{Input, Up},
         machine::Machine,
     },
-    discovery::FoundBy,
-    link::{LINK_MAILBOX, LinkEvent, LinkHandle, LinkUp},
+    link::{LINK_MAILBOX, LinkEvent, LinkUp},
     transport::{Relay, Target},
 };
-
-/// A link that is up.
-pub(super) struct Link {
-    pub(super) handle: LinkHandle,
-    pub(super) identity: IdentityId,
-    /// How its address was found; `None` if the member connected to us.
-    source: Option<FoundBy>,
-}
 
 impl Shell {
     pub(super) fn link_event(&mut self, machine: &mut Machine, event: LinkEvent) {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bitchat_wire::{
-    event::{Event, genesis_body},
+    event::{Event, EventId, genesis_body},
     identity::{DeviceId, IdentityId},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -26,16 +26,17 @@ use tokio::{
     time::sleep_until,
 };
 
-pub(super) use self::commands::Command;
-use self::{commands::Answer, links::Link};
 use super::{
-    ChannelConfig, ChannelError, Reader,
+    api::{ChannelError, Reader},
+    command::Command,
+    config::ChannelConfig,
     effects::{Input, Now},
     machine::Machine,
 };
 use crate::{
-    kit::{Actor, Inbox, Scope},
-    link::{LinkEvent, LinkId, Registration},
+    discovery::FoundBy,
+    kit::{Actor, Inbox, Reply, Scope},
+    link::{LinkEvent, LinkHandle, LinkId, Registration},
     store::StoreError,
 };
 
@@ -59,6 +60,22 @@ enum Done {
     Input(Box<Input>),
     /// A proven fork removed events from the log of this device.
     Removed(DeviceId),
+}
+
+/// Who waits for the result of an append.
+enum Answer {
+    /// Nobody: the channel appended on its own account.
+    Nobody,
+    User(Reply<Result<EventId, ChannelError>>),
+    Leave(Reply<Result<(), ChannelError>>),
+}
+
+/// A link that is up.
+struct Link {
+    handle: LinkHandle,
+    identity: IdentityId,
+    /// How its address was found; `None` if the member connected to us.
+    source: Option<FoundBy>,
 }
 
 /// One life of a channel's actor.

@@ -4,10 +4,10 @@ use std::future::Future;
 
 use bitchat_wire::{event::EventId, proto::bye::Reason};
 
-use super::{BACKGROUND, Done, Shell, commands::Answer};
+use super::{Answer, BACKGROUND, Done, Shell};
 use crate::{
     channel::{
-        ChannelError, ChannelEvent, Signal,
+        api::{ChannelError, ChannelEvent, Signal},
         effects::{Effect, Input, Notice},
         machine::Machine,
     },

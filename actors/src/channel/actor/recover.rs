@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{Shell, now};
 use crate::{
-    channel::{ChannelError, machine::Machine},
+    channel::{api::ChannelError, machine::Machine},
     link::LinkEvent,
     store::StoreError,
 };

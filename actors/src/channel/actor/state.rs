@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use bitchat_wire::identity::IdentityId;
 
 use super::Shell;
-use crate::channel::{MemberState, State, machine::Machine};
+use crate::channel::{
+    api::{MemberState, State},
+    machine::Machine,
+};
 
 impl Shell {
     pub(super) fn state(&self, machine: &Machine) -> State {

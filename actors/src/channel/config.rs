@@ -1,0 +1,88 @@
+//! What a channel is started with.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bitchat_wire::channel::{ChannelFile, ChannelId, EpochKeys, Policy};
+use tokio::sync::broadcast;
+
+use super::api::{ChannelEvent, ReaderFactory};
+use crate::{
+    discovery::{Discovery, Wanted},
+    link::{Accept, Links, LocalDevice},
+    relay::Relays,
+    store::Store,
+    transport::Transport,
+};
+
+/// What a channel is started with.
+#[derive(Clone)]
+pub struct ChannelConfig {
+    /// The channel file as it was at the start. Its terms never change.
+    pub file: ChannelFile,
+    /// The current trackers, tier by tier. The user may change them while the channel runs.
+    pub trackers: Arc<Mutex<Vec<Vec<String>>>>,
+    /// Our device.
+    pub local: Arc<LocalDevice>,
+    /// Our program's name and version, sent in `hello`.
+    pub agent: String,
+    /// Stores the logs.
+    pub store: Store,
+    /// Runs the links.
+    pub links: Links,
+    /// Finds members.
+    pub discovery: Discovery,
+    /// Knows our PeerId.
+    pub transport: Transport,
+    /// Knows the relays through which others reach us.
+    pub relays: Relays,
+    /// Receives the channel's events.
+    pub events: broadcast::Sender<ChannelEvent>,
+    /// The capabilities that read along, in the order in which they are called.
+    pub readers: Vec<ReaderFactory>,
+    /// The earliest time of the first announce to trackers.
+    pub announce_from: Instant,
+}
+
+impl ChannelConfig {
+    /// The channel's id.
+    pub fn cid(&self) -> ChannelId {
+        self.file.id()
+    }
+
+    /// The keys of epoch 0, under which members link.
+    pub fn keys(&self) -> EpochKeys {
+        self.file.keys()
+    }
+
+    pub(super) fn accept(&self) -> Accept {
+        match self.file.info().policy {
+            Policy::Open => Accept::Anyone,
+            // For now the roster is the owner alone, with any number of devices.
+            _ => Accept::Roster(Arc::new([self.file.info().owner].into())),
+        }
+    }
+
+    pub(super) fn tiers(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
+        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            cid: self.cid(),
+            keys: self.keys(),
+            tiers: self.tiers().clone(),
+            nodes: self.file.nodes().to_vec(),
+            // A relay that cannot be parsed is a hint of a later version.
+            relays: self
+                .file
+                .relays()
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
+            not_before: self.announce_from,
+        }
+    }
+}
