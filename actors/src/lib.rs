@@ -28,3 +28,9 @@ pub mod relay;
 pub mod store;
 pub mod tracker;
 pub mod transport;
+
+// Of the tests across processes, on which this crate cannot depend.
+#[cfg(test)]
+#[path = "../../tests/src/skip.rs"]
+#[allow(dead_code, unreachable_pub, clippy::print_stdout)]
+mod skip;

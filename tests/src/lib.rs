@@ -9,3 +9,4 @@ pub mod opentracker;
 pub mod party;
 pub mod process;
 pub mod recorder;
+pub mod skip;

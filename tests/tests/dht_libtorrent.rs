@@ -13,8 +13,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::dht::{Id, Profile};
-use bitchat_tests::dht::{
-    Ours, PATIENCE, Swarm, among_twenty, three_programs_meet, who_knows_only_us_knows_the_others,
+use bitchat_tests::{
+    dht::{
+        Ours, PATIENCE, Swarm, among_twenty, three_programs_meet,
+        who_knows_only_us_knows_the_others,
+    },
+    skip::{has_ipv6, skip},
 };
 use serde_json::Value;
 use tokio::{
@@ -37,7 +41,9 @@ fn partner() -> bool {
         .status();
     let there = import.is_ok_and(|status| status.success());
     if !there {
-        println!("skipped: {PYTHON} has no libtorrent (apt-get install python3-libtorrent)");
+        skip(format_args!(
+            "{PYTHON} has no libtorrent (apt-get install python3-libtorrent)"
+        ));
     }
     there
 }
@@ -147,13 +153,13 @@ async fn three_programs_with_a_trackerless_file_meet() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ours_alone_meet_over_ipv6() -> Result<()> {
+    if !has_ipv6() {
+        return Ok(());
+    }
     let mut nodes = Vec::new();
     let mut entries = Vec::new();
     for _ in 0..3 {
-        let Ok(socket) = UdpSocket::bind("[::1]:0").await else {
-            println!("skipped: there is no IPv6 here");
-            return Ok(());
-        };
+        let socket = UdpSocket::bind("[::1]:0").await?;
         let node = Ours::start_on(socket, &entries, Profile::Libtorrent, Arc::default()).await?;
         if entries.is_empty() {
             entries.push(node.address.to_string());

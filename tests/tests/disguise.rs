@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use bitchat_tests::{
     process::{ALONE, NodeProcess, eventually, try_cli},
     recorder::{Record, Recorder},
+    skip::skip,
 };
 use bitchat_wire::channel::{ChannelFile, EpochKeys};
 use rustix::process::{Pid, Signal, kill_process};
@@ -346,7 +347,7 @@ fn a_real_transmission_says_the_same() {
     if is_there("transmission-daemon", "transmission-daemon 3.00") {
         says_the_same("transmission-3.00", Client::transmission, true);
     } else {
-        println!("skipped: transmission-daemon 3.00 is not installed");
+        skip("transmission-daemon 3.00 is not installed");
     }
 }
 
@@ -355,7 +356,7 @@ fn a_real_qbittorrent_says_the_same() {
     if is_there("qbittorrent-nox", "v4.5.2") {
         says_the_same("qbittorrent-4.5.2", Client::qbittorrent, false);
     } else {
-        println!("skipped: qbittorrent-nox 4.5.2 is not installed");
+        skip("qbittorrent-nox 4.5.2 is not installed");
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use bitchat_tests::process::{ALONE, NodeProcess, eventually, try_cli};
+use bitchat_tests::{
+    process::{ALONE, NodeProcess, eventually, try_cli},
+    skip::skip,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +41,7 @@ impl Drop for Small {
 fn a_full_disk_loses_nothing_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(&dir.path().join("small")) else {
-        println!("skipped: mounting a file system of 4 MiB takes root");
+        skip("only root can mount a file system of 4 MiB");
         return;
     };
     let home = small.0.join("home");

@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bitchat_tests::process::{NodeProcess, eventually};
+use bitchat_tests::{
+    process::{NodeProcess, eventually},
+    skip::skip,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Which of the processes this is, and the folder that they share.
@@ -45,7 +48,7 @@ fn two_nodes_on_a_cable_meet_and_name_nobody() {
         Err(_) => {}
     }
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: only root can make a network of its own");
+        skip("only root can make a network of its own");
         return;
     }
     // The program is built, if it must be, while there is still a network.

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bitchat_tests::process::{ALONE, NodeProcess, cli, eventually, log_ids};
+use bitchat_tests::{
+    process::{ALONE, NodeProcess, cli, eventually, log_ids},
+    skip::skip,
+};
 
 /// Set for the run inside the network of its own.
 const INSIDE: &str = "PATHS_TEST_INSIDE";
@@ -29,7 +32,7 @@ fn talk_goes_on_whatever_path_is_cut() {
         return inside();
     }
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: only root can make the network in which paths are cut");
+        skip("only root can make the network in which paths are cut");
         return;
     }
     // The program is built, if it must be, while there is still a network.

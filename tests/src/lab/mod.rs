@@ -34,7 +34,7 @@ pub fn enter(test: &str) -> bool {
         return true;
     }
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: {test}: only root can make the lab's networks");
+        crate::skip::skip_named(test, "only root can make the lab's networks");
         return false;
     }
     // The program is built, if it must be, while there is still a network.

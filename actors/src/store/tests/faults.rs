@@ -85,11 +85,11 @@ impl SmallDisk {
         match mount {
             Ok(output) if output.status.success() => Some(Self(folder)),
             Ok(output) => {
-                println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+                crate::skip::skip(String::from_utf8_lossy(&output.stderr).trim());
                 None
             }
             Err(error) => {
-                println!("skipped: {error}");
+                crate::skip::skip(format_args!("mount: {error}"));
                 None
             }
         }

@@ -14,7 +14,7 @@ mod together;
 mod wire;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -23,11 +23,20 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::{Connection, EVENTS, Stream, Transport, TransportConfig, TransportEvent};
-use crate::kit::{Metrics, Scope};
+use crate::{
+    kit::{Metrics, Scope},
+    skip::has_ipv6,
+};
 
 /// Long for a busy machine; what is tested takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The loopback addresses that this machine has.
+fn families() -> Vec<IpAddr> {
+    let v6 = has_ipv6().then_some(Ipv6Addr::LOCALHOST.into());
+    [V4].into_iter().chain(v6).collect()
+}
 
 /// A transport and all that its owner holds.
 struct Node {

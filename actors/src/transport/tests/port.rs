@@ -1,6 +1,6 @@
 //! What shares the UDP port with QUIC.
 
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::UdpSocket;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -9,7 +9,7 @@ use crate::transport::Class;
 
 #[tokio::test]
 async fn each_reader_gets_its_own_and_quic_goes_on() {
-    for ip in [V4, Ipv6Addr::LOCALHOST.into()] {
+    for ip in families() {
         let mut node = Node::with(config(ip, 0)).await;
         let other = Node::with(config(ip, 0)).await;
         let udp = node.transport.udp();

@@ -48,7 +48,7 @@ async fn a_dial_connects_both_and_the_binding_is_theirs_alone() {
 
 #[tokio::test]
 async fn each_tells_the_other_where_it_is_seen() {
-    for ip in [V4, Ipv6Addr::LOCALHOST.into()] {
+    for ip in families() {
         let mut a = Node::with(config(ip, 0)).await;
         let mut b = Node::with(config(ip, 0)).await;
         a.dial(&b).await;
