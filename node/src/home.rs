@@ -1,5 +1,5 @@
-//! The home folder of one profile: identity key, settings, database, API token, and the lock that keeps two
-//! nodes from sharing it. All of it is readable by its owner alone.
+//! The home folder of one profile: identity key, settings, database, API token, and the lock that keeps two nodes from
+//! sharing it. Only its owner can read it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,35 +10,36 @@ use zeroize::Zeroizing;
 
 use crate::{config::Config, error::Failure, os};
 
-/// An identity file is 64 hexadecimal digits and a line break.
+/// The largest identity file, in bytes: 64 hexadecimal digits and a line break, with room to spare.
 const IDENTITY_CAP: u64 = 128;
+/// The largest `relay.key`, in bytes.
 const RELAY_CAP: u64 = 256;
-/// An API token is 64 hexadecimal digits.
+/// The largest `api.token`, in bytes: 64 hexadecimal digits, with room to spare.
 const TOKEN_CAP: u64 = 128;
-/// The largest `config.toml`.
+/// The largest `config.toml`, in bytes.
 const CONFIG_CAP: u64 = 64 * 1024;
-/// The largest `node.json`.
+/// The largest `node.json`, in bytes.
 const NODE_CAP: u64 = 4 * 1024;
 
-/// A home folder; it need not exist yet.
+/// A home folder, which may not exist yet.
 #[derive(Clone, Debug)]
 pub struct Home {
     root: PathBuf,
 }
 
-/// What a running node tells the commands that look for it.
+/// What a running node writes to `node.json` for the commands that need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// The local API, `http://127.0.0.1:PORT`.
+    /// The URL of the local API, `http://127.0.0.1:PORT`.
     pub api: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
     /// The UDP port.
     pub port: u16,
 }
 
 impl Home {
-    /// The home given by flag or `BITCHAT_HOME`, else `$XDG_DATA_HOME/bitchat`, else
+    /// Finds the home: the given one (a flag or `BITCHAT_HOME`), otherwise `$XDG_DATA_HOME/bitchat`, otherwise
     /// `~/.local/share/bitchat`.
     pub fn find(given: Option<&Path>) -> Result<Self, Failure> {
         Self::choose(
@@ -55,7 +56,7 @@ impl Home {
     ) -> Result<Self, Failure> {
         let root = if let Some(given) = given.filter(|p| !p.as_os_str().is_empty()) {
             given.to_owned()
-        // The XDG rules say that a relative path there is to be ignored.
+        // The XDG specification requires that a relative path be ignored.
         } else if let Some(xdg) = xdg.filter(|p| p.is_absolute()) {
             xdg.join("bitchat")
         } else if let Some(user) = user.filter(|p| p.is_absolute()) {
@@ -63,7 +64,7 @@ impl Home {
         } else {
             return Err(Failure::new(
                 "no_home",
-                "it is not known where your files go: give a folder with --home DIR",
+                "cannot find your home directory: choose a folder with --home DIR",
             ));
         };
         Ok(Self { root })
@@ -77,47 +78,54 @@ impl Home {
         }
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The database.
+    /// The path of the database.
     pub fn database(&self) -> PathBuf {
         self.root.join("bitchat.db")
     }
 
-    /// Makes the folder when missing, and sees to it that it is ours alone.
+    /// Creates the folder if it is missing, and closes it to other users.
     pub fn make(&self) -> Result<(), Failure> {
         os::private_dir(&self.root)
     }
 
-    /// Takes the lock, which a node holds as long as it runs.
+    /// Takes the lock, which a node holds while it runs.
     pub fn lock(&self) -> Result<os::Lock, Failure> {
         os::lock(&self.root.join("lock"))?.ok_or_else(|| {
             Failure::new(
                 "locked",
                 format!(
-                    "another node runs with the home {}: stop it first, or use another --home",
+                    "another node is running with the home {}: stop it first, or use another --home",
                     self.root.display()
                 ),
             )
         })
     }
 
-    /// The settings of `config.toml` and the environment.
+    /// Reads the settings from `config.toml` and the environment.
     pub fn config(&self) -> Result<Config, Failure> {
         Config::load(&self.config_text()?, |key| std::env::var(key).ok())
     }
 
-    /// The text of `config.toml`; empty when there is none.
+    /// Reads the text of `config.toml`; empty if there is none.
     pub fn config_text(&self) -> Result<String, Failure> {
         let path = self.root.join("config.toml");
         let Some(bytes) = os::read_private(&path, CONFIG_CAP)? else {
             return Ok(String::new());
         };
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| Failure::new("bad_config", format!("{} is not UTF-8", path.display())))
+        String::from_utf8(bytes.to_vec()).map_err(|_| {
+            Failure::new(
+                "bad_config",
+                format!(
+                    "{} is not UTF-8 text: correct it, or remove it for the defaults",
+                    path.display()
+                ),
+            )
+        })
     }
 
     /// Replaces `config.toml`.
@@ -130,7 +138,7 @@ impl Home {
         self.root.join("identity.key")
     }
 
-    /// The identity; `None` when there is none yet.
+    /// Reads the identity; `None` if there is none yet.
     pub fn identity(&self) -> Result<Option<IdentityKey>, Failure> {
         let path = self.identity_path();
         let Some(text) = os::read_private(&path, IDENTITY_CAP)? else {
@@ -141,7 +149,7 @@ impl Home {
             Failure::new(
                 "bad_identity",
                 format!(
-                    "{} is damaged (64 hexadecimal digits are expected): restore it from a backup",
+                    "{} is damaged (expected 64 hexadecimal digits): restore it from a backup",
                     path.display()
                 ),
             )
@@ -149,20 +157,21 @@ impl Home {
         Ok(Some(IdentityKey::from_seed(&seed)))
     }
 
-    /// The identity that must be there.
+    /// Reads the identity; an error if there is none.
     pub fn require_identity(&self) -> Result<IdentityKey, Failure> {
         self.identity()?.ok_or_else(|| {
             Failure::new(
                 "no_identity",
                 format!(
-                    "there is no identity in {} yet; make one with `bitchat init --name NAME`, or just start with `bitchat up`",
-                    self.root.display()
+                    "there is no identity in {} yet; create one with `bitchat{flag} init --name NAME`, or let `bitchat{flag} up` create it",
+                    self.root.display(),
+                    flag = self.flag()
                 ),
             )
         })
     }
 
-    /// Makes an identity where there is none, and keeps its name in `config.toml`.
+    /// Creates an identity if there is none, and writes its name to `config.toml`.
     pub fn init(&self, name: &str) -> Result<IdentityId, Failure> {
         crate::config::check_name(name)?;
         self.make()?;
@@ -170,7 +179,7 @@ impl Home {
             return Err(Failure::new(
                 "exists",
                 format!(
-                    "{} has an identity already: {}. For another one use another --home",
+                    "{} already has an identity: {}. To create another, choose another folder with --home",
                     self.root.display(),
                     key.id()
                 ),
@@ -178,7 +187,7 @@ impl Home {
         }
         let text = crate::config::changed(&self.config_text()?, "name", Some(name))?;
         self.set_config_text(&text)?;
-        // Not from an RNG of our own making: the seed comes from the system's.
+        // The seed comes from the system's random number generator, not from one of ours.
         let mut seed = Zeroizing::new([0; 32]);
         fill_random(seed.as_mut_slice())?;
         let mut digits = Zeroizing::new(vec![0; 65]);
@@ -189,7 +198,7 @@ impl Home {
         Ok(IdentityKey::from_seed(&seed).id())
     }
 
-    /// What makes a relay's PeerId the same at each start; made when there is none.
+    /// Reads the keys that keep a relay's PeerId the same across restarts, or creates them.
     pub fn relay_keys(&self) -> Result<Zeroizing<[u8; RELAY_KEYS]>, Failure> {
         let path = self.root.join("relay.key");
         let mut keys = Zeroizing::new([0; RELAY_KEYS]);
@@ -214,7 +223,7 @@ impl Home {
         Ok(keys)
     }
 
-    /// The token of the local API, made when there is none.
+    /// Reads the token of the local API, or creates it.
     pub fn token(&self) -> Result<Zeroizing<String>, Failure> {
         if let Some(token) = self.known_token()? {
             return Ok(token);
@@ -226,7 +235,7 @@ impl Home {
         Ok(token)
     }
 
-    /// The token of the local API, if there is one.
+    /// Reads the token of the local API; `None` if there is none.
     pub fn known_token(&self) -> Result<Option<Zeroizing<String>>, Failure> {
         let Some(bytes) = os::read_private(&self.root.join("api.token"), TOKEN_CAP)? else {
             return Ok(None);
@@ -238,20 +247,20 @@ impl Home {
             .map(|t| Zeroizing::new(t.to_owned())))
     }
 
-    /// Tells commands where the node is.
+    /// Writes `node.json`, from which commands learn where the node is.
     pub fn set_running(&self, running: &Running) -> Result<(), Failure> {
         let bytes =
             serde_json::to_vec(running).map_err(|e| Failure::new("internal", e.to_string()))?;
         os::write_private(&self.root.join("node.json"), &bytes)
     }
 
-    /// The node has stopped.
+    /// Removes `node.json`: the node has stopped.
     pub fn clear_running(&self) {
         let _ = std::fs::remove_file(self.root.join("node.json"));
     }
 
-    /// Where the running node is; `None` when none runs. A file left behind by a killed node is not
-    /// believed: only a held lock is, so the token is never sent to whoever has the old port now.
+    /// Where the running node is; `None` if none is running. `node.json` counts only while the lock is held: a killed node
+    /// leaves the file behind, and the token must not be sent to whatever uses the old port now.
     pub fn running(&self) -> Result<Option<Running>, Failure> {
         if !os::is_locked(&self.root.join("lock")) {
             return Ok(None);
@@ -265,9 +274,12 @@ impl Home {
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     use rand::{TryRng as _, rngs::SysRng};
-    SysRng
-        .try_fill_bytes(bytes)
-        .map_err(|e| Failure::new("internal", format!("the system gives no random bytes: {e}")))
+    SysRng.try_fill_bytes(bytes).map_err(|e| {
+        Failure::new(
+            "internal",
+            format!("cannot get random bytes from the system: {e}"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -276,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_in_their_order() {
+    fn the_home_is_found_in_order() {
         let choose = |given: Option<&str>, xdg: Option<&str>, user: Option<&str>| {
             Home::choose(
                 given.map(Path::new),
@@ -297,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_believed_only_while_it_holds_the_lock() {
+    fn a_node_counts_only_while_it_holds_the_lock() {
         let temp = tempfile::tempdir().unwrap();
         let home = Home::find(Some(temp.path())).unwrap();
         home.make().unwrap();
@@ -328,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_identity_is_told() {
+    fn a_damaged_identity_is_an_error() {
         let temp = tempfile::tempdir().unwrap();
         let home = Home::find(Some(temp.path())).unwrap();
         os::write_private(&home.identity_path(), b"nonsense").unwrap();

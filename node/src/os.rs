@@ -1,4 +1,4 @@
-//! Everything that only Unix can do: private files and folders, the lock of a home, signals.
+//! Everything that is specific to Unix: private files and folders, the lock of a home, signals.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -13,25 +13,25 @@ use zeroize::Zeroizing;
 
 use crate::error::Failure;
 
-/// Only the owner may enter.
+/// Mode of a folder that only its owner can enter.
 const PRIVATE_DIR: u32 = 0o700;
-/// Only the owner may read.
+/// Mode of a file that only its owner can read.
 const PRIVATE_FILE: u32 = 0o600;
-/// A command that looks whether a node runs holds the lock for a moment; a starting node waits that out.
+/// How long a starting node waits for the lock: a command that checks for a running node holds it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Makes a folder, and those above it that are missing, for its owner alone; one that is there must be
-/// ours, and is closed to others if it is not already.
+/// Creates a folder and its missing parents, accessible only to its owner. An existing one must belong to us, and is
+/// closed to other users.
 pub fn private_dir(path: &Path) -> Result<(), Failure> {
     DirBuilder::new()
         .recursive(true)
         .mode(PRIVATE_DIR)
         .create(path)
-        .map_err(|e| Failure::io("make the folder", path, &e))?;
+        .map_err(|e| Failure::io("create the folder", path, &e))?;
     check_private(path, PRIVATE_DIR)
 }
 
-/// Refuses what another user owns; takes away what permissions others have.
+/// Refuses a file or folder that another user owns; removes the permissions of other users.
 fn check_private(path: &Path, mode: u32) -> Result<(), Failure> {
     let meta = fs::metadata(path).map_err(|e| Failure::io("use", path, &e))?;
     let me = rustix::process::geteuid().as_raw();
@@ -39,21 +39,24 @@ fn check_private(path: &Path, mode: u32) -> Result<(), Failure> {
         return Err(Failure::new(
             "bad_home",
             format!(
-                "{} belongs to another user (uid {}, you are {me}): choose a home of your own with --home",
+                "{} belongs to another user (uid {}, you are {me}): choose your own home with --home DIR",
                 path.display(),
                 meta.uid()
             ),
         ));
     }
     if meta.permissions().mode() & 0o077 != 0 {
-        tracing::warn!("{} was open to other users: closed it", path.display());
+        tracing::warn!(
+            "{} was open to other users; it is closed to them now",
+            path.display()
+        );
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|e| Failure::io("close to other users", path, &e))?;
     }
     Ok(())
 }
 
-/// Reads a private file of at most `cap` bytes; `None` when there is none.
+/// Reads a private file of at most `cap` bytes; `None` if it does not exist.
 pub fn read_private(path: &Path, cap: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -61,7 +64,7 @@ pub fn read_private(path: &Path, cap: u64) -> Result<Option<Zeroizing<Vec<u8>>>,
         Err(e) => return Err(Failure::io("read", path, &e)),
     };
     check_private(path, PRIVATE_FILE)?;
-    // Room for all of it at once, so that no copy of a secret stays behind in a smaller buffer.
+    // The full capacity from the start: growing would leave copies of a secret in freed buffers.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(cap + 1).unwrap_or(0)));
     file.take(cap + 1)
         .read_to_end(&mut bytes)
@@ -69,18 +72,21 @@ pub fn read_private(path: &Path, cap: u64) -> Result<Option<Zeroizing<Vec<u8>>>,
     if bytes.len() as u64 > cap {
         return Err(Failure::new(
             "io",
-            format!("{} is larger than it can be", path.display()),
+            format!(
+                "{} is too large: it is damaged, or not a file of bitchat",
+                path.display()
+            ),
         ));
     }
     Ok(Some(bytes))
 }
 
-/// Writes a file that only its owner can read: all of it or, after any crash, what was there before.
+/// Writes a file that only its owner can read, atomically: after a crash it holds the new content or the old.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, true)
 }
 
-/// The same, but refuses ([`ErrorKind::AlreadyExists`](io::ErrorKind), code `exists`) to replace a file.
+/// As [`write_private`], but refuses with the code `exists` to replace a file.
 pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, false)
 }
@@ -93,7 +99,7 @@ fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
     let Some(name) = path.file_name() else {
         return Err(Failure::new(
             "io",
-            format!("{} is no file name", path.display()),
+            format!("{} is not a file name", path.display()),
         ));
     };
     let mut temporary = name.to_os_string();
@@ -112,13 +118,13 @@ fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
     if replace {
         fs::rename(&temporary.0, path).map_err(fail)?;
     } else {
-        // A link, unlike a rename, fails when the name is taken.
+        // Unlike a rename, a hard link fails if the name is taken.
         match fs::hard_link(&temporary.0, path) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(taken(path));
             }
-            // File systems without links.
+            // A file system without hard links.
             Err(_) if !path.exists() => fs::rename(&temporary.0, path).map_err(fail)?,
             Err(e) => return Err(fail(e)),
         }
@@ -140,7 +146,7 @@ pub fn taken(path: &Path) -> Failure {
     )
 }
 
-/// Removed when dropped, if it is still there.
+/// A file that is removed on drop, if it still exists.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -149,11 +155,11 @@ impl Drop for Temporary {
     }
 }
 
-/// The lock of a home: held by a running node, freed by the system when the process ends in whatever way.
+/// The lock of a home: held by a running node, and released by the system however the process ends.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
+pub struct Lock(#[expect(dead_code, reason = "kept open for its lock")] File);
 
-/// Takes the lock; `None` when another process has it.
+/// Takes the lock; `None` if another process holds it.
 pub fn lock(path: &Path) -> Result<Option<Lock>, Failure> {
     let file = lock_file(path)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
@@ -197,7 +203,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process by themselves.
+    /// Listens for the signals; from now on they do not end the process by themselves.
     pub fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
@@ -210,7 +216,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,11 +1,11 @@
-//! Text of strangers, made harmless for a terminal.
+//! Makes text from strangers harmless for a terminal, and draws QR codes.
 //!
 //! A name or a message may hold control characters that move the cursor, bidirectional marks that reorder
-//! a line, or characters that take no room and hide things. All of them are shown as escapes.
+//! a line, or zero-width characters that hide things. All of them are shown as escapes.
 
 use std::fmt::Write as _;
 
-/// The text with everything invisible or commanding in it written as an escape; always one line.
+/// Escapes every invisible or control character of a text; the result is always one line.
 pub fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -23,15 +23,15 @@ pub fn inert(text: &str) -> String {
     out
 }
 
-/// As [`inert`], but a message's line breaks are kept, its further lines set in so that none can pass for
-/// a line of another author.
+/// As [`inert`], but keeps the line breaks and indents all lines but the first, so that none can pass for a line of
+/// another author.
 pub fn inert_lines(text: &str, indent: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(inert).collect();
     lines.join(&format!("\n{indent}"))
 }
 
-/// Control characters, bidirectional controls, and characters of no width (the two variation selectors
-/// that choose between text and emoji style are let through).
+/// Whether a character is a control character, a bidirectional control or of zero width. The two variation selectors
+/// that choose between text and emoji style are allowed.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -49,13 +49,13 @@ fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The link as a QR code of half blocks; `None` when it is too long for one.
+/// Draws a link as a QR code of half blocks; `None` if it is too long for one.
 pub fn qr(link: &str) -> Option<String> {
     use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
     let code = QrCode::with_error_correction_level(link, EcLevel::L).ok()?;
     Some(
         code.render::<Dense1x2>()
-            // Most terminals are dark: what is "light" must be drawn.
+            // Most terminals are dark, so the light modules must be drawn.
             .dark_color(Dense1x2::Light)
             .light_color(Dense1x2::Dark)
             .build(),

@@ -1,23 +1,23 @@
-//! Times as people and programs read them: RFC 3339 in UTC, from Unix milliseconds.
+//! Times as text: RFC 3339 in UTC, from Unix milliseconds.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Utc {
-    /// Years of the common era.
+    /// Year of the common era.
     pub year: u64,
-    /// 1 to 12.
+    /// Month, 1 to 12.
     pub month: u64,
-    /// 1 to 31.
+    /// Day of the month, 1 to 31.
     pub day: u64,
-    /// 0 to 23.
+    /// Hour, 0 to 23.
     pub hour: u64,
-    /// 0 to 59.
+    /// Minute, 0 to 59.
     pub minute: u64,
-    /// 0 to 59.
+    /// Second, 0 to 59; leap seconds are not represented.
     pub second: u64,
-    /// 0 to 999.
+    /// Millisecond, 0 to 999.
     pub millisecond: u64,
 }
 
@@ -26,7 +26,7 @@ const DAY_MS: u64 = 86_400_000;
 const LAST_MS: u64 = 253_402_300_799_999;
 
 impl Utc {
-    /// From Unix milliseconds; what is past the year 9999 becomes its last moment.
+    /// Converts Unix milliseconds; a time past the year 9999 becomes its last millisecond.
     pub fn from_unix_ms(ms: u64) -> Self {
         let ms = ms.min(LAST_MS);
         let (days, rest) = (ms / DAY_MS, ms % DAY_MS);
@@ -53,18 +53,18 @@ impl Utc {
         }
     }
 
-    /// `2026-01-31`.
+    /// Formats the date: `2026-01-31`.
     pub fn date(&self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 
-    /// `23:59`.
+    /// Formats the time of day: `23:59`.
     pub fn clock(&self) -> String {
         format!("{:02}:{:02}", self.hour, self.minute)
     }
 }
 
-/// `2026-01-31T23:59:58.123Z`.
+/// Formats Unix milliseconds: `2026-01-31T23:59:58.123Z`.
 pub fn rfc3339(ms: u64) -> String {
     let t = Utc::from_unix_ms(ms);
     format!(
@@ -76,7 +76,7 @@ pub fn rfc3339(ms: u64) -> String {
     )
 }
 
-/// The present, in Unix milliseconds.
+/// The current time in Unix milliseconds.
 pub fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn every_day_follows_the_one_before() {
         let mut last = Utc::from_unix_ms(0);
-        // Past 2400, so that every rule for leap years is met.
+        // Past 2400, so that every rule for leap years applies.
         for day in 1..160_000 {
             let next = Utc::from_unix_ms(day * DAY_MS);
             let leap = last.year.is_multiple_of(4)

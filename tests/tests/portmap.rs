@@ -74,7 +74,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     ensure!(mapper.mappings()?.len() == 2, "{:?}", mapper.mappings());
     let doctor = a.cli(&["doctor"])?;
     let doctor = doctor.first().context("no doctor")?.to_string();
-    let words = format!("lets others in at {address}, UDP and TCP, by {protocol}");
+    let words = format!("forwards {address} to this node, UDP and TCP, through {protocol}");
     ensure!(doctor.contains(&words), "{doctor}");
 
     // Another node of the house wants the same port, and gets another one.

@@ -1,7 +1,7 @@
-//! Who may ask: whoever reads the home's token, from a page or program that means this very address.
+//! Access to the API: for programs that can read the home's token and that address this very API.
 //!
-//! The token keeps out other users of the machine. `Host` keeps out web pages whose name was rebound to
-//! 127.0.0.1; `Origin` keeps out every other page that a browser has open.
+//! The token keeps out other users of the machine. `Host` keeps out web pages whose name was rebound to 127.0.0.1;
+//! `Origin` keeps out every other page that a browser has open.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::reply::Error;
 use crate::error::Failure;
 
-/// What a request must show.
+/// The token and the addresses that a request must carry.
 pub struct Guard {
     token: Zeroizing<String>,
     /// Accepted values of `Host`: `127.0.0.1:PORT`, `localhost:PORT`, `[::1]:PORT`.
@@ -25,7 +25,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard for an API that listens at `address`.
+    /// Creates a guard for an API that listens at `address`.
     pub fn new(token: Zeroizing<String>, address: SocketAddr) -> Self {
         let port = address.port();
         let own = match address {
@@ -55,7 +55,7 @@ impl Guard {
                 return refuse(
                     StatusCode::FORBIDDEN,
                     "bad_origin",
-                    "pages of other origins have no access",
+                    "pages of other origins have no access to this API",
                 );
             }
         }
@@ -69,7 +69,7 @@ impl Guard {
             refuse(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
-                "send the token in the home's api.token as `Authorization: Bearer TOKEN`",
+                "send the token from the home's api.token as `Authorization: Bearer TOKEN`",
             )
         }
     }
@@ -79,7 +79,7 @@ impl Guard {
     }
 }
 
-/// The value of a header that may be there only once.
+/// The value of a header; `None` unless the header is present exactly once.
 fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -88,7 +88,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str>
     }
 }
 
-/// The middleware.
+/// The middleware: passes on requests that the guard admits.
 pub async fn check(
     State(guard): State<Arc<Guard>>,
     request: Request,
@@ -124,7 +124,7 @@ mod tests {
     const HOST: (&str, &str) = ("host", "127.0.0.1:4000");
 
     #[test]
-    fn the_owner_comes_in() {
+    fn the_owner_is_admitted() {
         assert_eq!(ask(&[HOST, TOKEN]), Ok(()));
         for host in ["localhost:4000", "LOCALHOST:4000", "[::1]:4000"] {
             assert_eq!(ask(&[("host", host), TOKEN]), Ok(()));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_does() {
+    fn nobody_else_is() {
         assert_eq!(ask(&[HOST]), Err("unauthorized"));
         for wrong in ["Bearer ", "Bearer aaaa", "Basic aaaa", "", "bearer"] {
             assert_eq!(ask(&[HOST, ("authorization", wrong)]), Err("unauthorized"));

@@ -1,4 +1,4 @@
-//! The API's listener: a bounded number of connections, headers in bounded time, an end in order.
+//! The API's listener: a bounded number of connections, bounded time for headers, an orderly stop.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections at once; further ones wait in the system's queue. A browser opens six, a script one.
+/// Simultaneous connections; further ones wait in the system's queue. A browser opens six, a script one.
 const CONNECTIONS: usize = 128;
-/// A client that has not sent its headers by then is cut off; so is an idle connection.
+/// A connection that has not sent the headers of a request within this time is closed, as is an idle one.
 const HEADERS: Duration = Duration::from_secs(15);
-/// The largest headers, in bytes.
+/// The largest request headers, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// What is not answered this long after the stop is cut off.
+/// Requests that are not answered this long after the stop are cut off.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Serves until `stop` fires; then lets running requests finish, for a moment.
+/// Serves until `stop` fires, then gives running requests half a second to finish.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
@@ -77,12 +77,12 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Small answers shall not wait for more to come.
+                // Small answers must not wait to be coalesced.
                 let _ = stream.set_nodelay(true);
                 return Some((stream, permit));
             }
             Err(error) => {
-                // Out of file descriptors, say: others will be closed.
+                // For example out of file descriptors: some will be closed soon.
                 tracing::warn!(%error, "the API cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

@@ -62,7 +62,7 @@ fn every_kind_of_nat_is_explained() {
 }
 
 #[test]
-fn in_hiding_a_relay_is_needed() {
+fn a_hidden_node_needs_a_relay() {
     let mut status = status();
     status.allowed = Paths::RELAYED;
     let diagnosis = examine(&status);
@@ -73,7 +73,7 @@ fn in_hiding_a_relay_is_needed() {
 }
 
 #[test]
-fn what_the_router_does_is_said_in_words() {
+fn the_state_of_the_router_is_explained() {
     let mut status = status();
     assert_eq!(of(&examine(&status), "router").health, Health::Unknown);
     status.portmap = PortmapStatus::Failed {
@@ -98,16 +98,16 @@ fn what_the_router_does_is_said_in_words() {
     assert_eq!(
         of(&examine(&status), "router").health,
         Health::Limited,
-        "others see us elsewhere"
+        "peers see us elsewhere"
     );
     status.nat[0].mapped = Some(at);
     let works = examine(&status);
     let works = of(&works, "router");
     assert_eq!(works.health, Health::Works);
-    assert!(works.what.contains("by PCP for 59 min"), "{works:?}");
+    assert!(works.what.contains("through PCP for 59 min"), "{works:?}");
     mapping.tcp = false;
     status.portmap = PortmapStatus::Mapped(mapping);
-    assert!(of(&examine(&status), "router").what.contains("UDP alone"));
+    assert!(of(&examine(&status), "router").what.contains("UDP only"));
     status.portmap = PortmapStatus::Off("switched off".to_owned());
     assert_eq!(of(&examine(&status), "router").health, Health::Off);
 }

@@ -13,6 +13,9 @@ mod problem;
 mod profile;
 mod source;
 mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod tracker;
 
 use std::time::Instant;
