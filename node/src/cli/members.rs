@@ -25,6 +25,20 @@ impl Members {
     }
 }
 
+/// The source of an address; a tracker is named by its URL.
+fn described(source: &str) -> String {
+    match source {
+        "cache" => "an earlier run".to_owned(),
+        "dht" => "the DHT".to_owned(),
+        "lan" => "the local network".to_owned(),
+        "relay" => "a relay".to_owned(),
+        "pex" => "another member".to_owned(),
+        "hand" => "an address entered by hand".to_owned(),
+        "incoming" => "its own connection".to_owned(),
+        other => inert(other),
+    }
+}
+
 fn line(m: &Member) -> String {
     let mut out = format!("{:<20} {}  ", who(&m.name, &m.id), m.id);
     if m.me {
@@ -43,7 +57,7 @@ fn line(m: &Member) -> String {
                 let _ = write!(
                     out,
                     ", found through {} in {:.1} s",
-                    inert(source),
+                    described(source),
                     took / 1_000.0
                 );
             }

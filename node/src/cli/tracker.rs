@@ -2,13 +2,12 @@
 
 use clap::Subcommand;
 
-use super::{channel, out::Out, target::OfChannel};
+use super::{channel, format, out::Out, target::OfChannel};
 use crate::{
     client::Client,
     error::Failure,
     home::Home,
     shapes::{AnnounceNow, Announcing, NewTracker},
-    term::inert,
 };
 
 /// Change a channel's trackers, or announce to them now
@@ -64,20 +63,21 @@ impl Command {
             }
             Self::AnnounceNow { of, url } => {
                 let begun = client.announce(&of.channel, &AnnounceNow { url }).await?;
-                out.show(&begun, |begun| announcing(begun, &inert(&of.channel)))
+                out.show(&begun, |begun| announcing(begun, home, &of.channel))
             }
         }
     }
 }
 
-fn announcing(begun: &Announcing, channel: &str) -> String {
+fn announcing(begun: &Announcing, home: &Home, channel: &str) -> String {
     let Announcing { id, trackers } = begun;
+    let (flag, channel) = (home.flag(), format::pasted(channel, id));
     match trackers {
         0 => format!(
-            "{id}: no tracker can be asked yet; `bitchat channel info {channel}` shows when"
+            "{id}: no tracker can be asked yet; `bitchat{flag} channel info {channel}` shows when"
         ),
         count => format!(
-            "{id}: announcing to {count} now; `bitchat channel info {channel}` shows the result"
+            "{id}: announcing to {count} now; `bitchat{flag} channel info {channel}` shows the result"
         ),
     }
 }

@@ -169,9 +169,10 @@ impl Command {
                 let dialled = client.connect(&of.channel, &address).await?;
                 out.show(&dialled, |dialled| {
                     format!(
-                        "dialling {}; `bitchat members {}` shows whether a member answers",
+                        "dialling {}; `bitchat{} members {}` shows whether a member answers",
                         dialled.addr,
-                        inert(&of.channel)
+                        home.flag(),
+                        format::pasted(&of.channel, &dialled.id)
                     )
                 })
             }
@@ -216,8 +217,10 @@ impl Create {
             Failure::new(
                 e.code,
                 format!(
-                    "{}. The channel was created all the same: `bitchat channel export {} --out FILE` writes its file",
-                    e.message, created.id
+                    "{}. The channel was created all the same: `bitchat{} channel export {} --out FILE` writes its file",
+                    e.message,
+                    home.flag(),
+                    created.id
                 ),
             )
         })?;
@@ -254,10 +257,11 @@ async fn join(home: &Home, source: &str, out: Out) -> Result<(), Failure> {
         file::capped(file, path)?
     };
     out.show(&client.join(bytes).await?, |joined| {
-        let name = inert(&joined.channel.name);
+        let (name, id) = (&joined.channel.name, &joined.channel.id);
+        let (flag, pasted) = (home.flag(), format::pasted(name, id));
         format!(
-            "joined {name} ({})\nNext: `bitchat send {name} \"Hello!\"` and `bitchat log {name} --follow`",
-            joined.channel.id
+            "joined {} ({id})\nNext: `bitchat{flag} send {pasted} \"Hello!\"` and `bitchat{flag} log {pasted} --follow`",
+            inert(name)
         )
     })
 }
