@@ -1,4 +1,4 @@
-//! Who may begin a handshake, and who is barred: pure rules, no clock and no socket.
+//! Admission of incoming handshakes, and bars: pure rules, without clock or sockets.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,25 +11,25 @@ use std::{
 use libp2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
-/// Handshakes of others that may be under way by QUIC: each costs a signature and a KEM operation.
+/// Most incoming QUIC handshakes in progress: each costs a signature and a KEM operation.
 pub(crate) const MAX_PENDING: usize = 64;
-/// The same by TCP, where it costs a stranger nothing to begin one and say no more: so they are counted apart, and
-/// when there are too many the oldest makes room.
+/// Most incoming TCP handshakes in progress. Over TCP a stranger can start one for free and then stay silent, so they
+/// are counted separately, and when there are too many the oldest is dropped.
 pub(crate) const MAX_PENDING_TCP: usize = 64;
-/// Of each, how many may come from one source.
+/// Most handshakes of either kind from one source.
 pub(crate) const MAX_PENDING_SOURCE: usize = 4;
-/// From this many on, a source must first prove by a Retry that it receives at its address, so that forged
-/// addresses fill at most this much of [`MAX_PENDING`].
+/// With this many QUIC handshakes in progress, a source must first prove by a Retry that it receives at its address, so
+/// that forged addresses fill at most this much of [`MAX_PENDING`].
 pub(crate) const RETRY_FROM: usize = 16;
-/// Connections that others opened, unless a relay's clients are expected. Those that we dial are counted apart, so
-/// strangers cannot use up all.
+/// Most incoming connections, unless we serve as a relay. Outgoing ones are counted separately, so strangers cannot use
+/// up all.
 pub(crate) const MAX_INCOMING: usize = 256;
-/// Of them, how many may come from one source: a household behind one address, not a flood.
+/// Most incoming connections from one source: enough for a household behind one address, not for a flood.
 const MAX_INCOMING_SOURCE: usize = 32;
-/// Barred peers and addresses that are remembered; the one whose time ends first makes room.
+/// Most barred peers, and most barred addresses; when full, the bar that expires first is dropped.
 const MAX_BARRED: usize = 1_024;
 
-/// What counts as one source: an IPv4 address, or the /64 that any one IPv6 host may fill alone.
+/// One source: an IPv4 address, or the IPv6 /64 that a single host may fill alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Source(u64, bool);
 
@@ -45,11 +45,11 @@ impl Source {
 
 #[derive(Default)]
 struct Counts {
-    /// Handshakes whose source address nothing proves yet.
+    /// Handshakes whose source address is unproven.
     unproven: usize,
     /// Handshakes whose source answered a Retry.
     proven: usize,
-    /// Handshakes by TCP.
+    /// Handshakes over TCP.
     tcp: usize,
     open: usize,
 }
@@ -60,10 +60,10 @@ impl Counts {
     }
 }
 
-/// How many connections others may have open here.
+/// Limits on the connections that other nodes open to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IncomingLimits {
-    /// In all.
+    /// In total.
     pub all: usize,
     /// From one IPv4 address, or one /64.
     pub of_source: usize,
@@ -82,9 +82,9 @@ impl Default for IncomingLimits {
 struct Tally {
     limits: IncomingLimits,
     sources: HashMap<Source, Counts>,
-    /// By QUIC.
+    /// QUIC handshakes in progress.
     pending: usize,
-    /// By TCP, the oldest first; each can be told to make room.
+    /// TCP handshakes in progress, oldest first; the token makes one give up its slot.
     tcp: BTreeMap<u64, (Source, CancellationToken)>,
     next: u64,
     open: usize,
@@ -96,17 +96,17 @@ impl Tally {
     }
 }
 
-/// What to do with a stranger's first packet.
+/// The verdict on a stranger's first packet.
 pub(crate) enum Verdict {
-    /// Shake hands; the slot is taken until the ticket drops.
+    /// Perform the handshake; the slot is taken until the ticket is dropped.
     Accept(Ticket),
-    /// Ask for proof of its address: costs us nothing.
+    /// Ask it to prove its address, which costs us nothing.
     Retry,
-    /// Turn it away.
+    /// Refuse it.
     Refuse,
 }
 
-/// The incoming side's slots.
+/// The slots for incoming connections.
 #[derive(Clone, Default)]
 pub(crate) struct Admission(Arc<Mutex<Tally>>);
 
@@ -118,7 +118,7 @@ impl Admission {
         })))
     }
 
-    /// How many may be open at most.
+    /// The most incoming connections that may be open.
     pub(crate) fn most(&self) -> usize {
         self.tally().limits.all
     }
@@ -127,19 +127,19 @@ impl Admission {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges a handshake from `ip`; `proven` when the source has answered a Retry.
+    /// Judges a QUIC handshake from `ip`; `proven` if the source has answered a Retry.
     pub(crate) fn judge(&self, ip: IpAddr, proven: bool) -> Verdict {
         let source = Source::of(ip);
         let mut tally = self.tally();
         let (pending, full, most) = (tally.pending, tally.is_full(), tally.limits.of_source);
         let counts = tally.sources.entry(source).or_default();
         let of_source = counts.all();
-        // This machine's own programs are not strangers to each other: only the bounds on all apply to them.
+        // Programs on this machine are not strangers to each other: only the total limits apply to them.
         let local = ip.is_loopback();
         let verdict = if full || (of_source >= most && !local) {
             Some(Verdict::Refuse)
         } else if proven {
-            // Counted apart from the unproven ones: whoever forges an address cannot lock its owner out.
+            // Counted apart from unproven handshakes, so that forging an address cannot lock out its owner.
             (pending >= MAX_PENDING || (counts.proven >= MAX_PENDING_SOURCE && !local))
                 .then_some(Verdict::Refuse)
         } else {
@@ -164,8 +164,8 @@ impl Admission {
         })
     }
 
-    /// Judges a handshake from `ip` by TCP, whose own handshake has proven the address. With the ticket comes a word
-    /// that it is to be given back, because others want to be heard.
+    /// Judges a TCP handshake from `ip`; TCP's own handshake has proven the address. The token that comes with the
+    /// ticket is cancelled when the slot is needed by others.
     pub(crate) fn judge_tcp(&self, ip: IpAddr) -> Option<(Ticket, CancellationToken)> {
         let source = Source::of(ip);
         let mut tally = self.tally();
@@ -196,7 +196,7 @@ impl Admission {
         Some((ticket, gives_way))
     }
 
-    /// Handshakes under way, and open connections.
+    /// Handshakes in progress, and open connections.
     #[cfg(test)]
     pub(crate) fn in_use(&self) -> (usize, usize) {
         let tally = self.tally();
@@ -214,14 +214,14 @@ impl Tally {
     }
 }
 
-/// A slot of the incoming side, given back when it drops.
+/// A slot for an incoming connection, freed on drop.
 pub(crate) struct Ticket {
     admission: Admission,
     source: Source,
     slot: Slot,
 }
 
-/// What a ticket counts as.
+/// What a ticket is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Unproven,
@@ -231,8 +231,8 @@ enum Slot {
 }
 
 impl Ticket {
-    /// The handshake is done: the slot is now that of an open connection. A slot that was to make room is not lost
-    /// for that: who has come so far has shown to be no idler.
+    /// Turns the slot of a finished handshake into that of an open connection. This works even if the slot was to be
+    /// given up: a peer that has come so far is not idle.
     pub(crate) fn opened(&mut self) {
         let mut tally = self.admission.tally();
         tally.release(self.source, self.slot);
@@ -246,7 +246,7 @@ impl Tally {
     fn release(&mut self, source: Source, slot: Slot) {
         let counts = self.sources.entry(source).or_default();
         let (field, all) = match slot {
-            // It may have been given back already, to make room.
+            // The slot may have been given up already.
             Slot::Tcp(id) => return self.end_tcp(id),
             Slot::Unproven => (&mut counts.unproven, &mut self.pending),
             Slot::Proven => (&mut counts.proven, &mut self.pending),
@@ -276,9 +276,10 @@ impl Drop for Ticket {
     }
 }
 
-/// Peers and addresses that are turned away for a while.
+/// Peers and addresses that are refused for some time.
 ///
-/// An address is barred with its port: others behind the same NAT, or on the same machine, are not to suffer.
+/// An address is barred together with its port, so that others behind the same NAT or on the same machine are not
+/// affected.
 #[derive(Default)]
 pub(crate) struct Barred {
     peers: Expiring<PeerId>,
@@ -318,7 +319,7 @@ impl<K> Default for Expiring<K> {
 
 impl<K: Hash + Eq + Copy> Expiring<K> {
     fn insert(&mut self, key: K, now: Instant, time: Duration) {
-        // A time beyond what the clock can hold is a day: nobody is barred for ever.
+        // A time beyond the clock's range is cut to a day: nobody is barred for ever.
         let until = now
             .checked_add(time)
             .unwrap_or_else(|| now + Duration::from_secs(86_400));
@@ -340,151 +341,4 @@ impl<K: Hash + Eq + Copy> Expiring<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn take(admission: &Admission, ip: &str, proven: bool) -> Option<Ticket> {
-        match admission.judge(ip.parse().unwrap(), proven) {
-            Verdict::Accept(ticket) => Some(ticket),
-            Verdict::Retry | Verdict::Refuse => None,
-        }
-    }
-
-    #[test]
-    fn a_source_gets_four_handshakes_and_its_slash_64_is_one_source() {
-        let admission = Admission::default();
-        let mut held: Vec<_> = (1..=4)
-            .map(|n| take(&admission, &format!("2001:db8::{n}"), false).unwrap())
-            .collect();
-        let fifth = admission.judge("2001:db8::ffff:1".parse().unwrap(), false);
-        assert!(matches!(fifth, Verdict::Retry));
-        held.push(take(&admission, "2001:db8:0:1::1", false).unwrap());
-        held.push(take(&admission, "192.0.2.1", false).unwrap());
-        held.remove(0);
-        assert!(take(&admission, "2001:db8::9", false).is_some());
-        drop(held);
-        assert_eq!(admission.in_use(), (0, 0));
-        assert!(
-            admission.tally().sources.is_empty(),
-            "nothing is remembered"
-        );
-    }
-
-    #[test]
-    fn forged_addresses_cannot_lock_out_their_owners() {
-        let admission = Admission::default();
-        let _forged: Vec<_> = (0..100)
-            .filter_map(|_| take(&admission, "192.0.2.1", false))
-            .collect();
-        assert!(take(&admission, "192.0.2.1", true).is_some());
-        let _more: Vec<_> = (0..200_u8)
-            .filter_map(|n| take(&admission, &format!("198.51.100.{n}"), false))
-            .collect();
-        assert_eq!(admission.in_use().0, RETRY_FROM);
-        assert!(matches!(
-            admission.judge("203.0.113.1".parse().unwrap(), false),
-            Verdict::Retry
-        ));
-        assert!(take(&admission, "203.0.113.1", true).is_some());
-    }
-
-    #[test]
-    fn open_connections_are_bounded_in_all_and_a_source() {
-        let admission = Admission::default();
-        let mut held = Vec::new();
-        for a in 0..=255_u8 {
-            for b in 0..2 {
-                if let Some(mut ticket) = take(&admission, &format!("10.0.{b}.{a}"), true) {
-                    ticket.opened();
-                    held.push(ticket);
-                }
-            }
-        }
-        assert_eq!(admission.in_use(), (0, MAX_INCOMING));
-        drop(held);
-        let mut held = Vec::new();
-        while let Some(mut ticket) = take(&admission, "10.0.0.1", true) {
-            ticket.opened();
-            held.push(ticket);
-        }
-        assert_eq!(held.len(), MAX_INCOMING_SOURCE);
-        while let Some(mut ticket) = take(&admission, "127.0.0.1", true) {
-            ticket.opened();
-            held.push(ticket);
-        }
-        assert_eq!(held.len(), MAX_INCOMING);
-    }
-
-    #[test]
-    fn by_tcp_the_oldest_makes_room_and_takes_nobody_elses_place() {
-        let admission = Admission::default();
-        let of = |n: u8| admission.judge_tcp(format!("10.1.{n}.1").parse().unwrap());
-        let mut held: Vec<_> = (0..64).map(|n| of(n).unwrap()).collect();
-        assert!(!held[0].1.is_cancelled());
-        held.push(of(64).unwrap());
-        assert!(held[0].1.is_cancelled() && !held[1].1.is_cancelled());
-        assert_eq!(admission.in_use(), (MAX_PENDING_TCP, 0));
-        assert!(take(&admission, "10.2.0.1", false).is_some(), "QUIC");
-        // It was done at the same moment.
-        held[0].0.opened();
-        assert_eq!(admission.in_use(), (MAX_PENDING_TCP, 1));
-        // One source does not make others give way.
-        let mut same: Vec<_> = (0..20).filter_map(|_| of(200)).collect();
-        assert_eq!(same.len(), MAX_PENDING_SOURCE);
-        same.clear();
-        held.clear();
-        assert_eq!(admission.in_use(), (0, 0));
-        assert!(admission.tally().sources.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn no_order_of_events_leaks_a_slot(steps in proptest::collection::vec((0_u8..5, 0_u8..6, any::<bool>()), 0..400)) {
-            let admission = Admission::default();
-            let mut held = Vec::new();
-            for (step, host, proven) in steps {
-                match step {
-                    0 | 1 => held.extend(take(&admission, &format!("10.0.0.{host}"), proven)),
-                    2 if !held.is_empty() => {
-                        let at = usize::from(host) % held.len();
-                        if held[at].slot != Slot::Open { held[at].opened(); }
-                    }
-                    3 => held.extend(admission.judge_tcp(format!("10.0.0.{host}").parse().unwrap()).map(|(ticket, _)| ticket)),
-                    _ if !held.is_empty() => { held.swap_remove(usize::from(host) % held.len()); }
-                    _ => {}
-                }
-                let open = held.iter().filter(|ticket| ticket.slot == Slot::Open).count();
-                prop_assert_eq!(admission.in_use(), (held.len() - open, open));
-                prop_assert!(admission.in_use().0 <= MAX_PENDING + MAX_PENDING_TCP && open <= MAX_INCOMING);
-            }
-            held.clear();
-            prop_assert!(admission.tally().sources.is_empty());
-        }
-    }
-
-    #[test]
-    fn bars_end_and_their_number_is_bounded() {
-        let mut barred = Barred::default();
-        let now = Instant::now();
-        let address = |port| SocketAddr::new([192, 0, 2, 1].into(), port);
-        let peer = PeerId::random();
-        barred.bar(peer, Some(address(1)), now, Duration::from_secs(60));
-        assert!(barred.has_peer(&peer, now) && barred.has_address(&address(1), now));
-        assert!(
-            !barred.has_address(&address(2), now),
-            "another port is another node"
-        );
-        let later = now + Duration::from_secs(61);
-        assert!(!barred.has_peer(&peer, later) && !barred.has_address(&address(1), later));
-        for port in 2..3_000 {
-            let time = Duration::from_secs(100 + u64::from(port));
-            barred.bar(PeerId::random(), Some(address(port)), now, time);
-        }
-        assert_eq!(barred.addresses.0.len(), MAX_BARRED);
-        assert!(barred.has_address(&address(2_999), now));
-        barred.bar(PeerId::random(), Some(address(9)), now, Duration::MAX);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What the transport is started with, and what it tells its owner.
+//! The transport's configuration, its errors, and the events it sends to its owner.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,40 +14,42 @@ use super::{
 };
 use crate::disguise::Torrents;
 
-/// A fitting capacity for the channel of [`TransportEvent`]s: a burst of streams from a mesh, and little memory.
+/// A suitable capacity for the channel of [`TransportEvent`]s: room for a burst of streams from a mesh, at little
+/// memory.
 pub const EVENTS: usize = 64;
 
-/// How the transport listens.
+/// Configuration of a transport.
 pub struct TransportConfig {
-    /// Addresses to listen on, all on one port; the first of a family is dialled from. Empty: `0.0.0.0` and `[::]`, and
-    /// one of them suffices on a host that lacks the other.
+    /// Addresses to listen on, all on one port; dials leave from the first of each family. Empty means `0.0.0.0` and
+    /// `[::]`, of which one suffices on a host that lacks the other.
     pub bind: Vec<IpAddr>,
-    /// The port of all of them; 0 lets the system choose.
+    /// The port of all addresses; 0 lets the system choose.
     pub port: u16,
-    /// Whether another port will do when `port` is taken: one that was remembered is a wish, one that the user
-    /// asked for is not, and starting fails.
+    /// Whether another port will do if `port` is taken. True for a port remembered from an earlier run; false for one
+    /// that the user asked for, in which case starting fails.
     pub port_is_wish: bool,
-    /// Kept across restarts, so that peers notice a crash at once: what signs stateless resets and marks connection
-    /// ids is derived from it.
+    /// A key kept across restarts, so that peers notice a crash at once: the keys of stateless resets and connection
+    /// ids are derived from it.
     pub reset_key: Zeroizing<[u8; 64]>,
-    /// What is announced to trackers and the DHT, so that BitTorrent clients which come for it by TCP are answered as
-    /// they would be elsewhere. `None`: they are hung up on.
+    /// The torrents that we announce to trackers and the DHT, so that BitTorrent clients which connect over TCP get the
+    /// answer they would get from any client. `None` closes their connections.
     pub torrents: Option<Torrents>,
-    /// Go through this proxy alone: no socket is bound then, and nothing is listened to.
+    /// The only way out, if set: no socket is bound then, and nothing listens.
     pub proxy: Option<Proxy>,
-    /// By which kinds of path members may be reached. Where they are to be hidden from ([`Paths::is_hidden`]), no socket is bound either,
-    /// and only relays are dialled, by TCP: those of [`Transport::only_relays`].
+    /// The kinds of path over which members may be reached. If our address is hidden from them ([`Paths::is_hidden`]),
+    /// no socket is bound either, and only the relays of
+    /// `Transport::only_relays` are dialled, over TCP.
     pub paths: Paths,
-    /// Where to listen by TCP besides; each must be free.
+    /// Further addresses to listen on for TCP; starting fails if one is taken.
     pub extra: Vec<SocketAddr>,
-    /// The key of a PeerId that others have written down; `None`: a new one for this run.
+    /// The key of a PeerId that other people have written down; `None` generates a new one for this run.
     pub key: Option<Keypair>,
-    /// How many connections others may have open here.
+    /// Limits on connections that other nodes open to us.
     pub incoming: IncomingLimits,
 }
 
 impl TransportConfig {
-    /// Listens on the port at these addresses, and goes directly.
+    /// A configuration that listens on `port` at these addresses and dials directly.
     pub fn new(bind: Vec<IpAddr>, port: u16, reset_key: Zeroizing<[u8; 64]>) -> Self {
         Self {
             bind,
@@ -64,15 +66,15 @@ impl TransportConfig {
     }
 }
 
-/// A byte stream to a peer through a relay, on which TLS is to begin.
+/// A byte stream to a peer through a relay, over which a TLS handshake is to run.
 pub struct Adoption {
-    /// What carries it.
+    /// The byte stream.
     pub io: Box<dyn Duplex>,
-    /// Which end of TLS we are.
+    /// Our side of the TLS session.
     pub side: TlsSide,
-    /// Only that peer is accepted at the other end.
+    /// The only peer that is accepted; `None` accepts any.
     pub expected: Option<PeerId>,
-    /// The relay.
+    /// The relay that carries the stream.
     pub relay: Relay,
 }
 
@@ -80,80 +82,82 @@ pub struct Adoption {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nobody answered in time.
+    /// No answer came in time.
     #[error("no answer")]
     TimedOut,
-    /// Somebody answered, but not as a Bit Chat node (or not with acceptable TLS).
+    /// The other end is not a Bit Chat node, or its TLS is not acceptable.
     #[error("refused: {0}")]
     Refused(String),
-    /// The address leads to ourselves.
+    /// The address is our own.
     #[error("that is ourselves")]
     Ourselves,
-    /// Another peer than expected answered.
+    /// A peer other than the expected one answered.
     #[error("another peer answered")]
     OtherPeer,
-    /// We listen on no address of that family.
-    #[error("no socket for that kind of address")]
+    /// We have no socket for addresses of that family.
+    #[error("no socket for that address family")]
     NoSocket,
     /// The address or the peer is barred for a while.
     #[error("barred for a while")]
     Barred,
-    /// NATs or firewalls between us let nothing through, by any way that was tried.
-    #[error("no direct way there")]
+    /// Every direct path was tried, and none gets through the NATs or firewalls in between.
+    #[error("no direct path to the peer")]
     NeedsRelay,
-    /// The user allows no such path.
-    #[error("not by the paths that are allowed")]
+    /// The user's settings allow no such path.
+    #[error("the settings allow no such path")]
     Forbidden,
-    /// Too many connections or dials at once.
+    /// Too many connections, or too many dials in progress.
     #[error("too many connections")]
     Busy,
-    /// The transport stops.
+    /// The transport has stopped.
     #[error("the transport has stopped")]
     Stopped,
 }
 
-/// What the transport tells its owner. Of one connection: `Connected`, then any of the others, then `Closed`, once,
-/// whatever ended it. While the channel is full, connections wait, and with them their peers.
+/// An event from the transport to its owner. Each connection yields `Connected`, then any of the others, then exactly
+/// one `Closed`, however it ends. While the channel is full, connections wait, and so do their peers.
 pub enum TransportEvent {
-    /// A peer connected to us, or a dial of ours succeeded (whoever dialled may know it a moment earlier).
+    /// A peer connected to us, or a dial of ours succeeded. The caller of the dial may get the connection slightly
+    /// earlier.
     Connected(Connection),
-    /// A peer opened a stream other than control; its header was read.
+    /// A peer opened a stream other than a control stream; its header has been read.
     Stream {
-        /// On which connection.
+        /// The connection that the stream belongs to.
         connection: Connection,
-        /// What kind.
+        /// The stream's kind, from its header.
         kind: StreamKind,
-        /// The stream.
+        /// The stream, past its header.
         stream: Stream,
     },
-    /// A peer told us from which address it sees us.
+    /// A peer reported the address from which it sees us.
     Observed {
-        /// Who says so.
+        /// The peer that reports.
         by: PeerId,
-        /// From where it says so.
+        /// The peer's own address.
         from: SocketAddr,
-        /// What it sees.
+        /// Our address as it sees it.
         address: SocketAddr,
     },
-    /// Another connection to the same peer takes over: links on this one are to move there, and this one is closed when
-    /// none is left on it, after 30 s at the latest.
+    /// Another connection to the same peer takes over: links on this one are to move there. This one is closed once no
+    /// link is left on it, at most 30 s later.
     Draining {
-        /// Which ends.
+        /// The connection that ends.
         connection: Connection,
-        /// Which stays.
+        /// The connection that stays.
         survivor: Connection,
-        /// Whether we picked it, as the higher PeerId: then it is for us to make the new links. The other side waits.
+        /// Whether we picked the survivor, as the higher PeerId. If so, it is we who make the new links; otherwise we
+        /// wait for the peer's.
         chosen_here: bool,
     },
-    /// This machine is on another network than before, or back on one. All paths are probed.
+    /// This machine has changed networks, or is back on one. All paths are probed.
     Moved,
     /// A connection ended.
     Closed {
-        /// Which.
+        /// The connection.
         id: ConnectionId,
-        /// Whose.
+        /// Its peer.
         peer: PeerId,
-        /// In plain words.
+        /// Why it ended, as text for people.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The handle to the transport, which starts it.
+//! The handle to the transport, which also starts it.
 
 use std::{
     collections::HashSet,
@@ -33,9 +33,9 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Binds the sockets and starts the actor in `scope`, with a new ephemeral PeerId. Must be called inside tokio.
-    /// Fails when an address is not ours or the port is taken. When the scope stops, all connections are closed, and
-    /// the sockets within half a second.
+    /// Binds the sockets and starts the actor in `scope`, with a new ephemeral PeerId unless the configuration brings a
+    /// key. Must be called inside a tokio runtime. Fails if an address is not ours or the port is taken. When the scope
+    /// stops, all connections are closed, and the sockets within half a second.
     pub async fn start(
         config: TransportConfig,
         scope: &Scope,
@@ -62,26 +62,26 @@ impl Transport {
         self.shared.tls.peer()
     }
 
-    /// The bound addresses.
+    /// The bound addresses; empty behind a proxy or in hiding.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.shared.local.clone()
     }
 
-    /// The port of all sockets.
+    /// The port of all sockets; 0 if none is bound.
     pub fn port(&self) -> u16 {
         self.shared.local.first().map_or(0, SocketAddr::port)
     }
 
-    /// The UDP port that QUIC shares with trackers, DHT and punches.
+    /// The UDP port that QUIC shares with trackers, the DHT and punches.
     pub fn udp(&self) -> Udp {
         self.shared.udp.clone()
     }
 
-    /// Connects, or returns the connection that is there already for that address (or the expected peer). Dials of one
-    /// address for one peer are one dial. QUIC goes first, TCP to the same port 250 ms to 1 s later unless something of QUIC has
-    /// come back by then. Waits at most 10 s. Returns as soon as the TLS handshake is done on
-    /// our side; a peer that refuses us after that closes, and [`TransportEvent::Closed`] says so.
-    /// Cancel-safe: when all who wait are cancelled, the dial is given up.
+    /// Connects, or returns the connection that exists for that address (or the expected peer). Concurrent dials of one
+    /// address for one peer are merged. QUIC goes first; TCP to the same port follows 250 ms to 1 s later unless a QUIC
+    /// packet has come back by then. Takes at most 10 s (40 s through a proxy). Returns as soon as the TLS handshake is
+    /// done on our side; if the peer refuses us after that, it closes, and [`TransportEvent::Closed`] reports it.
+    /// Cancel-safe: once all callers have gone, the dial is abandoned.
     pub async fn dial(
         &self,
         address: SocketAddr,
@@ -90,8 +90,9 @@ impl Transport {
         self.dial_by(address, expected, None).await
     }
 
-    /// The same, with the help of a peer `via` that may have links with both, as it has one with us: it carries words to the expected
-    /// peer, so that both open their NATs. Where that fails, it does so in less than 3 s.
+    /// As [`Transport::dial`], with the help of a peer `via`, which has a link with us and may have one with the
+    /// expected peer: it forwards punch messages, so that both ends open their NATs. If that fails, it does so within 3
+    /// s.
     pub async fn dial_by(
         &self,
         address: SocketAddr,
@@ -115,7 +116,7 @@ impl Transport {
         via: Option<PeerId>,
     ) -> Result<Connection, DialError> {
         loop {
-            // Not `ask`: its time-out has other words for ours.
+            // Not `ask`: it has a time-out of its own.
             let (reply, answer) = oneshot::channel();
             let question = Msg::Dial {
                 address,
@@ -136,12 +137,12 @@ impl Transport {
             {
                 return end;
             }
-            // The dial that we joined was given up by the others at that very moment: begin another.
+            // Everyone else gave up the dial that we had just joined: begin another.
         }
     }
 
-    /// Speaks TLS and yamux over a byte stream to a peer through a relay, and keeps what comes of it like any other
-    /// connection. Waits at most 10 s. Cancel-safe: the stream is given up.
+    /// Performs the TLS and yamux handshake over a byte stream through a relay, and registers the connection like any
+    /// other. Takes at most 10 s. Cancel-safe: the stream is dropped.
     pub async fn adopt(&self, adoption: Adoption) -> Result<Connection, DialError> {
         let (reply, answer) = oneshot::channel();
         self.registry
@@ -151,47 +152,47 @@ impl Transport {
         answer.await.unwrap_or(Err(DialError::Stopped))
     }
 
-    /// The proxy through which everything goes, and how it does.
+    /// The proxy that carries all traffic, with its status; `None` without a proxy.
     pub fn proxy(&self) -> Option<ProxyStatus> {
         self.shared.proxy.as_ref().map(Proxy::status)
     }
 
-    /// By which kinds of path members may be reached.
+    /// The kinds of path over which members may be reached.
     pub fn paths(&self) -> Paths {
         self.shared.paths
     }
 
-    /// The only nodes that are dialled from now on, where we hide from members; else without effect.
+    /// Sets the only nodes that may be dialled while our address is hidden from members. Has no effect otherwise.
     pub(crate) fn only_relays(&self, relays: HashSet<Relay>) {
         self.shared.set_relays(relays);
     }
 
-    /// What stands between us and others, of IPv4 and IPv6, as far as it is known.
+    /// What is known of the NAT in front of us, for IPv4 and IPv6 in that order.
     pub fn nat(&self) -> [NatView; 2] {
         self.shared.nat(|nat| [nat.view(false), nat.view(true)])
     }
 
-    /// Nodes of the DHT agree that they see us there; port 0: not on the port.
+    /// Records where nodes of the DHT agree that they see us; port 0 if they disagree on the port.
     pub fn dht_sees(&self, address: SocketAddr) {
         self.shared.nat(|nat| nat.dht(address));
     }
 
-    /// A tracker sees us come from there.
+    /// Records the address from which a tracker sees us.
     pub fn tracker_sees(&self, ip: IpAddr) {
         self.shared.nat(|nat| nat.tracker(ip));
     }
 
-    /// The router maps our port to that address; `None`: no longer.
+    /// Records the outer address to which the router maps our port; `None` if it no longer does.
     pub fn mapped(&self, ipv6: bool, address: Option<SocketAddr>) {
         self.shared.nat(|nat| nat.mapped(ipv6, address));
     }
 
-    /// The port to announce, whenever it changes; `None`: our own.
+    /// The port to announce, as it changes; `None` means our own.
     pub fn outer_port(&self) -> watch::Receiver<Option<u16>> {
         self.shared.outer_port()
     }
 
-    /// The open connections. None when the transport has stopped.
+    /// The open connections; empty when the transport has stopped.
     pub async fn connections(&self) -> Vec<Connection> {
         self.registry
             .ask(Msg::Connections)
@@ -199,8 +200,9 @@ impl Transport {
             .unwrap_or_default()
     }
 
-    /// Bars a peer, and its address (with its port) where there is one, for a while: connections of either are closed,
-    /// and new ones refused both ways. At most 1,024 are remembered. For a link handshake that failed thrice.
+    /// Bars a peer, and its address (with the port) if given, for some time: connections of either are closed, and new
+    /// ones are refused in both directions. At most 1,024 bars are kept. Meant for peers that failed a link handshake
+    /// three times.
     pub async fn bar(&self, peer: PeerId, address: Option<SocketAddr>, time: Duration) {
         let bar = |reply| Msg::Bar {
             peer,
@@ -208,7 +210,7 @@ impl Transport {
             time,
             reply,
         };
-        // A transport that has stopped lets nobody in anyway.
+        // A transport that has stopped accepts nobody anyway.
         let _ = self.registry.ask(bar).await;
     }
 }

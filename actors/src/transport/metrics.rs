@@ -1,4 +1,4 @@
-//! What the transport counts.
+//! The transport's metrics.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::kit;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// The transport's metrics.
+/// The transport's counters and gauges.
 #[derive(Clone, Default)]
 pub(crate) struct Metrics {
     connections: Family<Label, Gauge>,
@@ -21,7 +21,7 @@ pub(crate) struct Metrics {
     pub(crate) traffic: Arc<Traffic>,
 }
 
-/// Bytes that went through streams, headers and control included, packets' own overhead not.
+/// Bytes that went through streams: headers and control messages included, packet overhead not.
 #[derive(Default)]
 pub(crate) struct Traffic {
     sent: Counter,
@@ -50,22 +50,22 @@ impl Metrics {
             );
             registry.register(
                 "transport_dials",
-                "Dials that ended, by how",
+                "Finished dials, by result",
                 own.dials.clone(),
             );
             registry.register(
                 "transport_incoming",
-                "Handshakes that others began, by what became of them",
+                "Incoming handshakes, by outcome",
                 own.incoming.clone(),
             );
             registry.register(
                 "transport_datagrams",
-                "Datagrams on the shared port that are not QUIC, by what they are",
+                "Datagrams on the shared port other than QUIC, by protocol",
                 own.datagrams.clone(),
             );
             registry.register(
                 "transport_datagrams_dropped",
-                "Of them, those whose reader was too slow",
+                "Datagrams dropped because their reader was too slow",
                 own.datagrams_dropped.clone(),
             );
             registry.register(
@@ -82,7 +82,7 @@ impl Metrics {
         own
     }
 
-    /// The number of open connections of one side.
+    /// The gauge of open connections for one side of TLS.
     pub(crate) fn open(&self, side: TlsSide) -> Gauge {
         let side = match side {
             TlsSide::Client => "dialled",
@@ -91,25 +91,25 @@ impl Metrics {
         self.connections.get_or_create(&[("side", side)]).clone()
     }
 
-    /// A dial ended.
+    /// Counts a dial that ended.
     pub(crate) fn dialled(&self, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.dials.get_or_create(&[("result", result)]).inc();
     }
 
-    /// A datagram came that is not QUIC.
+    /// Counts a received datagram that is not QUIC.
     pub(crate) fn datagram(&self, class: &'static str) {
         self.datagrams.get_or_create(&[("class", class)]).inc();
     }
 
-    /// It found its reader's queue full.
+    /// Counts a datagram dropped because its reader's queue was full.
     pub(crate) fn datagram_dropped(&self, class: &'static str) {
         self.datagrams_dropped
             .get_or_create(&[("class", class)])
             .inc();
     }
 
-    /// A stranger's handshake was judged, or ended.
+    /// Counts an incoming handshake that was judged, or ended.
     pub(crate) fn incoming(&self, end: &'static str) {
         self.incoming.get_or_create(&[("end", end)]).inc();
     }

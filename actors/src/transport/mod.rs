@@ -1,13 +1,16 @@
 //! The transport: connections to peers and their streams (`docs/PROTOCOL.md`, connections).
 //!
-//! The **registry** is its permanent actor: it owns the table of connections, executes dials and lets strangers in.
-//! Its mailbox takes questions of [`Transport`] handles and reports of connection tasks. Each connection, each dial and
-//! each stranger's handshake is a transient task in the registry's child scope; whatever ends a connection, its guard
-//! writes one line into a ledger, and the registry makes one [`TransportEvent::Closed`] of it. The sockets, keys, bars
-//! and the ledger outlive a restart of the registry, connections do not.
+//! Its permanent actor is the **registry**: it owns the table of connections, starts dials, and registers connections
+//! whose handshake is done. Its mailbox takes requests from [`Transport`] handles and reports from connection tasks.
+//! Each connection, each dial and each incoming handshake is a transient task in the registry's child scope. However a
+//! connection ends, its guard writes one entry into a ledger, from which the registry makes one
+//! [`TransportEvent::Closed`]. Sockets, keys, bars and the ledger survive a restart of the registry; connections do
+//! not.
 //!
-//! Pressure: events go through one bounded channel, and a connection that waits for room in it reads nothing
-//! meanwhile, so that its peer runs into flow control. Nothing here ever waits for a peer on behalf of another.
+//! Backpressure: events go through one bounded channel. A connection that waits for room in it stops reading, so its
+//! peer is slowed by flow control. Nothing here waits for one peer on behalf of another.
+//!
+//! The files and folders are rooms with ranks: each imports lower ones only (`tests/tests/tree/transport.rs`).
 
 mod address;
 mod admission;

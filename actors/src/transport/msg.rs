@@ -1,4 +1,4 @@
-//! The registry's mailbox: what it is asked and told.
+//! The messages of the registry's mailbox.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,68 +13,72 @@ use super::{
 };
 use crate::kit::{Addr, Reply};
 
-/// What the registry is asked and told.
+/// A message to the registry.
 pub(crate) enum Msg {
-    /// Find or make a connection.
+    /// Finds a connection, or dials.
     Dial {
         address: SocketAddr,
         expected: Option<PeerId>,
         via: Option<PeerId>,
         reply: Reply<Dialling>,
     },
-    /// Shake hands over a byte stream through a relay.
+    /// Performs the handshake over a byte stream through a relay.
     Adopt(Box<Adoption>, Reply<Result<Connection, DialError>>),
-    /// A handshake is done: may the connection live? Then its life begins, which keeps the ticket.
+    /// Registers a connection whose handshake is done. If it is accepted, the registry starts its life, which keeps the
+    /// ticket.
     Register {
         connection: Connection,
-        /// The slot of one that another node opened.
+        /// The admission slot of an incoming connection; `None` for one that we opened.
         ticket: Option<Ticket>,
         reply: Reply<bool>,
     },
-    /// Which are open?
+    /// Lists the open connections.
     Connections(Reply<Vec<Connection>>),
-    /// Close what a newly barred peer has open.
+    /// Bars a peer and closes its connections.
     Bar {
         peer: PeerId,
         address: Option<SocketAddr>,
         time: Duration,
         reply: Reply<()>,
     },
-    /// What we write on that connection is not answered.
+    /// Data that we wrote on this connection is not answered.
     Stalled(ConnectionId),
-    /// What the peer says on a connection about it and the others between us.
-    Told { id: ConnectionId, word: Word },
-    /// A punch, to be carried or for us.
+    /// A peer's report about this connection and the others between us.
+    Reported {
+        id: ConnectionId,
+        report: PeerReport,
+    },
+    /// A punch message, to be forwarded or for us.
     Punch(ConnectionId, Box<Kind>),
-    /// A socket takes no more packets.
+    /// A socket has failed.
     SocketLost,
 }
 
-/// What a peer says of connections.
+/// What a peer reports about the connections between us.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Word {
-    /// This one stays.
+pub(crate) enum PeerReport {
+    /// This connection is the one that stays.
     Selected,
-    /// Nothing gets through the others.
+    /// Nothing gets through the other connections.
     Stalled,
-    /// It hears us on this one, but no answers: we may not be heard.
+    /// The peer receives our data on this connection but no answers to its own: perhaps we do not receive it.
     Unanswered,
-    /// This one is to end.
+    /// This connection is to end.
     Drain,
 }
 
-/// The answer to a dial.
+/// The reply to a dial.
 pub(crate) enum Dialling {
-    /// That is how it ended, or it never began.
+    /// The dial's result, or the reason why none was begun.
     Done(Result<Connection, DialError>),
-    /// It is under way. When all receivers are gone, it is given up.
+    /// The dial is in progress. Once all receivers are gone, it is abandoned.
     Wait(watch::Receiver<DialState>),
 }
 
-/// How a dial stands, for all who wait for it.
+/// The state of a dial, as its callers see it; `None` while it is in progress.
 pub(crate) type DialState = Option<Result<Connection, DialError>>;
 
-/// Whether the registry lets it in, and lives it from then on. Otherwise it is closed.
+/// Registers a connection; returns whether the registry accepted it. If not, the connection is closed.
 pub(crate) async fn register(
     connection: &Connection,
     ticket: Option<Ticket>,

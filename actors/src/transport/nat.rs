@@ -1,72 +1,72 @@
-//! Where we are: what others see of us, and what kind of NAT that shows (`docs/PROTOCOL.md`, punching). Pure.
+//! Where we are: how others see us, and what kind of NAT that implies (`docs/PROTOCOL.md`, punching). Pure.
 
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
 };
 
-use bitchat_wire::proto::punch::Nat as Word;
+use bitchat_wire::proto::punch::Nat as WireNat;
 
 use super::address::network::{is_local, subscriber};
 
-/// The latest words of peers that count, one a host. More would keep what a router that has started again made of us.
+/// Observations that count: the latest, one per host. With more, those from before a router's restart would linger.
 const MOST_VOTES: usize = 8;
-/// Addresses of our own that are known.
+/// Most local addresses that are remembered.
 const MOST_LOCAL: usize = 16;
 
-/// What stands between us and the others, for one address family.
+/// The kind of NAT between us and others, for one address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NatKind {
-    /// Too few have said where they see us.
+    /// Too few peers have reported how they see us.
     #[default]
     Unknown,
-    /// Nothing that changes addresses: others see us where we are.
+    /// No translation: others see our own address.
     Open,
-    /// A NAT with one outer port for all targets, through which strangers come too.
+    /// A NAT with one outer port for all targets, which lets strangers in.
     FullCone,
-    /// A NAT with one outer port for all targets; strangers have not come through it.
+    /// A NAT with one outer port for all targets; no stranger has come through it.
     PortRestricted,
-    /// A NAT with another port for each target.
+    /// A NAT with a different outer port for each target.
     Symmetric,
-    /// No UDP gets through.
+    /// UDP does not get through.
     UdpBlocked,
-    /// A proxy is the only way out.
+    /// Everything goes through a proxy.
     Proxy,
-    /// We are not to be found: members are talked with through relays alone.
+    /// Our address is hidden: members are reached through relays alone.
     Hidden,
 }
 
 impl NatKind {
-    /// As a punch says it.
-    pub(crate) fn word(self) -> Word {
+    /// The value sent in punch messages.
+    pub(crate) fn wire(self) -> WireNat {
         match self {
-            Self::Unknown => Word::Unknown,
-            Self::Open | Self::FullCone | Self::PortRestricted => Word::Fixed,
-            Self::Symmetric => Word::Symmetric,
-            Self::UdpBlocked | Self::Proxy | Self::Hidden => Word::NoUdp,
+            Self::Unknown => WireNat::Unknown,
+            Self::Open | Self::FullCone | Self::PortRestricted => WireNat::Fixed,
+            Self::Symmetric => WireNat::Symmetric,
+            Self::UdpBlocked | Self::Proxy | Self::Hidden => WireNat::NoUdp,
         }
     }
 }
 
-/// What is known of one family.
+/// What is known of one address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NatView {
-    /// What stands there.
+    /// The kind of NAT.
     pub kind: NatKind,
-    /// Where others see us, or were told to: the port is 0 while it is not known, or is another one for each.
+    /// Where others see us, or where the router maps us. The port is 0 while unknown, or if it differs for each target.
     pub external: Option<SocketAddr>,
     /// Whether the port is worth announcing: mapped by the router, or seen by more than one host.
     pub sure: bool,
-    /// Hosts that said where they see us.
+    /// The number of hosts that have reported how they see us.
     pub observers: usize,
-    /// Whether a stranger got through to us, to whom we had sent nothing.
+    /// Whether a stranger, to whom we had sent nothing, got through to us.
     pub reached: bool,
-    /// What the router has given us, at our wish.
+    /// The outer address that the router has mapped for us; `None` without a mapping, or if peers see us elsewhere.
     pub mapped: Option<SocketAddr>,
 }
 
-/// Both families.
+/// What is known of both address families.
 #[derive(Debug, Default)]
 pub(crate) struct Nat {
     sides: [Side; 2],
@@ -75,25 +75,25 @@ pub(crate) struct Nat {
 
 #[derive(Debug, Default)]
 struct Side {
-    /// Who, a host each, and what it sees; the newest last.
+    /// The observing hosts and what they see, newest last.
     votes: VecDeque<(IpAddr, SocketAddr)>,
-    /// The same of TCP, by those whom we have dialled from the port on which we listen.
+    /// The same for TCP, from peers that we dialled from our listening port.
     tcp: VecDeque<(IpAddr, SocketAddr)>,
-    /// What most nodes of the DHT see.
+    /// What most nodes of the DHT see; the port is 0 if they disagree on it.
     dht: Option<SocketAddr>,
     /// What a tracker sees.
     tracker: Option<IpAddr>,
     mapped: Option<SocketAddr>,
     local: Vec<IpAddr>,
     reached: bool,
-    /// Dials that UDP left without an answer and TCP did not.
+    /// A dial got no answer over UDP and one over TCP.
     only_tcp: bool,
-    /// Something came by UDP that we had asked for.
+    /// We have received over UDP what we had asked for.
     udp: bool,
 }
 
 impl Nat {
-    /// With a proxy, or in hiding, nothing else is of interest, or to be told.
+    /// Fixes the kind, for a node behind a proxy or in hiding: nothing else matters then, or may be revealed.
     pub(crate) fn set_only(&mut self, kind: NatKind) {
         self.only = Some(kind);
     }
@@ -102,8 +102,8 @@ impl Nat {
         &mut self.sides[usize::from(ip.is_ipv6())]
     }
 
-    /// A peer at `by` sees our UDP port at `address`. Whoever is on a network of its own with us says nothing about
-    /// the rest of the world.
+    /// Records that a peer at `by` sees our UDP port at `address`. A peer on a local network with us reveals nothing
+    /// about the rest of the world.
     pub(crate) fn observed(&mut self, by: SocketAddr, address: SocketAddr) {
         let side = self.side(address.ip());
         side.udp = true;
@@ -113,29 +113,29 @@ impl Nat {
         vote(&mut side.votes, by, address);
     }
 
-    /// The same of TCP: a peer that we dialled at `by` from the port on which we listen sees that port there.
+    /// Records that a peer at `by`, which we dialled over TCP from our listening port, sees that port at `address`.
     pub(crate) fn observed_tcp(&mut self, by: SocketAddr, address: SocketAddr) {
         if !is_local(address.ip()) && by.is_ipv4() == address.is_ipv4() {
             vote(&mut self.side(address.ip()).tcp, by, address);
         }
     }
 
-    /// Nodes of the DHT have agreed on where they see us; port 0: not on the port.
+    /// Records where nodes of the DHT agree that they see us; port 0 if they disagree on the port.
     pub(crate) fn dht(&mut self, address: SocketAddr) {
         self.side(address.ip()).dht = Some(address);
     }
 
-    /// A tracker says from where we come, which may have been by TCP.
+    /// Records where a tracker sees us; it may have seen a TCP connection.
     pub(crate) fn tracker(&mut self, ip: IpAddr) {
         self.side(ip).tracker = Some(ip);
     }
 
-    /// The router maps our port to that address from now on; `None`: it does not any more.
+    /// Records the outer address to which the router maps our port; `None` ends the mapping.
     pub(crate) fn mapped(&mut self, ipv6: bool, address: Option<SocketAddr>) {
         self.sides[usize::from(ipv6)].mapped = address;
     }
 
-    /// That is one of our own addresses.
+    /// Records one of our own addresses.
     pub(crate) fn local(&mut self, ip: IpAddr) {
         let local = &mut self.side(ip).local;
         if !local.contains(&ip) {
@@ -144,29 +144,29 @@ impl Nat {
         }
     }
 
-    /// Our own addresses, the latest first.
+    /// Our own addresses, the latest first of each family.
     pub(crate) fn locals(&self) -> impl Iterator<Item = IpAddr> {
         self.sides.iter().flat_map(|side| &side.local).copied()
     }
 
-    /// A stranger got through to our UDP port.
+    /// Records that a stranger got through to our UDP port.
     pub(crate) fn reached(&mut self, ipv6: bool) {
         self.sides[usize::from(ipv6)].reached = true;
     }
 
-    /// A dial got there by TCP, and UDP was tried as well.
+    /// Records that a dial succeeded over TCP where UDP got no answer.
     pub(crate) fn only_tcp(&mut self, ip: IpAddr) {
         if !is_local(ip) {
             self.side(ip).only_tcp = true;
         }
     }
 
-    /// We are somewhere else now, and know nothing of it.
+    /// Forgets everything: we are on another network.
     pub(crate) fn moved(&mut self) {
         self.sides = <[Side; 2]>::default();
     }
 
-    /// What is known.
+    /// What is known of one family.
     pub(crate) fn view(&self, ipv6: bool) -> NatView {
         let side = &self.sides[usize::from(ipv6)];
         if let Some(kind) = self.only {
@@ -178,8 +178,8 @@ impl Nat {
         side.view()
     }
 
-    /// Where others see what we dial by TCP from the port `local`, on which we listen; `None` where that is not known, or
-    /// is another place for each.
+    /// The outer address of TCP dials from our listening port `local`; `None` if it is unknown or differs for each
+    /// target.
     pub(crate) fn tcp(&self, ipv6: bool, local: u16) -> Option<SocketAddr> {
         match self.only {
             Some(_) => None,
@@ -187,7 +187,7 @@ impl Nat {
         }
     }
 
-    /// The port to announce, if that is another than our own: IPv4 first, which most are looked for by.
+    /// The port to announce if it is not our own. IPv4 goes first, since most peers look for us there.
     pub(crate) fn port(&self) -> Option<u16> {
         [false, true].into_iter().find_map(|ipv6| {
             let view = self.view(ipv6);
@@ -196,7 +196,7 @@ impl Nat {
         })
     }
 
-    /// Whether others see us at that IP: who is seen there too is our neighbour.
+    /// Whether others see us at that IP, in which case whoever is seen there too is our neighbour.
     pub(crate) fn is_ours(&self, ip: IpAddr) -> bool {
         let external = self.view(ip.is_ipv6()).external;
         external.is_some_and(|at| at.ip() == ip)
@@ -212,21 +212,21 @@ fn vote(votes: &mut VecDeque<(IpAddr, SocketAddr)>, by: SocketAddr, address: Soc
     votes.push_back((by, address));
 }
 
-/// What several see of us together.
+/// What several observers see together.
 struct Seen {
     ip: Option<IpAddr>,
-    /// The port that two or more, and most, see.
+    /// The port seen by at least two observers and by the majority.
     agreed: Option<u16>,
-    /// What one sees, or some.
+    /// The port seen most often, even if by a single observer.
     best: Option<u16>,
-    /// Each sees another port.
+    /// Every observer sees another port.
     differ: bool,
 }
 
 impl Seen {
     fn by(votes: &VecDeque<(IpAddr, SocketAddr)>) -> Self {
         let ip = most(votes.iter().map(|(_, at)| at.ip())).map(|(ip, _)| ip);
-        // Those who see us at another address came another way, and their ports say nothing.
+        // Observers that see another IP were reached along another path, and their ports reveal nothing.
         let ports = votes.iter().filter(|(_, at)| Some(at.ip()) == ip);
         let ports = ports.map(|(_, at)| at.port());
         let (all, best) = (ports.clone().count(), most(ports));
@@ -240,10 +240,10 @@ impl Seen {
     }
 }
 
-/// What most say, and how many do.
+/// The most frequent value and its count.
 fn most<T: PartialEq + Copy>(all: impl Iterator<Item = T> + Clone) -> Option<(T, usize)> {
     let count = |one: &T| all.clone().filter(|other| other == one).count();
-    // Of equals the last, which is the newest.
+    // Of equally frequent ones the last, which is the newest.
     all.clone()
         .map(|one| (one, count(&one)))
         .max_by_key(|(_, count)| *count)
@@ -265,7 +265,7 @@ impl Side {
             (None, Some(port)) if !differ => port,
             _ => 0,
         };
-        // A router whose outer address several see us at another than has another one behind it, whatever it says.
+        // If several see us at an address other than the router's outer one, there is another NAT behind the router.
         let several = self.votes.len() >= 2;
         let believed = |at: &SocketAddr| !several || seen == Some(at.ip());
         let mapped = self.mapped.filter(believed);
@@ -295,7 +295,7 @@ impl Side {
             let port = seen.agreed.or(seen.best).filter(|_| !seen.differ)?;
             return Some(SocketAddr::new(ip, port));
         }
-        // None that we dialled by TCP says so. A NAT that keeps the port of UDP keeps that of TCP as well.
+        // No TCP observation yet. A NAT that keeps our port for UDP is assumed to keep it for TCP as well.
         let udp = self.view();
         let kept = |at: &SocketAddr| at.port() == local && udp.mapped.is_none();
         udp.external.filter(kept)
@@ -303,163 +303,4 @@ impl Side {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn at(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    fn nat(votes: &[(&str, &str)]) -> Nat {
-        let mut nat = Nat::default();
-        nat.local("192.168.1.2".parse().unwrap());
-        for (by, sees) in votes {
-            nat.observed(at(by), at(sees));
-        }
-        nat
-    }
-
-    fn kind(votes: &[(&str, &str)]) -> NatKind {
-        nat(votes).view(false).kind
-    }
-
-    #[test]
-    fn kinds_follow_from_what_others_see() {
-        assert_eq!(kind(&[]), NatKind::Unknown);
-        let one = [("1.1.1.1:5", "9.9.9.9:7000")];
-        assert_eq!(kind(&one), NatKind::Unknown);
-        assert_eq!(nat(&one).view(false).external, Some(at("9.9.9.9:7000")));
-        assert!(!nat(&one).view(false).sure);
-        let same_host = [("1.1.1.1:5", "9.9.9.9:7000"), ("1.1.1.1:6", "9.9.9.9:7001")];
-        assert_eq!(kind(&same_host), NatKind::Unknown, "a host has one word");
-        let two = [("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7000")];
-        let restricted = nat(&two);
-        assert_eq!(restricted.view(false).kind, NatKind::PortRestricted);
-        assert_eq!(restricted.port(), Some(7000));
-        assert!(restricted.is_ours("9.9.9.9".parse().unwrap()));
-        let differ = [("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7001")];
-        let symmetric = nat(&differ);
-        assert_eq!(symmetric.view(false).kind, NatKind::Symmetric);
-        assert_eq!(symmetric.view(false).external, Some(at("9.9.9.9:0")));
-        assert_eq!(symmetric.port(), None);
-        let liar = [&two[..], &[("3.3.3.3:5", "9.9.9.9:1")]].concat();
-        assert_eq!(kind(&liar), NatKind::PortRestricted, "one against two");
-        let neighbour = [("192.168.1.9:5", "192.168.1.2:7000")];
-        assert_eq!(nat(&neighbour).view(false).external, None);
-    }
-
-    #[test]
-    fn other_words_count_as_well() {
-        let mut open = nat(&[("1.1.1.1:5", "9.9.9.9:7000")]);
-        open.local("9.9.9.9".parse().unwrap());
-        assert_eq!(open.view(false).kind, NatKind::Open);
-
-        let mut cone = nat(&[("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7000")]);
-        cone.reached(false);
-        assert_eq!(cone.view(false).kind, NatKind::FullCone);
-        assert_eq!(cone.view(true).kind, NatKind::Unknown);
-
-        let mut blocked = nat(&[]);
-        blocked.only_tcp("192.168.1.1".parse().unwrap());
-        assert_eq!(blocked.view(false).kind, NatKind::Unknown, "at home");
-        blocked.only_tcp("1.1.1.1".parse().unwrap());
-        assert_eq!(blocked.view(false).kind, NatKind::UdpBlocked);
-        blocked.observed(at("1.1.1.1:5"), at("9.9.9.9:7000"));
-        assert_eq!(blocked.view(false).kind, NatKind::Unknown);
-
-        let mut mapped = nat(&[("1.1.1.1:5", "9.9.9.9:7000")]);
-        mapped.mapped(false, Some(at("9.9.9.9:4001")));
-        assert_eq!(mapped.port(), Some(4001));
-        mapped.mapped(false, None);
-        assert_eq!(mapped.port(), None);
-        let mut twice = nat(&[("1.1.1.1:5", "9.9.9.9:7000"), ("2.2.2.2:5", "9.9.9.9:7000")]);
-        twice.mapped(false, Some(at("8.8.8.8:4001")));
-        assert_eq!(
-            twice.port(),
-            Some(7000),
-            "the router has another one behind it"
-        );
-        assert_eq!(twice.view(false).mapped, None);
-
-        let mut dht = nat(&[]);
-        dht.dht(at("9.9.9.9:0"));
-        assert_eq!(dht.view(false).kind, NatKind::Unknown);
-        dht.dht(at("9.9.9.9:7000"));
-        assert_eq!(dht.view(false).kind, NatKind::PortRestricted);
-        assert_eq!(dht.port(), Some(7000));
-
-        let mut told = nat(&[]);
-        told.tracker("9.9.9.9".parse().unwrap());
-        assert_eq!(told.view(false).external, Some(at("9.9.9.9:0")));
-        told.moved();
-        assert_eq!(told.view(false), NatView::default());
-        told.set_only(NatKind::Proxy);
-        assert_eq!(told.view(true).kind, NatKind::Proxy);
-    }
-
-    #[test]
-    fn tcp_is_judged_by_what_was_dialled_from_our_port() {
-        let of = |votes: &[(&str, &str)]| {
-            let mut nat = nat(&[]);
-            for (by, sees) in votes {
-                nat.observed_tcp(at(by), at(sees));
-            }
-            assert_eq!(
-                nat.view(false),
-                NatView::default(),
-                "it says nothing of UDP"
-            );
-            nat.tcp(false, 7_001)
-        };
-        assert_eq!(of(&[]), None);
-        let one = ("1.1.1.1:5", "9.9.9.9:7005");
-        assert_eq!(of(&[one]), Some(at("9.9.9.9:7005")));
-        let same = ("2.2.2.2:5", "9.9.9.9:7005");
-        assert_eq!(of(&[one, same]), Some(at("9.9.9.9:7005")));
-        let other = ("2.2.2.2:5", "9.9.9.9:7006");
-        assert_eq!(of(&[one, other]), None, "symmetric");
-        assert_eq!(
-            of(&[one, other, ("3.3.3.3:5", "9.9.9.9:7005")]),
-            Some(at("9.9.9.9:7005"))
-        );
-        let home = ("192.168.1.9:5", "192.168.1.2:7001");
-        assert_eq!(of(&[home]), None);
-
-        // As long as nobody says, a NAT is taken to do with TCP as it does with UDP.
-        let kept = nat(&[("1.1.1.1:5", "9.9.9.9:7001")]);
-        assert_eq!(kept.tcp(false, 7_001), Some(at("9.9.9.9:7001")));
-        assert_eq!(kept.tcp(false, 7_002), None);
-        assert_eq!(kept.tcp(true, 7_001), None);
-        let each = nat(&[("1.1.1.1:5", "9.9.9.9:7001"), ("2.2.2.2:5", "9.9.9.9:7002")]);
-        assert_eq!(each.tcp(false, 7_001), None);
-        let mut proxied = kept;
-        proxied.set_only(NatKind::Proxy);
-        assert_eq!(proxied.tcp(false, 7_001), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_two_hosts_alone_make_us_announce_what_none_sees(
-            votes in proptest::collection::vec((1_u8..12, 1_u8..4, 1_u16..6), 0..40),
-        ) {
-            let mut nat = Nat::default();
-            for (by, ip, port) in &votes {
-                nat.observed(
-                    SocketAddr::from(([1, 1, 1, *by], 1)),
-                    SocketAddr::from(([9, 9, 9, *ip], *port)),
-                );
-            }
-            let view = nat.view(false);
-            prop_assert!(view.observers <= MOST_VOTES);
-            if let Some(port) = nat.port() {
-                let sees = |(_, ip, seen): &&(u8, u8, u16)| {
-                    *seen == port && view.external.unwrap().ip() == IpAddr::from([9, 9, 9, *ip])
-                };
-                prop_assert!(votes.iter().filter(sees).count() >= 2);
-            }
-        }
-    }
-}
+mod tests;

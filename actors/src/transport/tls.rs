@@ -1,7 +1,7 @@
-//! TLS 1.3 between nodes: both sides show a libp2p certificate of their ephemeral key
-//! (`docs/PROTOCOL.md`, connections; libp2p specification, TLS handshake).
+//! TLS 1.3 between nodes: both sides present a libp2p certificate of their ephemeral key (`docs/PROTOCOL.md`,
+//! connections; libp2p specification, TLS handshake).
 //!
-//! Nothing here is installed for the whole process: the crypto provider belongs to this transport.
+//! Nothing is installed process-wide: the crypto provider belongs to this transport.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,39 +19,39 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-/// What a passive onlooker sees most often on UDP port 443; both sides must name it.
+/// What an observer sees most often on UDP port 443; both sides must offer it.
 const ALPN: &[u8] = b"h3";
 /// The same for TCP.
 const ALPN_TCP: &[u8] = b"h2";
 
-/// What is accepted of certificates: P-256 as libp2p makes them, and two more that cost little.
+/// Accepted signature schemes: P-256, which libp2p uses, and two more that cost little.
 const SCHEMES: [SignatureScheme; 3] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ED25519,
     SignatureScheme::ECDSA_NISTP384_SHA384,
 ];
 
-/// Our end of all handshakes of one run.
+/// Our TLS identity, used in all handshakes of one run.
 pub(crate) struct Tls {
     peer: PeerId,
     provider: Arc<CryptoProvider>,
     certificate: Arc<SingleCertAndKey>,
 }
 
-/// Why our own verifier turned a peer away, where TLS alerts are too coarse to say.
+/// Why our verifier rejected a peer, where TLS alerts are too coarse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// It is us.
+    /// The peer is ourselves.
     Ourselves,
-    /// It is not the one that was expected.
+    /// The peer is not the expected one.
     OtherPeer,
 }
 
-/// Where the verifier of one dial leaves its reason.
+/// Where one dial's verifier leaves its reason.
 pub(crate) type MismatchCell = Arc<OnceLock<Mismatch>>;
 
 impl Tls {
-    /// A certificate of that key, else of a new ephemeral one. The key is needed for nothing else and is forgotten.
+    /// A certificate for that key, or for a new ephemeral one. The key itself is not needed any more and is not kept.
     pub(crate) fn new(kept: Option<&Keypair>) -> Result<Self, Error> {
         let keypair = kept.cloned().unwrap_or_else(Keypair::generate_ed25519);
         let (certificate, key) =
@@ -69,7 +69,7 @@ impl Tls {
         self.peer
     }
 
-    /// For one dial: only `expected`, where given, is let through, and never ourselves.
+    /// The client configuration of one dial: accepts only `expected`, if given, and never ourselves.
     pub(crate) fn client(
         &self,
         expected: Option<PeerId>,
@@ -86,7 +86,7 @@ impl Tls {
         Ok(config)
     }
 
-    /// For all who dial us.
+    /// The server configuration for incoming QUIC connections.
     pub(crate) fn server(&self) -> Result<rustls::ServerConfig, Error> {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -127,7 +127,7 @@ impl Tls {
     }
 }
 
-/// Whose certificate the other end has proven to hold.
+/// The peer whose certificate the other end has proven to hold.
 pub(crate) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
     let [certificate] = certificates else {
         return Err(Error::General("not exactly one certificate".to_owned()));
@@ -135,7 +135,7 @@ pub(crate) fn peer_of(certificates: &[CertificateDer<'_>]) -> Result<PeerId, Err
     parse(certificate).map(|parsed| parsed.peer_id())
 }
 
-/// AES-128-GCM is there for QUIC's Initial packets, which have no other choice (RFC 9001, section 5.2).
+/// The crypto provider. AES-128-GCM is included for QUIC's Initial packets, which must use it (RFC 9001, section 5.2).
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
@@ -179,7 +179,7 @@ impl Verifier {
         } else {
             return Ok(());
         };
-        // Set once: a verifier serves one handshake where anybody reads this.
+        // Set once: where this is read, the verifier serves a single handshake.
         let _ = self.mismatch.set(mismatch);
         Err(Error::InvalidCertificate(
             CertificateError::ApplicationVerificationFailure,
@@ -201,9 +201,9 @@ impl Verifier {
     }
 }
 
-/// TLS 1.2 is not offered, so its signatures never come to be checked.
+/// Rejects TLS 1.2 signatures. That version is not offered, so this is never reached.
 fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
-    Err(Error::General("TLS 1.2 is not spoken".to_owned()))
+    Err(Error::General("TLS 1.2 is not supported".to_owned()))
 }
 
 impl ServerCertVerifier for Verifier {

@@ -1,13 +1,13 @@
-//! Which addresses lie on a network of their own, and who may name such.
+//! Local networks, and which sources may name addresses on them.
 //!
-//! An address on a loopback, private or link-local network means something else to everybody who hears
-//! of it, so it is believed only from a source that is on such a network itself: else a public tracker
-//! or a far member could make a node knock at its neighbours' doors.
+//! An address on a loopback, private or link-local network means something different to everyone who receives it, so it
+//! is believed only if it comes from a source on such a network. Otherwise a public tracker or a distant member could
+//! make a node dial its neighbours.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Whether an address lies on a loopback, private, shared (RFC 6598), link-local or unspecified network.
-/// IPv6 forms that carry an IPv4 address (mapped, NAT64, 6to4) count as what they carry.
+/// Whether an address lies on a loopback, private, shared (RFC 6598), link-local or unspecified network. IPv6 addresses
+/// that contain an IPv4 address (mapped, NAT64, 6to4) count as that address.
 pub fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_local_v4(ip),
@@ -15,8 +15,8 @@ pub fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether a peer could be at an address at all: a single host's, with a port. Documentation networks
-/// (RFC 5737, RFC 3849) are let through, since nobody is hurt by a dial that leads nowhere.
+/// Whether a peer could have this address: a single host's, with a port. Documentation networks (RFC 5737, RFC 3849)
+/// are accepted, since a dial that leads nowhere harms nobody.
 pub fn is_plausible(address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
     let host = match ip {
@@ -26,12 +26,12 @@ pub fn is_plausible(address: SocketAddr) -> bool {
     address.port() != 0 && host && !ip.is_unspecified()
 }
 
-/// Whether to believe an address that somebody names who is (`local`) or is not on such a network.
+/// Whether to believe an address from a source that is (`local`) or is not on a local network.
 pub fn is_believable(address: SocketAddr, local: bool) -> bool {
     is_plausible(address) && (local || !is_local(address.ip()))
 }
 
-/// What one subscriber controls: an IPv4 address, or a /64 of IPv6.
+/// The network that one subscriber controls: an IPv4 address, or an IPv6 /64.
 pub fn subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -54,7 +54,7 @@ fn is_local_v4(ip: Ipv4Addr) -> bool {
 
 fn is_local_v6(ip: Ipv6Addr) -> bool {
     let first = ip.segments()[0];
-    // fc00::/7 (RFC 4193), fe80::/10, and fec0::/10, which was meant for sites once.
+    // fc00::/7 (RFC 4193), fe80::/10, and fec0::/10, once meant for sites.
     ip.is_loopback() || ip.is_unspecified() || first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80
 }
 

@@ -1,50 +1,50 @@
-//! By which kinds of path members may be reached (`docs/SECURITY.md`, hiding one's address).
+//! Kinds of path, and over which of them members may be reached (`docs/SECURITY.md`, hiding one's address).
 
 /// How a connection reaches its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PathKind {
-    /// Directly, by QUIC.
+    /// Directly, over QUIC.
     Quic,
-    /// Directly, by TCP, where UDP does not get through.
+    /// Directly, over TCP, where UDP does not get through.
     Tcp,
-    /// By TCP through our own proxy.
+    /// Over TCP through our own proxy.
     Proxied,
-    /// Through a relay, which carries what it cannot read.
+    /// Through a relay, which cannot read what it carries.
     Relayed,
 }
 
-/// What is allowed. A proxy is a way of its own: with one, [`Paths::tcp`] means TCP through it.
+/// The kinds of path that are allowed. Behind a proxy, [`Paths::tcp`] means TCP through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// Directly, by QUIC.
+    /// Direct QUIC.
     pub quic: bool,
-    /// Directly, by TCP.
+    /// Direct TCP.
     pub tcp: bool,
-    /// Through relays.
+    /// Circuits through relays.
     pub relay: bool,
 }
 
 impl Paths {
-    /// Whatever works.
+    /// All kinds.
     pub const ALL: Self = Self {
         quic: true,
         tcp: true,
         relay: true,
     };
-    /// Through relays alone: no member learns where we are.
+    /// Relays alone: no member learns our address.
     pub const RELAYED: Self = Self {
         quic: false,
         tcp: false,
         relay: true,
     };
 
-    /// Whether members may know our address at all.
+    /// Whether our address is hidden from members.
     pub fn is_hidden(self) -> bool {
         !self.quic && !self.tcp
     }
 
-    /// Whether such a path is allowed.
+    /// Whether a kind of path is allowed.
     pub fn allows(self, path: PathKind) -> bool {
         match path {
             PathKind::Quic => self.quic,

@@ -1,4 +1,4 @@
-//! Where a peer can be dialled: at an address, or through a relay; and both as multiaddrs (`docs/PROTOCOL.md`,
+//! Where a peer can be dialled: an address, or a circuit through a relay; and both as multiaddrs (`docs/PROTOCOL.md`,
 //! addresses).
 
 use std::{
@@ -15,13 +15,13 @@ use super::{
     network::{is_believable, is_plausible},
 };
 
-/// The longest binary multiaddr of a circuit that is read.
+/// The longest binary multiaddr of a circuit that is accepted.
 const MAX_LEN: usize = 128;
 
-/// A node that carries circuits: where it is, and who.
+/// A node that carries circuits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Relay {
-    /// Its address, of UDP and TCP alike.
+    /// Its address, for UDP and TCP alike.
     pub address: SocketAddr,
     /// Its PeerId.
     pub peer: PeerId,
@@ -30,13 +30,13 @@ pub struct Relay {
 /// Where a peer can be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// At an address, by QUIC or TCP.
+    /// An address, over QUIC or TCP.
     Direct(SocketAddr),
-    /// Through a relay.
+    /// A circuit through a relay.
     Circuit {
-        /// Which.
+        /// The relay.
         relay: Relay,
-        /// Who is asked for there.
+        /// The peer at the other end of the circuit.
         peer: PeerId,
     },
 }
@@ -59,14 +59,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// The last characters of a PeerId: the first are the same for all.
+/// The last characters of a PeerId; the first are the same for all.
 fn short(peer: PeerId) -> String {
     let text = peer.to_base58();
     text.chars().skip(text.len().saturating_sub(6)).collect()
 }
 
 impl Target {
-    /// The address, if it is one.
+    /// The address; `None` for a circuit.
     pub fn direct(&self) -> Option<SocketAddr> {
         match self {
             Self::Direct(address) => Some(*address),
@@ -74,12 +74,12 @@ impl Target {
         }
     }
 
-    /// Whether it leads through a relay.
+    /// Whether this is a circuit through a relay.
     pub fn is_circuit(&self) -> bool {
         matches!(self, Self::Circuit { .. })
     }
 
-    /// What is connected to first: the peer, or the relay.
+    /// The address to connect to first: the peer's, or the relay's.
     pub fn first(&self) -> SocketAddr {
         match self {
             Self::Direct(address) => *address,
@@ -87,7 +87,7 @@ impl Target {
         }
     }
 
-    /// An IPv4 address mapped into IPv6 as what it is.
+    /// The target, with IPv4 addresses mapped into IPv6 as plain IPv4.
     pub fn canonical(self) -> Self {
         let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
         match self {
@@ -102,17 +102,17 @@ impl Target {
         }
     }
 
-    /// Whether a peer, or a relay, could be there at all.
+    /// Whether a peer or relay could have that address.
     pub fn is_plausible(&self) -> bool {
         is_plausible(self.first())
     }
 
-    /// Whether to believe it of somebody who is (`local`) or is not on a local network.
+    /// Whether to believe it from a source that is (`local`) or is not on a local network.
     pub fn is_believable(&self, local: bool) -> bool {
         is_believable(self.first(), local)
     }
 
-    /// The binary multiaddr: `/ip4|ip6/…/udp/…/quic-v1`, and behind it, of a circuit, `/p2p/RELAY/p2p-circuit/p2p/PEER`.
+    /// The binary multiaddr: `/ip4|ip6/…/udp/…/quic-v1`, followed for a circuit by `/p2p/RELAY/p2p-circuit/p2p/PEER`.
     pub fn to_multiaddr(&self) -> Vec<u8> {
         match self {
             Self::Direct(address) => to_multiaddr(*address),
@@ -124,7 +124,8 @@ impl Target {
         }
     }
 
-    /// Reads what [`Target::to_multiaddr`] writes, and the same with `/tcp/…` in place of `/udp/…/quic-v1`.
+    /// Reads what [`Target::to_multiaddr`] writes, also with `/tcp/…` in place of `/udp/…/quic-v1`; `None` for anything
+    /// else.
     pub fn from_multiaddr(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_LEN {
             return None;
@@ -137,7 +138,7 @@ impl Target {
         let mut parts = multiaddr.iter();
         let address = read_address(&mut parts)?;
         let Some(next) = parts.next() else {
-            // A mapped address is a second spelling.
+            // A mapped address is another spelling.
             let canonical = address.ip().to_canonical() == address.ip();
             return canonical.then_some(Self::Direct(address));
         };
@@ -164,7 +165,7 @@ impl Relay {
     }
 }
 
-/// The multiaddr as text, as it stands in channel files.
+/// The multiaddr as text, as in channel files.
 impl fmt::Display for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.multiaddr(), f)
@@ -173,7 +174,9 @@ impl fmt::Display for Relay {
 
 /// The text is not a relay's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a relay is like /ip4/192.0.2.1/udp/443/quic-v1/p2p/12D3Koo…, or with /tcp/443 instead")]
+#[error(
+    "a relay is written as /ip4/192.0.2.1/udp/443/quic-v1/p2p/12D3Koo…, or with /tcp/443 instead"
+)]
 pub struct RelayError;
 
 impl FromStr for Relay {

@@ -1,4 +1,4 @@
-//! What a connection knows of itself while it lives: what flows, whether it gets through, and what is to be said.
+//! The state that a connection's handles, life and streams share: traffic, stalls, and the control messages to send.
 
 use std::{
     sync::{
@@ -13,32 +13,32 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{kit::Guard, transport::metrics::Traffic};
 
-/// Control messages that wait for their writer. Each kind is worth one; those beyond say nothing new.
+/// Control messages queued for the writer. One of each kind is of use; a repetition adds nothing.
 const OUTBOX: usize = 64;
-/// Of them, places that are kept from what is carried for others.
+/// Places in the outbox that messages forwarded for others must leave free.
 const OWN_PLACES: usize = 16;
 
-/// Shared by a connection's handles, its life, and its streams.
+/// A connection's shared state.
 pub(crate) struct Flow {
     traffic: Arc<Traffic>,
-    /// Streams that are open, control included.
+    /// Open streams, the control stream included.
     streams: AtomicUsize,
-    /// Links with a member that run on it.
+    /// Links with a member that run on the connection.
     links: AtomicUsize,
-    /// Data was written, or a probe, since the life last looked.
+    /// Data or a probe was written since [`Flow::wrote`] last returned.
     written: AtomicBool,
     wrote: Notify,
     stalled: AtomicBool,
-    /// When it was let in, and as the how-manieth.
+    /// When the connection was registered, and its number in that order.
     admitted: OnceLock<(Instant, u64)>,
-    say: mpsc::Sender<Kind>,
+    outbox: mpsc::Sender<Kind>,
     /// Taken by the control stream.
-    said: Mutex<Option<mpsc::Receiver<Kind>>>,
+    unsent: Mutex<Option<mpsc::Receiver<Kind>>>,
 }
 
 impl Flow {
     pub(crate) fn new(traffic: Arc<Traffic>) -> Arc<Self> {
-        let (say, said) = mpsc::channel(OUTBOX);
+        let (outbox, unsent) = mpsc::channel(OUTBOX);
         Arc::new(Self {
             traffic,
             streams: AtomicUsize::new(0),
@@ -47,8 +47,8 @@ impl Flow {
             wrote: Notify::new(),
             stalled: AtomicBool::new(false),
             admitted: OnceLock::new(),
-            say,
-            said: Mutex::new(Some(said)),
+            outbox,
+            unsent: Mutex::new(Some(unsent)),
         })
     }
 
@@ -56,9 +56,9 @@ impl Flow {
         self.traffic.sent(bytes);
     }
 
-    /// Has the life look whether what was written is answered.
+    /// Has the life check whether what was written is answered.
     pub(crate) fn look(&self) {
-        // A load is cheaper than a swap, and mostly enough.
+        // A load is cheaper than a swap, and mostly suffices.
         if !self.written.load(Ordering::Relaxed) && !self.written.swap(true, Ordering::AcqRel) {
             self.wrote.notify_one();
         }
@@ -75,24 +75,24 @@ impl Flow {
         }
     }
 
-    /// Says something on the control stream, when it is open; of a full outbox nobody reads anyway.
-    pub(crate) fn say(&self, kind: Kind) {
-        let _ = self.say.try_send(kind);
+    /// Queues a control message. Dropped if the outbox is full, since then the peer is not reading anyway.
+    pub(crate) fn send(&self, kind: Kind) {
+        let _ = self.outbox.try_send(kind);
     }
 
-    /// Says something that may get lost: with the outbox almost full it is.
-    pub(crate) fn carry(&self, kind: Kind) {
-        if self.say.capacity() > OWN_PLACES {
-            self.say(kind);
+    /// Queues a control message that may be lost: it is dropped if the outbox is almost full.
+    pub(crate) fn send_if_room(&self, kind: Kind) {
+        if self.outbox.capacity() > OWN_PLACES {
+            self.send(kind);
         }
     }
 
-    /// Whether a link with a member runs on it.
+    /// Whether a link with a member runs on the connection.
     pub(crate) fn has_links(&self) -> bool {
         self.links.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts a link for as long as what is returned lives.
+    /// Counts a link until the returned guard is dropped.
     pub(crate) fn link(self: &Arc<Self>) -> impl Send + Sync + use<> {
         self.links.fetch_add(1, Ordering::Relaxed);
         let flow = Arc::clone(self);
@@ -101,24 +101,24 @@ impl Flow {
         })
     }
 
-    /// What is to be said; once.
-    pub(crate) fn outbox(&self) -> Option<mpsc::Receiver<Kind>> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.take()
+    /// The queue of control messages to send; `None` after the first call.
+    pub(crate) fn take_outbox(&self) -> Option<mpsc::Receiver<Kind>> {
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        unsent.take()
     }
 
-    /// The registry lets it in.
+    /// Records that the registry has accepted the connection.
     pub(crate) fn admit(&self, number: u64) {
-        // Once in its life.
+        // Called once.
         let _ = self.admitted.set((Instant::now(), number));
     }
 
-    /// Its number in the order in which they were let in.
+    /// The connection's number in the order of registration.
     pub(crate) fn number(&self) -> u64 {
         self.admitted.get().map_or(u64::MAX, |(_, number)| *number)
     }
 
-    /// How long it has been there.
+    /// The time since registration.
     pub(crate) fn age(&self) -> Duration {
         let since = self.admitted.get();
         since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
@@ -132,22 +132,22 @@ impl Flow {
         self.stalled.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing but control is open.
+    /// Whether no stream but the control stream is open.
     pub(crate) fn is_unused(&self) -> bool {
         self.streams.load(Ordering::Relaxed) <= 1
     }
 
-    /// Counts a stream for as long as what is returned lives.
-    pub(crate) fn stream(self: &Arc<Self>) -> Arc<Counted> {
+    /// Counts a stream until the returned value is dropped.
+    pub(crate) fn stream(self: &Arc<Self>) -> Arc<CountedStream> {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Counted(Arc::clone(self)))
+        Arc::new(CountedStream(Arc::clone(self)))
     }
 }
 
-/// A stream that counts.
-pub(crate) struct Counted(Arc<Flow>);
+/// A counted stream's access to the connection's state.
+pub(crate) struct CountedStream(Arc<Flow>);
 
-impl std::ops::Deref for Counted {
+impl std::ops::Deref for CountedStream {
     type Target = Flow;
 
     fn deref(&self) -> &Flow {
@@ -155,7 +155,7 @@ impl std::ops::Deref for Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,16 +1,14 @@
-//! An authenticated connection: the handle that others hold.
+//! Authenticated connections: the handle, and the streams below it.
 
 mod flow;
 mod mux;
+mod session;
 mod stream;
 
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -19,25 +17,25 @@ use bitchat_wire::{
     stream::StreamKind,
 };
 use libp2p_identity::PeerId;
-use quinn::ConnectionError;
 use tokio::{io::AsyncWriteExt, sync::watch};
 use zeroize::Zeroizing;
 
 use crate::transport::{
     address::{PathKind, Relay, Target},
     metrics::Traffic,
-    socket::endpoint,
     tls,
 };
 use flow::Flow;
 use mux::Mux;
+use session::Session;
 
 pub use mux::Duplex;
 pub(crate) use mux::{Meter, Metered};
+pub(crate) use session::{Carrier, describe};
 pub(crate) use stream::CODE;
 pub use stream::{RecvHalf, SendHalf, Stream};
 
-/// A connection's number within this run.
+/// The number of a connection, unique within this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
@@ -53,52 +51,20 @@ struct Inner {
     side: TlsSide,
     binding: Binding,
     flow: Arc<Flow>,
-    /// Whether we are the higher PeerId, which picks the survivor of doubles.
+    /// Whether we have the higher PeerId, which picks the survivor of several connections.
     chooses: bool,
-    /// Where its links are to go.
+    /// The connection that takes over this one's links; `None` while they stay.
     drain: watch::Sender<Option<Connection>>,
-    carrier: Carrier,
+    session: Session,
 }
 
-/// This end of a new connection.
+/// Our end of a new connection.
 pub(crate) struct LocalEnd {
     /// The connection's number.
     pub(crate) id: ConnectionId,
     pub(crate) peer: PeerId,
-    /// Where its streams' bytes are counted.
+    /// The counters for its streams' bytes.
     pub(crate) traffic: Arc<Traffic>,
-}
-
-/// What carries the streams; one variant a path.
-enum Carrier {
-    Quic(quinn::Connection),
-    Tcp(Box<Tcp>),
-}
-
-/// Which way a byte stream goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
-    /// Directly from or to that address.
-    Direct(SocketAddr),
-    /// To that address by way of our proxy.
-    Proxy(SocketAddr),
-    /// Through a relay.
-    Circuit(Relay),
-}
-
-/// yamux over TLS.
-struct Tcp {
-    mux: Mux,
-    meter: Arc<Meter>,
-    way: Way,
-    /// Where the peer listens, as it says; 0 while it has not said.
-    listens_on: AtomicU16,
-    /// As last measured, in microseconds.
-    rtt_us: AtomicU64,
-    /// We dialled it from the port on which we listen.
-    from_our_port: AtomicBool,
-    /// The peer has come from where we had sent something to.
-    asked: AtomicBool,
 }
 
 impl fmt::Debug for Connection {
@@ -118,17 +84,17 @@ impl Connection {
         let mut exporter = Zeroizing::new([0; 32]);
         quic.export_keying_material(exporter.as_mut(), Binding::EXPORTER_LABEL, b"")
             .map_err(|_| rustls::Error::General("no exporter".to_owned()))?;
-        let carrier = Carrier::Quic(quic);
-        Ok(Self::new(peer, side, &exporter, carrier, local))
+        let session = Session::Quic(quic);
+        Ok(Self::new(peer, side, &exporter, session, local))
     }
 
-    /// Wraps a TLS session over whatever byte stream, whose handshake is done. With it comes the task that moves its
-    /// bytes, which must run.
+    /// Wraps a TLS session over any byte stream, once its handshake is done. The caller must run the returned task,
+    /// which moves the bytes.
     pub(crate) fn tcp<T: Duplex + 'static>(
         tls: tokio_rustls::TlsStream<Metered<T>>,
         meter: Arc<Meter>,
         side: TlsSide,
-        way: Way,
+        carrier: Carrier,
         rtt: Duration,
         local: LocalEnd,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), rustls::Error> {
@@ -148,23 +114,15 @@ impl Connection {
             }
         }?;
         let (mux, task) = Mux::new(tls, side == TlsSide::Client);
-        let carrier = Carrier::Tcp(Box::new(Tcp {
-            mux,
-            meter,
-            way,
-            listens_on: AtomicU16::new(0),
-            rtt_us: AtomicU64::new(micros(rtt)),
-            from_our_port: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
-        }));
-        Ok((Self::new(peer, side, &exporter, carrier, local), task))
+        let session = Session::tcp(mux, meter, carrier, rtt);
+        Ok((Self::new(peer, side, &exporter, session, local), task))
     }
 
     fn new(
         peer: PeerId,
         side: TlsSide,
         exporter: &[u8; 32],
-        carrier: Carrier,
+        session: Session,
         local: LocalEnd,
     ) -> Self {
         let ours = local.peer;
@@ -180,58 +138,46 @@ impl Connection {
             flow: Flow::new(local.traffic),
             chooses: ours.to_bytes() > peer.to_bytes(),
             drain: watch::Sender::new(None),
-            carrier,
+            session,
         };
         Self {
             inner: Arc::new(inner),
         }
     }
 
-    /// Its number.
+    /// The connection's number.
     pub fn id(&self) -> ConnectionId {
         self.inner.id
     }
 
-    /// Who is at the other end.
+    /// The PeerId of the other end.
     pub fn peer(&self) -> PeerId {
         self.inner.peer
     }
 
-    /// Which end of the TLS session we are.
+    /// Our side of the TLS session.
     pub fn side(&self) -> TlsSide {
         self.inner.side
     }
 
-    /// Where the other end is now: a peer that moves to another network takes its connection along, if it is QUIC. Of a
-    /// TCP connection that the peer opened, the port is not one that can be dialled. Of a circuit this is where the relay
-    /// is, and says nothing about the peer.
+    /// The other end's present address: a QUIC connection follows a peer that changes networks. If the peer opened a
+    /// TCP connection, its port here cannot be dialled. For a circuit this is the relay's address, and reveals nothing
+    /// about the peer.
     pub fn remote(&self) -> SocketAddr {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => quic.remote_address(),
-            Carrier::Tcp(tcp) => match tcp.way {
-                Way::Direct(remote) | Way::Proxy(remote) => remote,
-                Way::Circuit(relay) => relay.address,
-            },
-        }
+        self.inner.session.remote()
     }
 
-    /// Where the other end itself is; `None` for a circuit.
+    /// The other end's own address; `None` for a circuit.
     pub fn direct(&self) -> Option<SocketAddr> {
         (self.path() != PathKind::Relayed).then(|| self.remote())
     }
 
-    /// The relay that it goes through.
+    /// The relay that carries it; `None` for other paths.
     pub fn relay(&self) -> Option<Relay> {
-        match &self.inner.carrier {
-            Carrier::Tcp(tcp) => match tcp.way {
-                Way::Circuit(relay) => Some(relay),
-                Way::Direct(_) | Way::Proxy(_) => None,
-            },
-            Carrier::Quic(_) => None,
-        }
+        self.inner.session.relay()
     }
 
-    /// Where it leads, for telling connections apart: not always where the peer can be dialled.
+    /// The other end, to tell connections apart. The peer cannot always be dialled there.
     pub fn target(&self) -> Target {
         match self.relay() {
             Some(relay) => Target::Circuit {
@@ -242,13 +188,13 @@ impl Connection {
         }
     }
 
-    /// Where the peer can be dialled, as far as this connection shows it: where we have reached it, or it has sent
-    /// from; of a TCP connection that it opened by itself, at that host and the port on which it says that it listens; of a
-    /// circuit that we opened, through its relay.
+    /// Where the peer can be dialled, as far as this connection shows: the address at which we reached it or from which
+    /// it answered us; for a TCP connection that the peer opened unasked, its host and the port that it reports to
+    /// listen on; for a circuit, the same circuit. `None` while that port is unknown.
     pub fn dialable(&self) -> Option<Target> {
-        match &self.inner.carrier {
-            Carrier::Tcp(tcp)
-                if self.side() == TlsSide::Server && !tcp.asked.load(Ordering::Relaxed) =>
+        match self.inner.session.over_tcp() {
+            Some(tcp)
+                if self.side() == TlsSide::Server && !tcp.solicited.load(Ordering::Relaxed) =>
             {
                 let port = tcp.listens_on.load(Ordering::Relaxed);
                 let direct = self.direct().filter(|_| port != 0)?;
@@ -258,80 +204,66 @@ impl Connection {
         }
     }
 
-    /// The peer has said on which port it listens.
+    /// Records the port that the peer reports to listen on. TCP only.
     pub(crate) fn listens_on(&self, port: u16) {
-        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+        if let Some(tcp) = self.inner.session.over_tcp() {
             tcp.listens_on.store(port, Ordering::Relaxed);
         }
     }
 
-    /// Of TCP, we have dialled it from the port on which we listen: so the peer sees that port.
+    /// Records that we dialled from our listening port, so that the peer sees that port. TCP only.
     pub(crate) fn set_from_our_port(&self) {
-        if let Carrier::Tcp(tcp) = &self.inner.carrier {
+        if let Some(tcp) = self.inner.session.over_tcp() {
             tcp.from_our_port.store(true, Ordering::Relaxed);
-            tcp.asked.store(true, Ordering::Relaxed);
+            tcp.solicited.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Of TCP, the peer comes from where we have dialled.
-    pub(crate) fn set_asked(&self) {
-        if let Carrier::Tcp(tcp) = &self.inner.carrier {
-            tcp.asked.store(true, Ordering::Relaxed);
+    /// Records that the peer comes from an address that we dialled. TCP only.
+    pub(crate) fn set_solicited(&self) {
+        if let Some(tcp) = self.inner.session.over_tcp() {
+            tcp.solicited.store(true, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn is_from_our_port(&self) -> bool {
-        match &self.inner.carrier {
-            Carrier::Tcp(tcp) => tcp.from_our_port.load(Ordering::Relaxed),
-            Carrier::Quic(_) => false,
-        }
+        let tcp = self.inner.session.over_tcp();
+        tcp.is_some_and(|tcp| tcp.from_our_port.load(Ordering::Relaxed))
     }
 
-    /// Of TCP, whether the peer comes from where we had sent nothing to: a stranger gets through to us.
+    /// Whether this is a TCP connection from an address to which we had sent nothing: then strangers get through to us.
     pub(crate) fn is_unasked(&self) -> bool {
-        match &self.inner.carrier {
-            Carrier::Tcp(tcp) => !tcp.asked.load(Ordering::Relaxed),
-            Carrier::Quic(_) => false,
-        }
+        let tcp = self.inner.session.over_tcp();
+        tcp.is_some_and(|tcp| !tcp.solicited.load(Ordering::Relaxed))
     }
 
-    /// How it goes there.
+    /// The kind of path to the peer.
     pub fn path(&self) -> PathKind {
-        match &self.inner.carrier {
-            Carrier::Quic(_) => PathKind::Quic,
-            Carrier::Tcp(tcp) => match tcp.way {
-                Way::Direct(_) => PathKind::Tcp,
-                Way::Proxy(_) => PathKind::Proxied,
-                Way::Circuit(_) => PathKind::Relayed,
-            },
-        }
+        self.inner.session.path()
     }
 
-    /// The present round-trip time.
+    /// The current round-trip time.
     pub fn rtt(&self) -> Duration {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => quic.rtt(),
-            Carrier::Tcp(tcp) => Duration::from_micros(tcp.rtt_us.load(Ordering::Relaxed)),
-        }
+        self.inner.session.rtt()
     }
 
-    /// Whether another connection to the peer takes over: new links belong there, and those here are to move.
+    /// Whether another connection to the peer takes over: new links belong there, and those on this one are to move.
     pub fn is_draining(&self) -> bool {
         self.inner.drain.borrow().is_some()
     }
 
-    /// Whether what was written a second ago or more has not been answered yet. A second path is tried then.
+    /// Whether data written a second or more ago is still unanswered. A second path is tried then.
     pub fn is_stalled(&self) -> bool {
         self.inner.flow.is_stalled()
     }
 
-    /// The connection that takes over, where it is ours to move the links there.
+    /// The connection that takes over, if it is we who move the links there.
     pub(crate) fn moves_to(&self) -> Option<Self> {
         let ours = self.chooses();
         self.inner.drain.borrow().clone().filter(|_| ours)
     }
 
-    /// Where its links are to go; `None`: they may stay.
+    /// Sets the connection to which the links are to move; `None` lets them stay.
     pub(crate) fn drain_to(&self, survivor: Option<&Self>) {
         self.inner.drain.send_if_modified(|present| {
             let same = present.as_ref().map(Self::id) == survivor.map(Self::id);
@@ -346,13 +278,13 @@ impl Connection {
         self.inner.drain.subscribe()
     }
 
-    /// Says that a link with a member runs here, for as long as what is returned lives: who proves to be one is heard in
-    /// matters of others.
+    /// Records that a link with a member runs here, until the returned guard is dropped. Requests on behalf of other
+    /// peers are accepted only from members.
     pub(crate) fn begin_link(&self) -> impl Send + Sync + use<> {
         self.inner.flow.link()
     }
 
-    /// Whether one does.
+    /// Whether a link with a member runs here.
     pub(crate) fn has_links(&self) -> bool {
         self.inner.flow.has_links()
     }
@@ -361,104 +293,61 @@ impl Connection {
         &self.inner.flow
     }
 
-    /// Whether we, as the higher PeerId, pick the survivor of doubles.
+    /// Whether we, as the higher PeerId, pick the survivor of several connections.
     pub(crate) fn chooses(&self) -> bool {
         self.inner.chooses
     }
 
-    /// A number that changes when the peer answers what we write: of QUIC the acknowledgements that came, of TCP the
+    /// A number that changes when the peer answers what we write: for QUIC the acknowledgements received, for TCP the
     /// bytes.
-    pub(crate) fn answered(&self) -> u64 {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => quic.stats().frame_rx.acks,
-            Carrier::Tcp(tcp) => tcp.meter.received(),
-        }
+    pub(crate) fn answers(&self) -> u64 {
+        self.inner.session.answers()
     }
 
-    /// A number that changes when something is sent that the peer must answer, and with each probe while it does not.
-    /// Of QUIC only.
-    pub(crate) fn asked(&self) -> u64 {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => {
-                let sent = quic.stats().frame_tx;
-                // The last of these is what quinn probes with.
-                [sent.stream, sent.ping, sent.immediate_ack]
-                    .into_iter()
-                    .fold(0, u64::wrapping_add)
-            }
-            Carrier::Tcp(_) => 0,
-        }
+    /// A number that changes with each packet that the peer must answer, and with each probe while it does not. QUIC
+    /// only; always 0 for TCP.
+    pub(crate) fn questions(&self) -> u64 {
+        self.inner.session.questions()
     }
 
-    /// The time to the peer and back, as a probe has shown it. QUIC measures by itself.
+    /// Records the round-trip time of a probe. QUIC has its own measurement.
     pub(crate) fn measured(&self, rtt: Duration) {
-        if let Carrier::Tcp(tcp) = &self.inner.carrier {
-            tcp.rtt_us.store(micros(rtt), Ordering::Relaxed);
-        }
+        self.inner.session.measured(rtt);
     }
 
-    /// `B` of the link handshake: the TLS exporter with the two PeerIds. Both ends have the same, and no other
-    /// connection has it.
+    /// `B` of the link handshake: the TLS exporter with both PeerIds. Equal at both ends, and different for every other
+    /// connection.
     pub fn binding(&self) -> Binding {
         self.inner.binding
     }
 
-    /// Opens a stream and writes its header. Waits while the peer has as many open streams as it allows (64 here), and
-    /// over TCP while we have 40 open.
-    /// Cancel-safe: a stream that was not returned is reset.
+    /// Opens a stream and writes its header. Waits while the peer allows no more open streams (64 at our end), and over
+    /// TCP while we have 40 open. Cancel-safe: a stream that was not returned is reset.
     pub async fn open(&self, kind: StreamKind) -> io::Result<Stream> {
-        let mut stream = match &self.inner.carrier {
-            Carrier::Quic(quic) => {
-                let (send, recv) = quic.open_bi().await?;
-                Stream::quic(send, recv, self.inner.flow.stream())
-            }
-            Carrier::Tcp(tcp) => Stream::mux(tcp.mux.open().await?, self.inner.flow.stream()),
-        };
+        let mut stream = self.inner.session.open(&self.inner.flow).await?;
         stream.send.write_all(&kind.header()).await?;
         Ok(stream)
     }
 
-    /// Whether it has ended.
+    /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => quic.close_reason().is_some(),
-            Carrier::Tcp(tcp) => tcp.mux.is_closed(),
-        }
+        self.inner.session.is_closed()
     }
 
-    /// Closes it at once, with code 0 and no text. What was written but not yet acknowledged is lost.
+    /// Closes the connection at once, with code 0 and no reason. Unacknowledged data is lost.
     pub fn close(&self) {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => quic.close(CODE, b""),
-            Carrier::Tcp(tcp) => tcp.mux.close(),
-        }
+        self.inner.session.close();
     }
 
+    /// The next stream opened by the peer, whose header is not yet read. Cancel-safe.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => {
-                let (send, recv) = quic.accept_bi().await?;
-                endpoint::more_streams(quic, recv.id());
-                Ok(Stream::quic(send, recv, self.inner.flow.stream()))
-            }
-            Carrier::Tcp(tcp) => Ok(Stream::mux(
-                tcp.mux.accept().await?,
-                self.inner.flow.stream(),
-            )),
-        }
+        self.inner.session.accept(&self.inner.flow).await
     }
 
-    /// Waits for the end, and says in plain words why it came. The peer's own words are not repeated.
+    /// Waits for the connection's end and describes its reason, without text from the peer.
     pub(crate) async fn closed(&self) -> String {
-        match &self.inner.carrier {
-            Carrier::Quic(quic) => in_words(&quic.closed().await),
-            Carrier::Tcp(tcp) => tcp.mux.closed().await.to_owned(),
-        }
+        self.inner.session.closed().await
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn peer_of(quic: &quinn::Connection) -> Result<PeerId, rustls::Error> {
@@ -470,20 +359,4 @@ fn peer_of(quic: &quinn::Connection) -> Result<PeerId, rustls::Error> {
         })
         .unwrap_or_default();
     tls::peer_of(&certificates)
-}
-
-/// Why a QUIC connection ended or did not come about, without any text of the peer's.
-pub(crate) fn in_words(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(_) => "closed by the peer".to_owned(),
-        ConnectionError::ConnectionClosed(close) => {
-            format!("refused by the peer ({})", close.error_code)
-        }
-        ConnectionError::TransportError(error) => format!("protocol error ({})", error.code),
-        ConnectionError::Reset => "the peer has restarted".to_owned(),
-        ConnectionError::TimedOut => "the peer is silent".to_owned(),
-        ConnectionError::LocallyClosed => "closed".to_owned(),
-        ConnectionError::VersionMismatch => "the peer speaks no QUIC version 1".to_owned(),
-        ConnectionError::CidsExhausted => "out of connection ids".to_owned(),
-    }
 }

@@ -1,8 +1,8 @@
 //! Many streams over one byte stream: yamux over TLS, driven by one task (`docs/PROTOCOL.md`, TCP).
 //!
-//! The task owns the byte stream; handles ask it for streams, and it hands in those of the peer. Everything in it is
-//! bounded: 128 streams in all, of which we open 40 at most, so that neither side runs into the limit, which would end
-//! the connection, while old streams are still being forgotten; and 36 MiB of unread bytes.
+//! The task owns the byte stream; handles request streams from it, and it delivers those that the peer opens.
+//! Everything is bounded: 128 streams in total and 36 MiB of unread bytes. We open at most 40 streams, so that neither
+//! side reaches the limit, which would end the connection, while closed streams are still being forgotten.
 
 use std::{
     future::poll_fn,
@@ -24,27 +24,27 @@ use tokio::{
 use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 use yamux::{Config, Mode};
 
-/// Streams of both sides together (yamux ends a connection that passes it).
+/// Most streams of both sides together; yamux ends a connection that exceeds it.
 const MAX_STREAMS: usize = 128;
-/// Streams that we have open: three times as many are below the limit. Each circuit of a peer at its relay takes one
+/// Most streams that we open: three times as many stay below the limit. Each circuit of a peer at its relay takes one
 /// (32 at most), and each link another.
 const MAX_OPENED: usize = 40;
-/// What the peer may send before it is read: 256 KiB a stream, which is the least that yamux takes.
+/// What the peer may send unread: 256 KiB per stream, the least that yamux allows.
 const WINDOWS: usize = MAX_STREAMS * (256 << 10);
-/// And so much more for streams that are read quickly over a long way, all together: 256 KiB on the way at a time are
-/// 2.5 MiB a second where an answer takes 100 ms.
+/// Additional window, shared by streams that are read quickly over a long distance: 256 KiB in flight give 2.5 MiB/s at
+/// a round-trip time of 100 ms.
 const GROWTH: usize = 4 << 20;
-/// Wishes for a stream that wait for the task, which fulfils them at once.
+/// Requests for a stream queued for the task, which serves them at once.
 const OPENS: usize = 8;
-/// How long saying goodbye may take.
+/// Time limit for a graceful close.
 const GOODBYE: Duration = Duration::from_millis(400);
 
-/// What carries a connection.
+/// A byte stream that can carry a connection.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// How many bytes came, so that silence is noticed.
+/// A count of received bytes, by which silence is noticed.
 #[derive(Default)]
 pub(crate) struct Meter(AtomicU64);
 
@@ -54,7 +54,7 @@ impl Meter {
     }
 }
 
-/// Counts what comes through.
+/// A byte stream that counts what it receives.
 pub(crate) struct Metered<T> {
     io: T,
     meter: Arc<Meter>,
@@ -117,20 +117,20 @@ fn broken() -> io::Error {
 }
 
 impl Mux {
-    /// The handle, and the task that must run.
+    /// The handle, and the task that the caller must run.
     pub(crate) fn new(
         io: impl Duplex + 'static,
         dialled: bool,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let mut config = Config::default();
-        // In this order: yamux checks after each that the window is enough for the streams.
+        // In this order: yamux checks after each call that the window suffices for the streams.
         config.set_max_num_streams(MAX_STREAMS);
         config.set_max_connection_receive_window(Some(WINDOWS + GROWTH));
         let mode = if dialled { Mode::Client } else { Mode::Server };
         let yamux = yamux::Connection::new(io.compat(), config, mode);
         let (opens, wanted) = mpsc::channel(OPENS);
         let (accepted, inbound) = mpsc::channel(MAX_STREAMS);
-        let (last_word, ended) = watch::channel(None);
+        let (reason_sender, ended) = watch::channel(None);
         let end = CancellationToken::new();
         let mux = Self {
             opens,
@@ -139,10 +139,10 @@ impl Mux {
             end: end.clone(),
             ended,
         };
-        (mux, drive(yamux, wanted, accepted, end, last_word))
+        (mux, drive(yamux, wanted, accepted, end, reason_sender))
     }
 
-    /// Opens a stream, which the peer hears of with its first byte. Waits while we have 40 open. Cancel-safe.
+    /// Opens a stream; the peer learns of it with its first byte. Waits while we have 40 open. Cancel-safe.
     pub(crate) async fn open(&self) -> io::Result<Half> {
         let permit = Arc::clone(&self.ours)
             .acquire_owned()
@@ -154,7 +154,7 @@ impl Mux {
         Ok(self.half(stream, Some(permit)))
     }
 
-    /// The next stream that the peer opened. Cancel-safe.
+    /// The next stream opened by the peer. Cancel-safe.
     pub(crate) async fn accept(&self) -> io::Result<Half> {
         let stream = self.inbound.lock().await.recv().await;
         Ok(self.half(stream.ok_or_else(broken)?, None))
@@ -172,12 +172,12 @@ impl Mux {
         self.end.is_cancelled() || self.ended.borrow().is_some()
     }
 
-    /// Tells the peer and ends; what was not sent is lost.
+    /// Closes the connection; unsent data is lost.
     pub(crate) fn close(&self) {
         self.end.cancel();
     }
 
-    /// Waits for the end, and says why it came.
+    /// Waits for the end and returns its reason.
     pub(crate) async fn closed(&self) -> &'static str {
         let mut ended = self.ended.clone();
         let reason = ended.wait_for(Option::is_some).await;
@@ -196,7 +196,7 @@ async fn drive(
     mut wanted: mpsc::Receiver<oneshot::Sender<yamux::Stream>>,
     accepted: mpsc::Sender<yamux::Stream>,
     end: CancellationToken,
-    last_word: watch::Sender<Option<&'static str>>,
+    reason_sender: watch::Sender<Option<&'static str>>,
 ) {
     let reason = {
         let mut cancelled = std::pin::pin!(end.cancelled());
@@ -205,14 +205,14 @@ async fn drive(
                 return Poll::Ready("closed");
             }
             loop {
-                // First, since this is also what forgets dropped streams.
+                // First, because this also forgets dropped streams.
                 match yamux.poll_next_inbound(cx) {
                     Poll::Ready(Some(Ok(stream))) => {
-                        // There is room for as many as yamux lets be open; without a reader they are reset.
+                        // There is room for as many as yamux allows; without a reader they are reset.
                         let _ = accepted.try_send(stream);
                         continue;
                     }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(in_words(&error)),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(describe(&error)),
                     Poll::Ready(None) => return Poll::Ready("closed by the peer"),
                     Poll::Pending => {}
                 }
@@ -220,23 +220,23 @@ async fn drive(
                     return Poll::Ready("closed");
                 };
                 match yamux.poll_new_outbound(cx) {
-                    // Whoever asked may have gone: then it is reset.
+                    // If the requester has gone, the stream is reset.
                     Poll::Ready(Ok(stream)) => drop(reply.send(stream)),
-                    Poll::Ready(Err(error)) => return Poll::Ready(in_words(&error)),
-                    // Only with more unacknowledged streams than may be open at all.
+                    Poll::Ready(Err(error)) => return Poll::Ready(describe(&error)),
+                    // Only with more unacknowledged streams than may be open.
                     Poll::Pending => {}
                 }
             }
         })
         .await
     };
-    last_word.send_replace(Some(reason));
+    reason_sender.send_replace(Some(reason));
     // A peer that does not read is not waited for.
     let goodbye = poll_fn(|cx| yamux.poll_close(cx));
     let _ = tokio::time::timeout(GOODBYE, goodbye).await;
 }
 
-fn in_words(error: &yamux::ConnectionError) -> &'static str {
+fn describe(error: &yamux::ConnectionError) -> &'static str {
     match error {
         yamux::ConnectionError::Io(error)
             if matches!(
@@ -252,7 +252,7 @@ fn in_words(error: &yamux::ConnectionError) -> &'static str {
         yamux::ConnectionError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             "the peer is silent"
         }
-        yamux::ConnectionError::Io(_) => "the connection broke",
+        yamux::ConnectionError::Io(_) => "the connection failed",
         yamux::ConnectionError::Closed => "closed by the peer",
         yamux::ConnectionError::TooManyStreams => "too many streams",
         _ => "protocol error",
@@ -260,17 +260,17 @@ fn in_words(error: &yamux::ConnectionError) -> &'static str {
 }
 
 struct Shared {
-    /// `None` once reset.
+    /// `None` after a reset.
     open: Mutex<Option<(yamux::Stream, Option<OwnedSemaphorePermit>)>>,
-    /// We have said our last byte.
+    /// Our direction has been finished.
     finished: AtomicBool,
     ended: watch::Receiver<Option<&'static str>>,
 }
 
-/// A half of a stream: each is used by one task, and both share what yamux has, which keeps their wakers apart.
+/// One half of a stream. Each half is used by one task; they share the yamux stream, which keeps their wakers apart.
 ///
-/// yamux knows no reset of one direction: a reset ends both. And where we have finished, it does not tell a reset by
-/// the peer from the peer's own end; only the end of the whole connection is still an error then.
+/// yamux cannot reset one direction: a reset ends both. Once we have finished, it does not distinguish a reset by the
+/// peer from the peer's own finish; only the end of the whole connection is an error then.
 pub(crate) struct Half(Arc<Shared>);
 
 impl Half {

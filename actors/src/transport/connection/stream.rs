@@ -1,4 +1,4 @@
-//! Streams: the two halves, whatever carries them.
+//! Streams: the two halves, over either carrier.
 
 use std::{
     io,
@@ -10,37 +10,38 @@ use std::{
 use quinn::VarInt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{flow::Counted, mux::Half};
+use super::{flow::CountedStream, mux::Half};
 
-/// The code of every reset and close: it tells the other side nothing.
+/// The code of every reset and close; it reveals nothing to the other side.
 pub(crate) const CODE: VarInt = VarInt::from_u32(0);
 
-/// A bidirectional stream: its two halves go to a reader and a writer task.
+/// A bidirectional stream, in two halves for a reader and a writer task.
 pub struct Stream {
-    /// What we write to.
+    /// The writing half.
     pub send: SendHalf,
-    /// What we read from.
+    /// The reading half.
     pub recv: RecvHalf,
 }
 
 /// The writing half: `AsyncWrite`, plus a reset. Shutting it down finishes the stream, and what was written still
-/// arrives; dropping it before that resets it (over TCP in both directions), and the peer reads an error. A writer waits while the peer does not read.
+/// arrives; dropping it before that resets it (over TCP in both directions), and the peer reads an error. Writing waits
+/// while the peer does not read.
 pub struct SendHalf {
     io: SendIo,
-    flow: Arc<Counted>,
+    flow: Arc<CountedStream>,
     finished: bool,
-    /// What it carries is not watched for answers: words about the connection, probes among them.
+    /// A control stream: its data is not watched for answers, since probes are part of it.
     control: bool,
 }
 
-/// The reading half: `AsyncRead`. A reset by the peer is an error, its shutdown is the end. Dropping it before
-/// the end tells the peer to stop writing.
+/// The reading half: `AsyncRead`. A reset by the peer is an error, its shutdown the end of the stream. Dropping it
+/// before the end asks the peer to stop writing.
 pub struct RecvHalf {
     io: RecvIo,
-    flow: Arc<Counted>,
+    flow: Arc<CountedStream>,
 }
 
-/// One variant a carrier.
+/// The carrier's stream.
 enum SendIo {
     Quic(quinn::SendStream),
     Mux(Half),
@@ -55,16 +56,16 @@ impl Stream {
     pub(crate) fn quic(
         send: quinn::SendStream,
         recv: quinn::RecvStream,
-        flow: Arc<Counted>,
+        flow: Arc<CountedStream>,
     ) -> Self {
         Self::new(SendIo::Quic(send), RecvIo::Quic(recv), flow)
     }
 
-    pub(crate) fn mux(half: Half, flow: Arc<Counted>) -> Self {
+    pub(crate) fn mux(half: Half, flow: Arc<CountedStream>) -> Self {
         Self::new(SendIo::Mux(half.other()), RecvIo::Mux(half), flow)
     }
 
-    fn new(send: SendIo, recv: RecvIo, flow: Arc<Counted>) -> Self {
+    fn new(send: SendIo, recv: RecvIo, flow: Arc<CountedStream>) -> Self {
         Self {
             send: SendHalf {
                 io: send,
@@ -78,18 +79,18 @@ impl Stream {
 
     /// Abandons the stream in both directions, with code 0.
     pub fn reset(self) {
-        // Dropping the halves does it.
+        // Dropping the halves resets them.
     }
 }
 
 impl SendHalf {
-    /// It turned out to be the control stream's: what it carries does not count as data.
+    /// Marks the stream as the control stream, whose bytes do not count as data.
     pub(crate) fn is_control(&mut self) {
         self.control = true;
     }
 
-    /// Abandons what was written and not yet delivered: the peer reads an error, code 0. The other direction
-    /// ends with its [`RecvHalf`].
+    /// Abandons data that was written but not yet delivered: the peer reads an error, code 0. The other direction ends
+    /// with its [`RecvHalf`].
     pub fn reset(&mut self) {
         if !self.finished {
             self.finished = true;

@@ -1,4 +1,4 @@
-//! Strangers are judged and answered.
+//! Accepting QUIC connections.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Listens on one socket for as long as it works.
+/// Accepts connections on one endpoint until it fails.
 pub(crate) async fn listen(
     endpoint: Endpoint,
     shared: Arc<Shared>,
@@ -41,12 +41,12 @@ pub(crate) async fn listen(
             }
             Verdict::Retry => {
                 shared.metrics.incoming("retry");
-                // Fails only for one that has answered a Retry, and those get other verdicts.
+                // Fails only after a Retry was answered, and then the verdict differs.
                 let _ = incoming.retry();
             }
             Verdict::Refuse => {
                 shared.metrics.incoming("refused");
-                // Who may have forged its address gets no packet sent there.
+                // An address that may be forged is sent nothing.
                 if proven {
                     incoming.refuse();
                 } else {
@@ -55,24 +55,24 @@ pub(crate) async fn listen(
             }
         }
     }
-    // Not at a stop, which ends this task first: the socket is broken, and the registry with it.
+    // Not reached at a stop, which ends this task first: the socket failed, and the registry with it.
     let _ = registry.send(Msg::SocketLost).await;
 }
 
 async fn answer(incoming: Incoming, ticket: Ticket, shared: Arc<Shared>, registry: Addr<Msg>) {
-    let (from, unasked) = (
+    let (from, unsolicited) = (
         incoming.remote_address(),
-        shared.sorter.is_unasked(incoming.remote_address()),
+        shared.sorter.is_unsolicited(incoming.remote_address()),
     );
     let accepted = quic::accept(incoming, &shared).await;
-    if accepted.is_some() && unasked && !is_local(from.ip()) {
+    if accepted.is_some() && unsolicited && !is_local(from.ip()) {
         shared.nat(|nat| nat.reached(from.is_ipv6()));
     }
-    welcome(accepted, ticket, shared, registry).await;
+    finish(accepted, ticket, shared, registry).await;
 }
 
-/// Registers what came of a stranger's handshake, if anything did.
-pub(crate) async fn welcome(
+/// Registers the connection of an incoming handshake, if it succeeded.
+pub(crate) async fn finish(
     accepted: Option<Connection>,
     ticket: Ticket,
     shared: Arc<Shared>,

@@ -1,4 +1,4 @@
-//! Strangers that come by TCP: our peers, and BitTorrent clients.
+//! Accepting TCP connections: from peers, and from BitTorrent clients.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::accept::welcome;
+use super::accept::finish;
 use crate::{
     disguise::OPENING_LEN,
     kit::{Addr, Scope},
     transport::{
         address::multiaddr::canonical,
         admission::Ticket,
-        connection::{Connection, Way},
+        connection::{Carrier, Connection},
         msg::Msg,
         shared::{HANDSHAKE_TIMEOUT, Shared},
         socket::bind,
@@ -24,23 +24,23 @@ use crate::{
     },
 };
 
-/// How a TLS record begins that carries a handshake (RFC 8446, section 5.1).
+/// The first byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
-/// How a BitTorrent handshake begins (BEP 3).
+/// The first byte of a BitTorrent handshake (BEP 3).
 const BITTORRENT: u8 = 19;
-/// What a BitTorrent client may say after it was answered, before it is hung up on: no metadata, no piece is wanted
-/// of it.
+/// What a BitTorrent client may send after our answer, before it is disconnected: neither metadata nor pieces are
+/// wanted.
 const BITTORRENT_REST: u64 = 16 * 1024;
-/// How long a stranger may say nothing at all: a client speaks first.
+/// How long a stranger may send nothing: clients send first.
 const FIRST_BYTE: Duration = Duration::from_secs(4);
-/// After a failed accept, which mostly means that descriptors have run out.
+/// The pause after a failed accept, mostly for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// An error that lasts until it is longer than this is no passing one.
+/// A pause longer than this means that the error is not transient.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
-/// It doubles up to this.
+/// The pause doubles up to this.
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(10);
 
-/// Listens on one socket.
+/// Accepts connections on one listener.
 pub(crate) async fn listen(
     mut listener: Arc<TcpListener>,
     shared: Arc<Shared>,
@@ -54,12 +54,12 @@ pub(crate) async fn listen(
             Err(error) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
-                // Out of descriptors it works again by itself; whom somebody has shut does not.
+                // A lack of descriptors passes; a listener that was shut down does not recover.
                 if pause > REOPEN_AFTER
                     && !bind::is_out_of_descriptors(&error)
                     && let Some(new) = reopen(&listener)
                 {
-                    tracing::warn!(%error, "the TCP port was shut, and is open again");
+                    tracing::warn!(%error, "the TCP listener was shut down; reopened it");
                     listener = new;
                 }
                 continue;
@@ -83,7 +83,7 @@ pub(crate) async fn listen(
     }
 }
 
-/// A new listener at the same address. A listener that was shut holds its port no longer.
+/// A new listener at the same address. One that was shut down no longer holds its port.
 fn reopen(listener: &TcpListener) -> Option<Arc<TcpListener>> {
     let new = bind::listen(listener.local_addr().ok()?).ok()?;
     TcpListener::from_std(new).ok().map(Arc::new)
@@ -102,10 +102,10 @@ async fn answer(
         accepted = timeout(HANDSHAKE_TIMEOUT, accept(tcp, from, &shared)) => accepted.ok().flatten(),
         () = gives_way.cancelled() => None,
     };
-    welcome(accepted, ticket, shared, registry).await;
+    finish(accepted, ticket, shared, registry).await;
 }
 
-/// `None` for whoever does not speak our TLS.
+/// Performs the handshake; `None` if the other end does not speak our TLS.
 async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
     let mut first = [0];
     match timeout(FIRST_BYTE, tcp.peek(&mut first)).await.ok()? {
@@ -118,18 +118,18 @@ async fn accept(mut tcp: TcpStream, from: SocketAddr, shared: &Arc<Shared>) -> O
         _ => return None,
     }
     tcp.set_nodelay(true).ok()?;
-    let unasked = shared.asked_tcp.is_unasked(from);
-    let connection = upgrade_as_server(tcp, Way::Direct(from), shared).await?;
-    if !unasked {
-        connection.set_asked();
+    let unsolicited = shared.contacted_tcp.is_unsolicited(from);
+    let connection = upgrade_as_server(tcp, Carrier::Direct(from), shared).await?;
+    if !unsolicited {
+        connection.set_solicited();
     }
     Some(connection)
 }
 
-/// Receives a BitTorrent client, which a tracker or the DHT has sent here. One that comes for what we announce gets
-/// the handshake of the client that we look like, once it has said what it comes for, as there; what it says then is
-/// heard and leads to nothing. Any other is hung up on, which is what clients do about torrents they have not. Nobody
-/// is sent more bytes than the one handshake, and all of it ends with the time for handshakes.
+/// Answers a BitTorrent client, which a tracker or the DHT has sent here. One that asks for a torrent we announce gets
+/// the handshake of the client that we imitate, once it has named the torrent, as from any client; what it sends then
+/// is read and ignored. All others are disconnected, which is what clients do for torrents they do not have. Nobody is
+/// sent more than the one handshake, and all of it ends within the time limit of handshakes.
 async fn bittorrent(tcp: &mut TcpStream, shared: &Shared) {
     let Some(torrents) = &shared.torrents else {
         return;

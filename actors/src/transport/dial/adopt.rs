@@ -1,5 +1,5 @@
-//! Connections over a byte stream that somebody else has opened: a circuit through a relay. TLS 1.3 and yamux from end
-//! to end, as over TCP (`docs/PROTOCOL.md`, relays).
+//! Connections over a byte stream that was opened elsewhere: a circuit through a relay. TLS 1.3 and yamux run end to
+//! end, as over TCP (`docs/PROTOCOL.md`, relays).
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use crate::{
     kit::{Addr, Reply},
     transport::{
         api::{Adoption, DialError},
-        connection::{Connection, Way},
+        connection::{Carrier, Connection},
         msg::{Msg, register},
         shared::{HANDSHAKE_TIMEOUT, Shared},
         tcp,
     },
 };
 
-/// Shakes hands, registers what comes of it, and tells how that ended. Given up when nobody waits for it any more.
+/// Performs the handshake, registers the connection, and replies with the result. Abandoned once the caller has gone.
 pub(crate) async fn adopt(
     adoption: Adoption,
     mut reply: Reply<Result<Connection, DialError>>,
@@ -41,7 +41,7 @@ pub(crate) async fn adopt(
         () = reply.closed() => return,
         end = attempt => end,
     };
-    // Whoever asked may have gone at this very moment: then it is a connection like any other.
+    // If the caller left at this very moment, it is a connection like any other.
     let _ = reply.send(end);
 }
 
@@ -52,13 +52,13 @@ async fn shake(adoption: Adoption, shared: &Arc<Shared>) -> Result<Connection, D
         expected,
         relay,
     } = adoption;
-    let way = Way::Circuit(relay);
+    let carrier = Carrier::Circuit(relay);
     if side == TlsSide::Client {
-        // The first probe measures the way.
-        return tcp::upgrade(io, way, Duration::ZERO, expected, shared).await;
+        // The first probe will measure the round-trip time.
+        return tcp::upgrade(io, carrier, Duration::ZERO, expected, shared).await;
     }
-    let refused = || DialError::Refused("no TLS came of it".to_owned());
-    let connection = tcp::upgrade_as_server(io, way, shared)
+    let refused = || DialError::Refused("the TLS handshake failed".to_owned());
+    let connection = tcp::upgrade_as_server(io, carrier, shared)
         .await
         .ok_or_else(refused)?;
     if expected.is_some_and(|expected| expected != connection.peer()) {

@@ -1,4 +1,4 @@
-//! How connections come about: addresses are dialled, strangers are answered, circuits are adopted.
+//! How connections come about: dialling addresses, accepting connections, adopting circuits.
 
 mod accept;
 mod accept_tcp;
@@ -26,7 +26,7 @@ pub(crate) use accept_tcp::listen as listen_tcp;
 pub(crate) use adopt::adopt;
 use race::{Attempt, race};
 
-/// Dials, registers what comes of it, and tells all who wait. Given up when nobody waits any more.
+/// Dials, registers the connection, and reports the result to all callers. Abandoned once all of them have gone.
 pub(crate) async fn dial(
     address: SocketAddr,
     expected: Option<PeerId>,
@@ -58,7 +58,7 @@ pub(crate) async fn dial(
     );
     let end = tokio::select! {
         biased;
-        // Nor does anybody wait when the peer has come to us instead: the registry has told all.
+        // Closed as well when the peer has connected to us instead: the registry has replied to all callers.
         () = waiting.closed() => return,
         end = race => end.unwrap_or(Err(DialError::TimedOut)),
     };
@@ -90,14 +90,14 @@ pub(crate) async fn dial(
     }
 }
 
-/// Tries another path to a peer whose connection is stalled. Nobody waits for it.
+/// Tries another path to a peer whose connection is stalled. Nobody waits for the result.
 pub(crate) async fn second_path(
     address: SocketAddr,
     peer: PeerId,
     shared: Arc<Shared>,
     registry: Addr<Msg>,
 ) {
-    // What still comes over the stalled connection says nothing: it may be that only our packets do not get through.
+    // Packets that still arrive over the stalled connection prove nothing: perhaps only ours do not get through.
     let race = timeout(
         shared.dial_timeout(),
         race(address, Some(peer), None, &shared, false),
@@ -111,11 +111,11 @@ pub(crate) async fn second_path(
     }
 }
 
-/// QUIC that TCP was faster than: when it arrives after all, it takes over.
+/// Waits for a QUIC attempt that TCP overtook: if it succeeds after all, that connection takes over.
 async fn arrive(late: Option<Attempt>, peer: PeerId, registry: Addr<Msg>) {
     let Some(late) = late else { return };
     if let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, late).await
-        // An address may lead elsewhere by UDP than by TCP.
+        // An address may lead to different peers over UDP and TCP.
         && connection.peer() == peer
     {
         register(&connection, None, &registry).await;

@@ -1,4 +1,4 @@
-//! One address by several carriers at once.
+//! The race of carriers to one address.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,13 +10,13 @@ use crate::transport::{
     api::DialError, connection::Connection, quic::connect, shared::Shared, tcp,
 };
 
-/// How long after a sign that QUIC gets through: the sign may have been about something else.
+/// The head start after a sign that QUIC gets through, which may be misleading.
 const SIGN_HEAD_START: Duration = Duration::from_secs(4);
 
 pub(crate) type Attempt = BoxFuture<'static, Result<Connection, DialError>>;
 
-/// QUIC, and `punch` beside it, and TCP when nothing of QUIC has come back for a while. Where TCP wins, QUIC goes on. With `signs`, packets
-/// from there are believed to be answers.
+/// Tries QUIC, `punch` beside it, and TCP if no QUIC packet has come back for a while. If TCP wins, the unfinished QUIC
+/// attempt is returned, too. With `signs`, packets from that address count as answers.
 pub(crate) async fn race(
     address: SocketAddr,
     expected: Option<PeerId>,
@@ -43,18 +43,18 @@ pub(crate) async fn race(
     let mut failure = DialError::TimedOut;
     let mut head_start = std::pin::pin!(tokio::time::sleep(shared.pace.head_start()));
     let (mut answered, mut tcp_tried) = (!signs, !shared.paths.tcp);
-    let mut heard = false;
+    let mut answered_by_quic = false;
     loop {
         tokio::select! {
             biased;
             end = settled(&mut quic) => match end {
                 Ok(connection) => return Ok((connection, None)),
-                // Only silence says nothing about what TCP would find.
+                // Only silence leaves open what TCP would find.
                 Err(DialError::TimedOut) => head_start.as_mut().reset(Instant::now()),
                 Err(error) => return Err(error),
             },
             () = seen.packet(), if !answered => {
-                (answered, heard) = (true, true);
+                (answered, answered_by_quic) = (true, true);
                 (tcp, tcp_tried) = (None, !shared.paths.tcp);
                 head_start.as_mut().reset(Instant::now() + SIGN_HEAD_START);
             }
@@ -66,15 +66,15 @@ pub(crate) async fn race(
             }
             end = settled(&mut punch) => match end {
                 Ok(connection) => return Ok((connection, None)),
-                // Nobody carried it there and back; what else is tried may succeed.
+                // Nobody forwarded it; the other attempts may succeed.
                 Err(DialError::TimedOut | DialError::Busy) => {}
-                // An answer of TCP would be there by now.
-                Err(error) if !heard => return Err(error),
+                // TCP would have answered by now.
+                Err(error) if !answered_by_quic => return Err(error),
                 Err(_) => {}
             },
             end = settled(&mut tcp) => match end {
                 Ok(connection) => {
-                    if quic.is_some() && !heard {
+                    if quic.is_some() && !answered_by_quic {
                         shared.nat(|nat| nat.only_tcp(address.ip()));
                     }
                     return Ok((connection, quic));
@@ -88,7 +88,7 @@ pub(crate) async fn race(
     }
 }
 
-/// The end of an attempt, which is then gone; waits for ever without one.
+/// The result of an attempt, which is then cleared; waits for ever without one.
 async fn settled(attempt: &mut Option<Attempt>) -> Result<Connection, DialError> {
     let Some(running) = attempt else {
         return std::future::pending().await;

@@ -1,4 +1,4 @@
-//! The control stream: what two ends of a connection tell each other about it (`docs/PROTOCOL.md`, control).
+//! The control stream: what the two ends of a connection report to each other about it (`docs/PROTOCOL.md`, control).
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,39 +19,40 @@ use crate::{
         address::{PathKind, multiaddr},
         api::TransportEvent,
         connection::{Connection, Stream},
-        msg::{Msg, Word},
+        msg::{Msg, PeerReport},
         shared::Shared,
     },
 };
 
-/// The control stream must be open, and its first message there, by then.
+/// Time limit for the control stream to open and carry its first message.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Addresses that a peer may tell us in the life of a connection; those after them are passed over.
+/// Most observed addresses accepted from one connection; later ones are ignored.
 const MAX_OBSERVED: usize = 16;
-/// Words about connections that a peer may say in a row, and how fast more may follow: each makes the registry look
-/// at the peer's connections, and a sound peer has a few to say in its whole life.
-const WORDS: u32 = 32;
-const WORDS_PAUSE: Duration = Duration::from_secs(1);
-/// The same for punches, of which a newcomer to a large mesh has one for each member.
+/// Reports about connections that a peer may send in a row, and the pause for each one after: each makes the registry
+/// look at the peer's connections, and a sound peer sends a few in its whole life.
+const REPORTS: u32 = 32;
+const REPORTS_PAUSE: Duration = Duration::from_secs(1);
+/// The same for punch messages; a newcomer to a large mesh sends one for each member.
 const PUNCHES: u32 = 128;
 const PUNCHES_PAUSE: Duration = Duration::from_millis(250);
 
-/// The server's wait for a control stream: how long a client may do without one.
+/// Ends when the client has opened no control stream in time.
 pub(crate) async fn missing() -> String {
     tokio::time::sleep(DEADLINE).await;
     "no control stream".to_owned()
 }
 
-/// The client's side, from opening the stream on. Ends only when the connection must.
+/// Opens the control stream, as the TLS client, and serves it. Returns only when the connection must end, with the
+/// reason.
 pub(crate) async fn open(connection: &Connection, shared: &Shared, registry: &Addr<Msg>) -> String {
     match timeout(DEADLINE, connection.open(StreamKind::Control)).await {
-        Ok(Ok(stream)) => speak(stream, connection, shared, registry).await,
+        Ok(Ok(stream)) => serve(stream, connection, shared, registry).await,
         _ => "no control stream".to_owned(),
     }
 }
 
-/// Both sides, once the stream is open. Ends only when the connection must.
-pub(crate) async fn speak(
+/// Serves the open control stream, on either side. Returns only when the connection must end, with the reason.
+pub(crate) async fn serve(
     stream: Stream,
     connection: &Connection,
     shared: &Shared,
@@ -59,10 +60,10 @@ pub(crate) async fn speak(
 ) -> String {
     let Stream { mut send, mut recv } = stream;
     send.is_control();
-    let Some(mut outbox) = connection.flow().outbox() else {
+    let Some(mut outbox) = connection.flow().take_outbox() else {
         return "a second control stream".to_owned();
     };
-    // Through a relay nobody sees the other's address.
+    // Through a relay neither end sees the other's address.
     let observed = (connection.path() != PathKind::Relayed).then(|| {
         Kind::Observed(proto::Observed {
             address: multiaddr::observed(connection.remote(), connection.path()).into(),
@@ -70,8 +71,8 @@ pub(crate) async fn speak(
         })
     });
     let probes = Probes::default();
-    // Both at once: a peer that gives us no room to write is still heard.
-    let say = async {
+    // Concurrently: a peer that leaves us no room to write is still read.
+    let send_all = async {
         let mut next = match observed {
             Some(observed) => Some(observed),
             None => outbox.recv().await,
@@ -82,20 +83,20 @@ pub(crate) async fn speak(
             }
             send.write_all(&encode(&kind.into()))
                 .await
-                .map_err(|_| "the control stream broke")?;
+                .map_err(|_| "the control stream failed")?;
             next = outbox.recv().await;
         }
         // The connection's own handle keeps the sender.
         std::future::pending::<Result<Infallible, &'static str>>().await
     };
-    let hear = hear(&mut recv, connection, shared, registry, &probes);
-    match tokio::try_join!(say, hear) {
+    let receive_all = receive(&mut recv, connection, shared, registry, &probes);
+    match tokio::try_join!(send_all, receive_all) {
         Err(reason) => reason.to_owned(),
         Ok((never, _)) => match never {},
     }
 }
 
-/// The last probe that was sent, to be measured by its echo.
+/// The last probe sent, which its echo measures.
 #[derive(Default)]
 struct Probes(std::sync::Mutex<Option<(u64, Instant)>>);
 
@@ -116,7 +117,7 @@ impl Probes {
     }
 }
 
-async fn hear(
+async fn receive(
     recv: &mut (impl AsyncRead + Unpin),
     connection: &Connection,
     shared: &Shared,
@@ -124,41 +125,41 @@ async fn hear(
     probes: &Probes,
 ) -> Result<Infallible, &'static str> {
     let events: &mpsc::Sender<TransportEvent> = &shared.events;
-    let mut told = Vec::new();
-    let (mut words, mut punches) = (0_u32, 0_u32);
+    let mut addresses = Vec::new();
+    let (mut reports, mut punches) = (0_u32, 0_u32);
     let mut message = timeout(DEADLINE, read(recv))
         .await
         .map_err(|_| "silence on the control stream")??;
     loop {
-        let word = match message {
+        let report = match message {
             Some(Kind::Observed(observed)) => {
                 let (address, path) = multiaddr::from_observed(&observed.address)
-                    .ok_or("an observed address that is none")?;
-                // What fits no port is none.
+                    .ok_or("an invalid observed address")?;
+                // 0, as if unknown, if it is not a valid port.
                 connection.listens_on(u16::try_from(observed.port).unwrap_or(0));
-                // Else the port is that of one connection: it tells nobody where we can be reached.
+                // Otherwise the port belongs to that one connection, and reveals nothing about where we can be reached.
                 if path == PathKind::Tcp && connection.is_from_our_port() {
                     shared.observed_tcp(connection.remote(), address);
                 }
                 if path == PathKind::Quic
                     && connection.path() == PathKind::Quic
-                    && told.len() < MAX_OBSERVED
-                    && !told.contains(&address)
+                    && addresses.len() < MAX_OBSERVED
+                    && !addresses.contains(&address)
                 {
-                    told.push(address);
+                    addresses.push(address);
                     shared.observed(connection.remote(), address);
                     let event = TransportEvent::Observed {
                         by: connection.peer(),
                         from: connection.remote(),
                         address,
                     };
-                    events.send(event).await.map_err(|_| "nobody listens")?;
+                    events.send(event).await.map_err(|_| "the owner has gone")?;
                 }
                 None
             }
             Some(Kind::Probe(probe)) => {
                 let nonce = probe.nonce;
-                connection.flow().say(Kind::Echo(proto::Echo { nonce }));
+                connection.flow().send(Kind::Echo(proto::Echo { nonce }));
                 None
             }
             Some(Kind::Echo(echo)) => {
@@ -167,10 +168,10 @@ async fn hear(
                 }
                 None
             }
-            Some(Kind::Selected(_)) => Some(Word::Selected),
-            Some(Kind::Stalled(_)) => Some(Word::Stalled),
-            Some(Kind::Unanswered(_)) => Some(Word::Unanswered),
-            Some(Kind::Drain(_)) => Some(Word::Drain),
+            Some(Kind::Selected(_)) => Some(PeerReport::Selected),
+            Some(Kind::Stalled(_)) => Some(PeerReport::Stalled),
+            Some(Kind::Unanswered(_)) => Some(PeerReport::Unanswered),
+            Some(Kind::Drain(_)) => Some(PeerReport::Drain),
             Some(kind @ (Kind::PunchTo(_) | Kind::PunchFrom(_))) => {
                 punches += 1;
                 if punches > PUNCHES {
@@ -182,22 +183,22 @@ async fn hear(
             }
             None => None,
         };
-        if let Some(word) = word {
-            words += 1;
-            if words > WORDS {
-                tokio::time::sleep(WORDS_PAUSE).await;
+        if let Some(report) = report {
+            reports += 1;
+            if reports > REPORTS {
+                tokio::time::sleep(REPORTS_PAUSE).await;
             }
-            let told = Msg::Told {
+            let reported = Msg::Reported {
                 id: connection.id(),
-                word,
+                report,
             };
-            registry.send(told).await.map_err(|_| "stopped")?;
+            registry.send(reported).await.map_err(|_| "stopped")?;
         }
         message = read(recv).await?;
     }
 }
 
-/// One message; `None` for kinds of later versions.
+/// Reads one message; `None` for kinds of later versions.
 async fn read(recv: &mut (impl AsyncRead + Unpin)) -> Result<Option<Kind>, &'static str> {
     let mut prefix = [0; 4];
     recv.read_exact(&mut prefix)

@@ -1,4 +1,4 @@
-//! The life of a connection: its streams, its control stream, and what looks after it.
+//! The life of a connection: its streams, its control stream, and the watches over it.
 
 mod control;
 mod watch;
@@ -28,20 +28,20 @@ use crate::{
 
 pub(crate) use watch::{STALL, check};
 
-/// A stream whose two header bytes take longer is reset.
+/// Time limit for a stream's two header bytes; then it is reset.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// Streams of one connection that wait for their headers; more are accepted when one is done.
+/// Streams per connection that await their headers; further ones are accepted as these are done.
 const MAX_HEADERLESS: usize = 16;
 
-/// What the guard of a life says at its end.
+/// What the guard of a life reports at its end.
 #[derive(Default)]
 struct Fate {
     announced: AtomicBool,
     reason: OnceLock<String>,
 }
 
-/// Lives a registered connection from its announcement to its end. Whatever that is, the connection is closed then, its
-/// slot is free, and the ledger has its last word.
+/// Runs a registered connection from its announcement to its end. However that comes, the connection is closed then,
+/// its slot is free, and the ledger has its entry.
 pub(crate) async fn live(
     connection: Connection,
     shared: Arc<Shared>,
@@ -51,12 +51,12 @@ pub(crate) async fn live(
     let fate = Arc::new(Fate::default());
     let open = shared.metrics.open(connection.side());
     open.inc();
-    let _last_word = Guard::new({
+    let _guard = Guard::new({
         let (connection, shared, fate) =
             (connection.clone(), Arc::clone(&shared), Arc::clone(&fate));
         move || {
             connection.close();
-            // It must not keep another one, which may keep this one.
+            // It must not keep another connection, which may keep this one.
             connection.drain_to(None);
             drop(ticket);
             open.dec();
@@ -71,18 +71,18 @@ pub(crate) async fn live(
     });
     let reason = match shared.events.reserve().await {
         Ok(room) => {
-            // From here on its end is told too, even if this task is dropped at its next await.
+            // From here on its end is announced too, even if this task is dropped at its next await.
             fate.announced.store(true, Ordering::Release);
             room.send(TransportEvent::Connected(connection.clone()));
             serve(&connection, &shared, &registry).await
         }
-        Err(_) => "nobody listens".to_owned(),
+        Err(_) => "the owner has gone".to_owned(),
     };
     // Set nowhere else.
     let _ = fate.reason.set(reason);
 }
 
-/// A stream and its header, or `None` for one that is to be reset.
+/// A stream and its header, or `None` for a stream to be reset.
 type Opened = Option<(StreamKind, Stream)>;
 
 async fn read_header(mut stream: Stream) -> Opened {
@@ -94,8 +94,8 @@ async fn read_header(mut stream: Stream) -> Opened {
     }
 }
 
-/// Tells the owner whenever another connection takes over.
-async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
+/// Sends an event whenever another connection takes over.
+async fn announce_draining(connection: &Connection, shared: &Shared) -> String {
     let mut draining = connection.draining();
     loop {
         let survivor = draining.borrow_and_update().clone();
@@ -106,7 +106,7 @@ async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
                 chosen_here: connection.chooses(),
             };
             if shared.events.send(event).await.is_err() {
-                return "nobody listens".to_owned();
+                return "the owner has gone".to_owned();
             }
         }
         // The connection holds the sender.
@@ -114,7 +114,7 @@ async fn tell_draining(connection: &Connection, shared: &Shared) -> String {
     }
 }
 
-/// Runs the connection until it ends or must; says why.
+/// Serves the connection until it ends or must end; returns the reason.
 async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Msg>) -> String {
     let mut headers = FuturesUnordered::new();
     // The TLS client opens the control stream; the server waits for it.
@@ -124,10 +124,11 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Ms
     };
     let mut look_after = async {
         tokio::select! {
+            biased;
             reason = watch::stalls(connection, registry) => reason,
             reason = watch::silence(connection) => reason,
             reason = watch::drained(connection, connection.chooses()) => reason,
-            reason = tell_draining(connection, shared) => reason,
+            reason = announce_draining(connection, shared) => reason,
         }
     }
     .boxed();
@@ -145,7 +146,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Ms
                 }
                 Some((StreamKind::Control, stream)) => {
                     control_is_open = true;
-                    control = control::speak(stream, connection, shared, registry).boxed();
+                    control = control::serve(stream, connection, shared, registry).boxed();
                 }
                 Some((kind, stream)) => {
                     let event = TransportEvent::Stream { connection: connection.clone(), kind, stream };
@@ -153,7 +154,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Ms
                         biased;
                         reason = connection.closed() => return reason,
                         sent = shared.events.send(event) => if sent.is_err() {
-                            return "nobody listens".to_owned();
+                            return "the owner has gone".to_owned();
                         }
                     }
                 }

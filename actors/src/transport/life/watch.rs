@@ -1,5 +1,5 @@
-//! What a connection's life looks after besides its streams: whether data gets through, whether the peer is there at
-//! all, and when a draining connection is done (`docs/PROTOCOL.md`, paths).
+//! Watches over a connection: whether data gets through, whether the peer is still there, and when a draining
+//! connection is done (`docs/PROTOCOL.md`, paths).
 
 use std::time::Duration;
 
@@ -12,42 +12,42 @@ use crate::{
     transport::{address::PathKind, connection::Connection, msg::Msg},
 };
 
-/// Data that is not acknowledged for this long makes us try another path.
+/// Data unacknowledged for this long makes us try another path.
 pub(crate) const STALL: Duration = Duration::from_secs(1);
-/// How often to look while data is under way.
+/// How often to check while data is in flight.
 const STEP: Duration = Duration::from_millis(250);
-/// While a connection is stalled, how often to look whether it has recovered.
+/// How often to check whether a stalled connection has recovered.
 const RECOVERY: Duration = Duration::from_millis(500);
-/// After so many of those looks the registry is told again, and may try another path again.
-const LOOKS_A_WORD: u64 = 10;
-/// A circuit through which nothing has got for as many looks after the first is given up.
+/// After this many of those checks the stall is reported again, and another path may be tried again.
+const LOOKS_PER_REPORT: u64 = 10;
+/// Checks after the first, until a circuit that lets nothing through is abandoned.
 const RELAYED_LOOKS: u64 = 1;
-/// A silent TCP connection is probed this often: QUIC does the same by itself.
+/// How often a silent TCP connection is probed; QUIC does so itself.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// A TCP peer that is silent for this long is gone.
+/// A TCP peer silent for this long is gone.
 const IDLE: Duration = Duration::from_secs(60);
-/// A draining connection without a link stays this long: a handshake may be under way on it.
+/// How long a draining connection without links stays: a handshake may be in progress on it.
 const UNUSED: Duration = Duration::from_secs(2);
-/// A draining connection ends then, whatever runs on it.
+/// A draining connection is closed after this time, whatever runs on it.
 const DRAIN: Duration = Duration::from_secs(30);
-/// The same where the other side should have closed it.
+/// The same if the other side should have closed it.
 const DRAIN_OTHER: Duration = Duration::from_secs(40);
-/// How often a draining connection is looked at.
+/// How often a draining connection is checked.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Asks the peer for a sign of life.
+/// Asks the peer for an echo.
 fn probe(connection: &Connection) {
     let nonce = rand::rng().random();
-    connection.flow().say(Kind::Probe(proto::Probe { nonce }));
+    connection.flow().send(Kind::Probe(proto::Probe { nonce }));
 }
 
-/// Has the life find out whether data gets through, although none was written.
+/// Has the life check whether data gets through, although none was written.
 pub(crate) fn check(connection: &Connection) {
     probe(connection);
     connection.flow().look();
 }
 
-/// Tells the registry when what we write is not answered. Never ends. Costs nothing while nothing is written.
+/// Reports to the registry when what we write is not answered. Never ends. Costs nothing while nothing is written.
 pub(crate) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> String {
     let flow = connection.flow();
     loop {
@@ -60,20 +60,20 @@ pub(crate) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> Str
             flow.set_stalled(false);
             continue;
         }
-        let mark = connection.answered();
+        let mark = connection.answers();
         flow.set_stalled(true);
         for look in 0_u64.. {
-            if look % LOOKS_A_WORD == 0 {
-                // When its mailbox is full it hears of it the next time.
+            if look % LOOKS_PER_REPORT == 0 {
+                // If the mailbox is full, the next report gets through.
                 let _ = registry.try_send(Msg::Stalled(connection.id()));
-                // And the peer, if it is only our hearing that fails: it may know a way to us that we do not.
-                flow.say(Kind::Unanswered(proto::Unanswered {}));
+                // To the peer as well, in case only our receiving fails: it may know a path to us that we do not.
+                flow.send(Kind::Unanswered(proto::Unanswered {}));
             }
             sleep(RECOVERY).await;
-            if connection.answered() != mark {
+            if connection.answers() != mark {
                 break;
             }
-            // There is no second path to be tried beside it: another relay is dialled when this circuit is gone.
+            // No second path is tried beside a circuit: another relay is dialled once it is gone.
             if connection.path() == PathKind::Relayed && look >= RELAYED_LOOKS {
                 return "nothing gets through the relay".to_owned();
             }
@@ -82,15 +82,15 @@ pub(crate) async fn stalls(connection: &Connection, registry: &Addr<Msg>) -> Str
     }
 }
 
-/// How long an answer may take: on a long way it takes longer.
+/// How long an answer may take; longer over a long distance.
 fn patience(connection: &Connection) -> Duration {
     STALL.max(connection.rtt().saturating_mul(3))
 }
 
-/// Looks until nothing has been under way for a while, or something was for too long. QUIC probes as long as
-/// something is not acknowledged, so what is lost shows as new questions without answers, whenever it was written.
+/// Checks until nothing has been in flight for a while, or something was for too long. QUIC probes as long as something
+/// is unacknowledged, so lost data shows as new questions without answers, whenever it was written.
 async fn quic_gets_through(connection: &Connection) -> bool {
-    let (mut asked, mut answered) = (connection.asked(), connection.answered());
+    let (mut asked, mut answered) = (connection.questions(), connection.answers());
     let (mut looked, mut last_change) = (Instant::now(), Instant::now());
     let mut unanswered_since = None;
     loop {
@@ -98,14 +98,14 @@ async fn quic_gets_through(connection: &Connection) -> bool {
         let now = Instant::now();
         let (late, before) = (now - looked >= STEP * 2, looked);
         looked = now;
-        let (asked_now, answered_now) = (connection.asked(), connection.answered());
+        let (asked_now, answered_now) = (connection.questions(), connection.answers());
         if (asked_now, answered_now) != (asked, answered) {
             last_change = now;
         }
         if answered_now != answered {
             unanswered_since = None;
         } else if unanswered_since.is_some() && late {
-            // On a machine that is too busy to let us look, the answer may be waiting, too.
+            // On a machine too busy to run this check, the answer may be waiting, too.
             unanswered_since = Some(now);
         } else if asked_now != asked {
             unanswered_since = unanswered_since.or(Some(before));
@@ -119,46 +119,46 @@ async fn quic_gets_through(connection: &Connection) -> bool {
     }
 }
 
-/// What TCP has delivered it does not tell us, so the other end is asked, behind what was written.
+/// TCP does not reveal what it has delivered, so the peer is sent a probe behind the data.
 async fn tcp_gets_through(connection: &Connection) -> bool {
     sleep(STALL / 2).await;
-    let mark = connection.answered();
+    let mark = connection.answers();
     probe(connection);
     let steps = patience(connection).as_millis() / (2 * STEP.as_millis());
     for _ in 0..steps.max(1) {
         sleep(STEP).await;
-        if connection.answered() != mark {
+        if connection.answers() != mark {
             return true;
         }
     }
     false
 }
 
-/// Keeps a TCP connection alive, and ends when its peer is gone.
+/// Keeps a TCP connection alive; ends when its peer is gone.
 pub(crate) async fn silence(connection: &Connection) -> String {
     if connection.path() == PathKind::Quic {
         std::future::pending::<()>().await;
     }
-    // The first one measures the way.
+    // The first probe measures the round-trip time.
     probe(connection);
-    let (mut mark, mut heard) = (connection.answered(), Instant::now());
+    let (mut mark, mut last_sign) = (connection.answers(), Instant::now());
     loop {
-        let left = IDLE.saturating_sub(heard.elapsed());
+        let left = IDLE.saturating_sub(last_sign.elapsed());
         if left.is_zero() {
             return "the peer is silent".to_owned();
         }
         sleep(left.min(KEEP_ALIVE)).await;
-        let now = connection.answered();
+        let now = connection.answers();
         if now == mark {
             probe(connection);
         } else {
-            (mark, heard) = (now, Instant::now());
+            (mark, last_sign) = (now, Instant::now());
         }
     }
 }
 
-/// Ends when a draining connection is to be closed, which is for the side with the higher PeerId to do; the other one
-/// waits longer, and does it when nothing is heard of that.
+/// Ends when a draining connection is to be closed. The side with the higher PeerId does that; the other one waits
+/// longer, in case that fails.
 pub(crate) async fn drained(connection: &Connection, we_choose: bool) -> String {
     let mut draining = connection.draining();
     let longest = if we_choose { DRAIN } else { DRAIN_OTHER };

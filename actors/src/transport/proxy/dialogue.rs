@@ -1,15 +1,15 @@
-//! What is said to a proxy, and how it answers. Pure: bytes in, bytes out.
+//! The exchange with a proxy. Pure: bytes in, bytes out.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use url::Host;
 use zeroize::Zeroizing;
 
-use super::{Credentials, Protocol, Proxy, ProxyError};
+use super::kinds::{Credentials, Protocol, ProxyError};
 
-/// The most bytes that are wanted at a time: an address with its port.
+/// The most bytes read at a time: a name with its port.
 pub(super) const MOST: usize = 257;
-/// The longest head of an HTTP answer.
-const MAX_HEAD: usize = 8_192;
+/// The longest header of an HTTP response.
+pub(super) const MAX_HEAD: usize = 8_192;
 
 const SOCKS: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
@@ -19,40 +19,44 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Where the talk is: what the next bytes are.
+/// What the next bytes are.
 enum Waiting {
-    /// One byte of an HTTP answer's head.
+    /// One byte of an HTTP response's header.
     Head(Vec<u8>),
     /// The method that a SOCKS proxy picks: two bytes.
     Method,
     /// Its verdict on the password: two bytes.
     Verdict,
-    /// Its answer up to the kind of address: four bytes.
+    /// Its reply up to the address type: four bytes.
     Reply,
-    /// The length of the name in its answer.
+    /// The length of the name in its reply.
     NameLength,
-    /// Its address and port, which say nothing to us.
+    /// The address and port in its reply, which are ignored.
     Address(usize),
-    /// It is done: all bytes from here on are the other end's.
+    /// Done: all further bytes are the target's.
     Nothing,
 }
 
-/// A talk with a proxy.
+/// An exchange with a proxy.
 pub(super) struct Dialogue {
     waiting: Waiting,
-    /// Of SOCKS: what is to be said later.
+    /// The SOCKS messages to send later: credentials, then the request.
     password: Option<Zeroizing<Vec<u8>>>,
     request: Vec<u8>,
 }
 
-/// What is to be written next.
-type Words = Zeroizing<Vec<u8>>;
+/// Bytes to write to the proxy.
+pub(super) type Output = Zeroizing<Vec<u8>>;
 
 impl Dialogue {
-    /// The talk, and its first words.
-    pub(super) fn begin(proxy: &Proxy, host: &Host<String>, port: u16) -> (Self, Words) {
-        let credentials = proxy.credentials.as_ref();
-        match proxy.protocol {
+    /// Begins an exchange; returns it with the first bytes to write.
+    pub(super) fn begin(
+        protocol: Protocol,
+        credentials: Option<&Credentials>,
+        host: &Host<String>,
+        port: u16,
+    ) -> (Self, Output) {
+        match protocol {
             Protocol::Http => {
                 let talk = Self {
                     waiting: Waiting::Head(Vec::new()),
@@ -76,7 +80,7 @@ impl Dialogue {
         }
     }
 
-    /// How many bytes to read next: exactly those; 0 when it is done.
+    /// The exact number of bytes to read next; 0 when done.
     pub(super) fn wants(&self) -> usize {
         match self.waiting {
             Waiting::Head(_) | Waiting::NameLength => 1,
@@ -87,8 +91,8 @@ impl Dialogue {
         }
     }
 
-    /// Takes in as many bytes as it wanted, and says what to write now.
-    pub(super) fn heard(&mut self, bytes: &[u8]) -> Result<Words, ProxyError> {
+    /// Takes the bytes read; returns what to write now.
+    pub(super) fn received(&mut self, bytes: &[u8]) -> Result<Output, ProxyError> {
         let nothing = Ok(Zeroizing::new(Vec::new()));
         match (&mut self.waiting, bytes) {
             (Waiting::Head(head), [byte]) => {
@@ -101,7 +105,7 @@ impl Dialogue {
                 }
                 nothing
             }
-            (Waiting::Method, [SOCKS, NO_AUTHENTICATION]) => Ok(self.ask()),
+            (Waiting::Method, [SOCKS, NO_AUTHENTICATION]) => Ok(self.next_request()),
             (Waiting::Method, [SOCKS, PASSWORD]) => match self.password.take() {
                 Some(password) => {
                     self.waiting = Waiting::Verdict;
@@ -110,8 +114,8 @@ impl Dialogue {
                 None => Err(ProxyError::Garbled),
             },
             (Waiting::Method, [SOCKS, 0xff]) => Err(ProxyError::Unauthorised),
-            // The version of this part is 1, and some proxies say 5.
-            (Waiting::Verdict, [1 | SOCKS, 0]) => Ok(self.ask()),
+            // The version of this subnegotiation is 1, but some proxies send 5.
+            (Waiting::Verdict, [1 | SOCKS, 0]) => Ok(self.next_request()),
             (Waiting::Verdict, [1 | SOCKS, _]) => Err(ProxyError::Unauthorised),
             (Waiting::Reply, [SOCKS, 0, _, kind]) => {
                 self.waiting = match *kind {
@@ -139,14 +143,14 @@ impl Dialogue {
         }
     }
 
-    fn ask(&mut self) -> Words {
+    fn next_request(&mut self) -> Output {
         self.waiting = Waiting::Reply;
         Zeroizing::new(std::mem::take(&mut self.request))
     }
 }
 
-fn http_request(credentials: Option<&Credentials>, host: &Host<String>, port: u16) -> Words {
-    // Room enough that what holds the password never moves.
+fn http_request(credentials: Option<&Credentials>, host: &Host<String>, port: u16) -> Output {
+    // Large enough that the buffer with the password never moves.
     let mut request = Zeroizing::new(Vec::with_capacity(2_048));
     let place = format!("{host}:{port}");
     for part in ["CONNECT ", &place, " HTTP/1.1\r\nHost: ", &place, "\r\n"] {
@@ -161,21 +165,21 @@ fn http_request(credentials: Option<&Credentials>, host: &Host<String>, port: u1
     request
 }
 
-/// What `Proxy-Authorization` says (RFC 7617).
+/// The value of `Proxy-Authorization` (RFC 7617).
 pub(super) fn basic(credentials: &Credentials) -> Zeroizing<String> {
     let Credentials { user, password } = credentials;
     let mut both = Zeroizing::new(Vec::with_capacity(user.len() + 1 + password.len()));
     both.extend_from_slice(user.as_bytes());
     both.push(b':');
     both.extend_from_slice(password.as_bytes());
-    // As long as both and what base64 adds: what holds the password never moves.
+    // Large enough for the base64 form: the buffer with the password never moves.
     let mut text = Zeroizing::new(String::with_capacity(8 + 2 * both.len()));
     text.push_str("Basic ");
     STANDARD.encode_string(&*both, &mut text);
     text
 }
 
-/// The whole head of an HTTP answer: any 2xx means that the tunnel is there.
+/// Judges the whole header of an HTTP response: any 2xx means that the tunnel is open.
 fn judge(head: &[u8]) -> Result<(), ProxyError> {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let status = match line {
@@ -195,7 +199,7 @@ fn judge(head: &[u8]) -> Result<(), ProxyError> {
     };
     match status {
         [b'2', b'0'..=b'9', b'0'..=b'9', b' ', ..] | [b'2', b'0'..=b'9', b'0'..=b'9'] => Ok(()),
-        // Some say 401, as a web server would, to a wrong password.
+        // Some answer a wrong password with 401, as a web server would.
         [b'4', b'0', b'1' | b'7', ..] => Err(ProxyError::Unauthorised),
         [b'4', b'0', b'3' | b'5', ..] => Err(ProxyError::Forbidden),
         [b'3'..=b'5', b'0'..=b'9', b'0'..=b'9', ..] => Err(ProxyError::NoWay),
@@ -203,16 +207,16 @@ fn judge(head: &[u8]) -> Result<(), ProxyError> {
     }
 }
 
-fn password(credentials: &Credentials) -> Words {
+fn password(credentials: &Credentials) -> Output {
     let Credentials { user, password } = credentials;
-    let mut words = Zeroizing::new(Vec::with_capacity(3 + user.len() + password.len()));
-    words.push(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(3 + user.len() + password.len()));
+    bytes.push(1);
     for part in [user, password] {
-        // At most 255 bytes, as it was read.
-        words.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
-        words.extend_from_slice(part.as_bytes());
+        // At most 255 bytes, as checked when parsed.
+        bytes.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(part.as_bytes());
     }
-    words
+    bytes
 }
 
 fn socks_request(host: &Host<String>, port: u16) -> Vec<u8> {
@@ -227,7 +231,7 @@ fn socks_request(host: &Host<String>, port: u16) -> Vec<u8> {
             request.extend_from_slice(&ip.octets());
         }
         Host::Domain(name) => {
-            // No name is longer than 253 bytes; one that is leads nowhere.
+            // No valid name exceeds 253 bytes; a longer one leads nowhere.
             let name = &name.as_bytes()[..name.len().min(255)];
             request.push(NAME);
             request.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
@@ -236,34 +240,4 @@ fn socks_request(host: &Host<String>, port: u16) -> Vec<u8> {
     }
     request.extend_from_slice(&port.to_be_bytes());
     request
-}
-
-/// Any answers of a proxy: the first byte says which kind, and whether we have a password.
-#[cfg(feature = "fuzz")]
-pub(crate) fn fuzz(data: &[u8]) {
-    let Some((&first, mut rest)) = data.split_first() else {
-        return;
-    };
-    let url = match first % 4 {
-        0 => "http://p:1",
-        1 => "http://u:p@p:1",
-        2 => "socks5h://p:1",
-        _ => "socks5h://u:p@p:1",
-    };
-    let Ok(proxy) = Proxy::parse(url) else { return };
-    let host = Host::Domain("peer.example".to_owned());
-    let (mut dialogue, _) = Dialogue::begin(&proxy, &host, 443);
-    let mut read = 0;
-    loop {
-        let wants = dialogue.wants();
-        assert!(wants <= MOST && read <= MAX_HEAD);
-        if wants == 0 || rest.len() < wants {
-            return;
-        }
-        let (now, later) = rest.split_at(wants);
-        (rest, read) = (later, read + wants);
-        if dialogue.heard(now).is_err() {
-            return;
-        }
-    }
 }

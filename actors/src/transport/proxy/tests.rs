@@ -11,8 +11,8 @@ fn name(text: &str) -> Host<String> {
 /// What is written, and the end, when a proxy answers with these bytes.
 fn talk(url: &str, host: &Host<String>, mut answers: &[u8]) -> (Vec<Vec<u8>>, Option<ProxyError>) {
     let proxy = Proxy::parse(url).unwrap();
-    let (mut dialogue, words) = Dialogue::begin(&proxy, host, 443);
-    let mut written = vec![words.to_vec()];
+    let (mut dialogue, bytes) = proxy.dialogue(host, 443);
+    let mut written = vec![bytes.to_vec()];
     loop {
         let wants = dialogue.wants();
         if wants == 0 {
@@ -21,9 +21,9 @@ fn talk(url: &str, host: &Host<String>, mut answers: &[u8]) -> (Vec<Vec<u8>>, Op
         }
         let (now, rest) = answers.split_at(wants);
         answers = rest;
-        match dialogue.heard(now) {
-            Ok(words) if words.is_empty() => {}
-            Ok(words) => written.push(words.to_vec()),
+        match dialogue.received(now) {
+            Ok(bytes) if bytes.is_empty() => {}
+            Ok(bytes) => written.push(bytes.to_vec()),
             Err(error) => return (written, Some(error)),
         }
     }
@@ -141,13 +141,13 @@ proptest! {
     ) {
         let url = ["http://p:1", "http://u:p@p:1", "socks5h://p:1", "socks5h://u:p@p:1"][kind];
         let proxy = Proxy::parse(url).unwrap();
-        let (mut dialogue, _) = Dialogue::begin(&proxy, &name("x"), 1);
+        let (mut dialogue, _) = proxy.dialogue(&name("x"), 1);
         let mut rest = &answers[..];
         while dialogue.wants() > 0 && rest.len() >= dialogue.wants() {
             prop_assert!(dialogue.wants() <= dialogue::MOST);
             let (now, later) = rest.split_at(dialogue.wants());
             rest = later;
-            if dialogue.heard(now).is_err() {
+            if dialogue.received(now).is_err() {
                 break;
             }
         }

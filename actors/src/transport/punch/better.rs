@@ -1,4 +1,4 @@
-//! Looks for better paths to peers with whom we talk by poor ones.
+//! The search for better paths to peers that we reach over poor ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,7 @@ use crate::{
     },
 };
 
-/// When a better path is looked for to a peer with whom we talk by a worse one, from the beginning on; the last pause
-/// is repeated.
+/// The pauses between attempts, from the beginning of the connection; the last one repeats.
 const BETTER_PAUSES: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_secs(15),
@@ -24,12 +23,12 @@ const BETTER_PAUSES: [Duration; 5] = [
     Duration::from_secs(240),
     Duration::from_secs(600),
 ];
-/// How often to look whether a link is up.
+/// How often to check whether a link is up.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks for a direct QUIC path beside another path, or a direct one by TCP beside a circuit, for as long as the
-/// connection lives. `None` where there is no better one, or that is not ours to do: it is the lower PeerId's, of peers
-/// with whom we have links.
+/// Looks for a direct QUIC path beside another path, or a direct TCP path beside a circuit, for as long as the
+/// connection lives. `None` if the path is good, or if the search is not ours: it is the task of the lower PeerId, for
+/// peers with links.
 pub(crate) fn better(
     connection: Connection,
     shared: Arc<Shared>,

@@ -1,16 +1,15 @@
-//! Opening the way through NATs, with the help of a peer that has links with both ends, or over a circuit
-//! (`docs/PROTOCOL.md`, punching).
+//! The exchange of a punch request and its answer, and the dials that follow.
 //!
-//! One side asks: its request is carried to the other, which sends datagrams at once to where the asker is seen, and
-//! answers. When the answer is there, the other's NAT lets the asker in, who dials by QUIC. So only one dials, and no
-//! clocks need to agree. Who has another port for each target cannot be knocked at, and dials itself.
-//! Where UDP does not do, both dial by TCP at that moment (`tcp`).
+//! One side sends a request, which is forwarded to the other. That side at once sends datagrams to where the requester
+//! is seen, and answers. By the time the answer arrives, its NAT lets the requester in, who dials over QUIC. So only
+//! one side dials, and no clocks need to agree. A side whose NAT uses another port for each target cannot be reached
+//! that way, and dials itself. Where UDP does not work, both dial over TCP at that moment (`tcp`).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitchat_wire::{
     control::MAX_PUNCH_ADDRESSES,
-    proto::{self, control::Kind, punch::Nat as Word},
+    proto::{self, control::Kind, punch::Nat as WireNat},
 };
 use futures_util::FutureExt;
 use libp2p_identity::PeerId;
@@ -37,52 +36,52 @@ use crate::{
     },
 };
 
-/// How long an answer may take: it is carried twice by somebody else.
+/// Time limit for an answer, which is forwarded twice.
 const ANSWER: Duration = Duration::from_millis(1_000);
-/// No longer is waited for the other side to have heard.
-const LONGEST_WAY: Duration = Duration::from_millis(300);
-/// How long the other side's dial is waited for where ours cannot succeed.
+/// The longest assumed one-way delay to the other side.
+const LONGEST_DELAY: Duration = Duration::from_millis(300);
+/// How long to wait for the other side's dial where ours cannot succeed.
 const GRACE: Duration = Duration::from_millis(600);
-/// When datagrams are sent, from the request on: the first of them may come before the other side has opened its own.
-const KNOCKS_MS: [u64; 6] = [0, 40, 120, 300, 700, 1_500];
-/// Addresses of one peer that are knocked at or dialled.
+/// When datagrams are sent, counted from the request: the first may arrive before the other side has opened its NAT.
+const PUNCH_TIMES_MS: [u64; 6] = [0, 40, 120, 300, 700, 1_500];
+/// Most addresses of one peer that are punched or dialled.
 const MOST_TARGETS: usize = 4;
 
-/// A datagram that opens the way, and says nothing.
+/// A datagram that opens a NAT and reveals nothing.
 pub(crate) fn datagram() -> [u8; PUNCH_LEN] {
     let mut bytes: [u8; PUNCH_LEN] = rand::rng().random();
-    // Neither QUIC nor text, nor an answer of a tracker.
+    // Neither QUIC nor text, nor a tracker's reply.
     bytes[0] = bytes[0] & 0x3f | 0x01;
     bytes
 }
 
-/// Whether it makes sense to dial the other: not where one side's port is another for each target, and the other side
-/// lets in only what it knows.
-fn is_hopeless(ours: Word, theirs: Word) -> bool {
-    use Word::{Fixed, NoUdp, Symmetric};
+/// Whether dialling is pointless: one side's port differs for each target, and the other side lets in only known
+/// addresses.
+fn is_hopeless(ours: WireNat, theirs: WireNat) -> bool {
+    use WireNat::{Fixed, NoUdp, Symmetric};
     matches!(
         (ours, theirs),
         (NoUdp, _) | (_, NoUdp) | (Symmetric, Symmetric | Fixed) | (Fixed, Symmetric)
     )
 }
 
-/// Which way a request goes: to be carried to its peer, or straight to the other end.
+/// The route of a request: forwarded to its peer by another, or sent straight to the other end.
 pub(crate) struct Via {
     pub(crate) connection: Connection,
     pub(crate) carried: bool,
 }
 
 impl Via {
-    /// How long what is said takes to the other end, about: as long as here and back, of two ways alike.
+    /// The approximate one-way delay to the other end. A forwarded message crosses two routes, assumed to be alike.
     fn one_way(&self) -> Duration {
         let rtt = self.connection.rtt();
         let way = if self.carried { rtt } else { rtt / 2 };
-        way.min(LONGEST_WAY)
+        way.min(LONGEST_DELAY)
     }
 
-    fn say(&self, peer: PeerId, punch: proto::Punch) {
+    fn send(&self, peer: PeerId, punch: proto::Punch) {
         let punch = Some(punch);
-        self.connection.flow().carry(if self.carried {
+        self.connection.flow().send_if_room(if self.carried {
             let peer = peer.to_bytes().into();
             Kind::PunchTo(proto::PunchTo { peer, punch })
         } else {
@@ -94,10 +93,10 @@ impl Via {
     }
 }
 
-/// What we say of ourselves; to a neighbour also where we are at home.
-fn ours(shared: &Shared, neighbour: bool) -> (Word, Vec<bytes::Bytes>) {
+/// Our NAT and addresses, as sent in punch messages; to a neighbour also those on the local network.
+fn ours(shared: &Shared, neighbour: bool) -> (WireNat, Vec<bytes::Bytes>) {
     if !shared.paths.quic {
-        return (Word::NoUdp, Vec::new());
+        return (WireNat::NoUdp, Vec::new());
     }
     shared.nat(|nat| {
         let view = nat.view(false);
@@ -108,16 +107,16 @@ fn ours(shared: &Shared, neighbour: bool) -> (Word, Vec<bytes::Bytes>) {
         let home = home.map(|ip| SocketAddr::new(ip, port));
         let all = external.filter(|at| at.port() != 0).chain(home);
         let all = all.map(|at| to_multiaddr(at).into());
-        (view.kind.word(), all.take(MAX_PUNCH_ADDRESSES).collect())
+        (view.kind.wire(), all.take(MAX_PUNCH_ADDRESSES).collect())
     })
 }
 
-/// Where the other may be dialled. Addresses on local networks are believed of a neighbour, who is seen where we are.
+/// Where the other end may be dialled. Local addresses are believed only from a neighbour, which is seen at our own IP.
 fn targets(seen: Option<SocketAddr>, punch: &proto::Punch, shared: &Shared) -> Vec<SocketAddr> {
     let neighbour = seen.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
-    let said = punch.addresses.iter().filter_map(|at| from_multiaddr(at));
+    let named = punch.addresses.iter().filter_map(|at| from_multiaddr(at));
     let mut all = Vec::new();
-    for at in said
+    for at in named
         .filter(|at| neighbour || !is_local(at.ip()))
         .chain(seen)
     {
@@ -125,14 +124,14 @@ fn targets(seen: Option<SocketAddr>, punch: &proto::Punch, shared: &Shared) -> V
             all.push(at);
         }
     }
-    // At home first, which is nearest.
+    // Local addresses first: they are the nearest.
     all.sort_by_key(|at| !is_local(at.ip()));
     all.truncate(MOST_TARGETS);
     all
 }
 
-/// Asks the other side, and dials when it has answered, where `tcp` says so by TCP as well. [`DialError::TimedOut`]: there was no answer.
-/// [`DialError::NeedsRelay`]: there is no direct way. Takes less than 3 s.
+/// Sends a request and dials once it is answered, with `tcp` over TCP as well. Fails with [`DialError::TimedOut`] if
+/// there was no answer, and with [`DialError::NeedsRelay`] if there is no direct path. Takes less than 3 s.
 pub(crate) async fn attempt(
     peer: PeerId,
     address: Option<SocketAddr>,
@@ -155,7 +154,7 @@ pub(crate) async fn attempt(
         addresses,
         tcp_addresses: tcp::named(&tcp),
     };
-    via.say(peer, request);
+    via.send(peer, request);
     let answer = timeout(ANSWER, answer).await;
     let Ok(Ok(answer)) = answer else {
         return Err(DialError::TimedOut);
@@ -178,7 +177,7 @@ pub(crate) async fn attempt(
     }
 }
 
-/// The first connection with that peer at one of these addresses.
+/// The first connection to that peer at any of these addresses.
 async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Option<Connection> {
     let dials = targets.into_iter().map(|at| {
         let shared = Arc::clone(shared);
@@ -187,8 +186,8 @@ async fn any(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Op
     first(dials).await
 }
 
-/// A request or an answer for us came on that connection, from `peer`. Returns what is to be done about it.
-pub(crate) fn heard(
+/// Handles a request or an answer for us from `peer`. Returns the task that a request calls for.
+pub(crate) fn received(
     via: Via,
     peer: PeerId,
     seen: Option<SocketAddr>,
@@ -208,7 +207,7 @@ pub(crate) fn heard(
     }
     let neighbour = seen.is_some_and(|at| shared.nat(|nat| nat.is_ours(at.ip())));
     let (nat, addresses) = ours(shared, neighbour);
-    // Who names none does not dial.
+    // A peer that names no TCP addresses does not dial over TCP.
     let tcp = if punch.tcp_addresses.is_empty() {
         Vec::new()
     } else {
@@ -222,16 +221,17 @@ pub(crate) fn heard(
         tcp_addresses: tcp::named(&tcp),
     };
     let moment = via.one_way();
-    via.say(peer, answer);
+    via.send(peer, answer);
     let theirs = punch.nat();
     let by_tcp = tcp::targets(&tcp, &punch.tcp_addresses);
     let hopeless = is_hopeless(nat, theirs);
-    let we_dial = nat == Word::Symmetric && !matches!(theirs, Word::Symmetric | Word::NoUdp);
+    let we_dial =
+        nat == WireNat::Symmetric && !matches!(theirs, WireNat::Symmetric | WireNat::NoUdp);
     let (shared, registry) = (Arc::clone(shared), registry.clone());
     Some(async move {
         let by_udp = async {
             if !we_dial {
-                knock(&shared.udp, &targets).await;
+                send_punches(&shared.udp, &targets).await;
                 return;
             }
             let dialled = timeout(DIALS, any(peer, targets, &shared)).await;
@@ -250,12 +250,12 @@ pub(crate) fn heard(
     })
 }
 
-async fn knock(udp: &Udp, targets: &[SocketAddr]) {
+async fn send_punches(udp: &Udp, targets: &[SocketAddr]) {
     let begin = tokio::time::Instant::now();
-    for at in KNOCKS_MS {
+    for at in PUNCH_TIMES_MS {
         tokio::time::sleep_until(begin + Duration::from_millis(at)).await;
         for target in targets {
-            // One that is lost is followed by others.
+            // A lost datagram is followed by others.
             let _ = udp.try_send_to(*target, &datagram());
         }
     }
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn only_what_can_succeed_is_tried() {
-        use Word::{Fixed, NoUdp, Symmetric, Unknown};
+        use WireNat::{Fixed, NoUdp, Symmetric, Unknown};
         for (ours, theirs, hopeless) in [
             (Fixed, Fixed, false),
             (Fixed, Unknown, false),

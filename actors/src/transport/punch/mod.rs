@@ -1,5 +1,5 @@
-//! Opening the way through NATs, with the help of a peer that has links with both ends, or over a circuit
-//! (`docs/PROTOCOL.md`, punching).
+//! Punching: opening NATs with the help of a peer that has links with both ends, or over a circuit (`docs/PROTOCOL.md`,
+//! punching).
 
 mod better;
 mod exchange;
@@ -7,4 +7,4 @@ mod race;
 mod tcp;
 
 pub(crate) use better::better;
-pub(crate) use exchange::{Via, attempt, datagram, heard};
+pub(crate) use exchange::{Via, attempt, datagram, received};

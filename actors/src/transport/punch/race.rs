@@ -1,4 +1,4 @@
-//! Several dials of a punch at once.
+//! Concurrent dials of a punch.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::transport::connection::Connection;
 
-/// How long the dials may take that follow.
+/// Time limit for the dials that follow an answer.
 pub(crate) const DIALS: Duration = Duration::from_millis(1_800);
 
-/// The first that comes of several ways; the others are given up.
+/// The first connection of several attempts; the others are dropped. `None` if all fail.
 pub(crate) async fn first(
     ways: impl IntoIterator<Item = impl Future<Output = Option<Connection>>>,
 ) -> Option<Connection> {

@@ -1,9 +1,9 @@
-//! The way through NATs by TCP: both dial each other at one moment, from the port on which they listen and to where the
-//! other's dials are seen (`docs/PROTOCOL.md`, punching).
+//! Punching over TCP: both ends dial each other at one moment, from their listening ports and to where the other's
+//! dials are seen (`docs/PROTOCOL.md`, punching).
 //!
-//! Each `SYN` opens the sender's NAT for the other's, whichever comes first. It meets a socket that dials there, and the
-//! kernel makes one connection of both; or, where nothing stands before the other end, its listener. Who is the TLS client
-//! shows in what comes (`crossed`), so neither needs to know how it went.
+//! Each `SYN` opens the sender's NAT for the other's, whichever arrives first. It meets a socket that dials there, and
+//! the kernel makes one connection of both; or, if nothing shields the other end, its listener. The received bytes show
+//! which end is the TLS client (`crossed`), so neither needs to know how the connection came about.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,18 +24,18 @@ use crate::{
         connection::Connection,
         msg::Msg,
         shared::Shared,
-        tcp::{Knock, connect_from_our_port},
+        tcp::{PortDialError, connect_from_our_port},
     },
 };
 
-/// How long UDP is tried alone, where it may work.
+/// How long UDP is tried alone where it may work.
 const UDP_FIRST: Duration = Duration::from_millis(500);
-/// How often one address is dialled again that has refused: a NAT may do so that did not expect the other's first.
+/// Repeated dials of an address that refused: a NAT may refuse that did not expect the other's first packet.
 const MOST_AGAIN: u32 = 2;
-/// The pause before that.
+/// The pause before each.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Where others see us dial from by TCP, one address a family.
+/// Where others see our TCP dials come from, one address per family.
 pub(crate) fn ours(shared: &Shared) -> Vec<SocketAddr> {
     if !shared.paths.tcp {
         return Vec::new();
@@ -50,14 +50,14 @@ pub(crate) fn ours(shared: &Shared) -> Vec<SocketAddr> {
     })
 }
 
-/// The same as a punch says it.
+/// The same addresses as multiaddrs, as sent in punch messages.
 pub(crate) fn named(addresses: &[SocketAddr]) -> Vec<Bytes> {
     let all = addresses.iter();
     all.map(|at| observed(*at, PathKind::Tcp).into()).collect()
 }
 
-/// Which of theirs are dialled: one of each family in which we have named an address ourselves, and none on a local
-/// network, where no NAT stands between.
+/// Which of the other end's addresses to dial: one per family in which we have named an address ourselves, and none on
+/// a local network, where no NAT is in between.
 pub(crate) fn targets(ours: &[SocketAddr], theirs: &[Bytes]) -> Vec<SocketAddr> {
     let mut targets: Vec<SocketAddr> = Vec::with_capacity(MAX_PUNCH_TCP);
     for bytes in theirs {
@@ -77,7 +77,7 @@ pub(crate) fn targets(ours: &[SocketAddr], theirs: &[Bytes]) -> Vec<SocketAddr> 
     targets
 }
 
-/// Dials them, `at_once` or when UDP has had its time, until one answers. Ends when its caller ends it.
+/// Dials them until one answers: `at_once`, or after UDP has had its time. Has no time limit of its own.
 pub(crate) async fn meet(
     peer: PeerId,
     targets: Vec<SocketAddr>,
@@ -88,7 +88,7 @@ pub(crate) async fn meet(
     dial(peer, targets, shared).await
 }
 
-/// For UDP to have its time, unless it is hopeless; `None`: there is nothing to wait for.
+/// Lets UDP have its time, unless it is hopeless; `None` if there is nothing to dial.
 async fn wait(targets: &[SocketAddr], at_once: bool) -> Option<()> {
     if targets.is_empty() {
         return None;
@@ -100,10 +100,10 @@ async fn wait(targets: &[SocketAddr], at_once: bool) -> Option<()> {
 }
 
 async fn dial(peer: PeerId, targets: Vec<SocketAddr>, shared: &Arc<Shared>) -> Option<Connection> {
-    first(targets.into_iter().map(|at| knock(peer, at, shared))).await
+    first(targets.into_iter().map(|at| dial_one(peer, at, shared))).await
 }
 
-/// The other end's part of it: nothing, if a direct way has come about meanwhile.
+/// The other end's part: does nothing if a direct path has come up meanwhile.
 pub(crate) async fn answer(
     peer: PeerId,
     targets: Vec<SocketAddr>,
@@ -123,17 +123,17 @@ pub(crate) async fn answer(
         .flatten()
 }
 
-/// Dials one address. The kernel sends its first packet and repeats it after a second, and no more within the time.
-async fn knock(peer: PeerId, at: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
+/// Dials one address. The kernel sends a first packet and repeats it after a second, and no more within the time limit.
+async fn dial_one(peer: PeerId, at: SocketAddr, shared: &Arc<Shared>) -> Option<Connection> {
     let mut again = 0;
     loop {
         match connect_from_our_port(at, Some(peer), shared).await {
             Ok(connection) => return Some(connection),
-            // Another dial of ours is at it; when it ends, there is one more try.
-            Err(Knock::Taken) => {}
-            Err(Knock::Refused) if again < MOST_AGAIN => again += 1,
+            // Another of our dials is in progress; try again when it has ended.
+            Err(PortDialError::Taken) => {}
+            Err(PortDialError::Refused) if again < MOST_AGAIN => again += 1,
             Err(error) => {
-                tracing::debug!(?error, address = %at, "no way by TCP");
+                tracing::debug!(?error, address = %at, "no path over TCP");
                 return None;
             }
         }
@@ -156,13 +156,13 @@ mod tests {
     #[test]
     fn only_public_addresses_of_a_family_of_ours_are_dialled() {
         let ours = [at("9.9.9.9:7001")];
-        let said = |all: &[&str]| named(&all.iter().map(|one| at(one)).collect::<Vec<_>>());
-        let dialled = |all: &[&str]| targets(&ours, &said(all));
+        let encoded = |all: &[&str]| named(&all.iter().map(|one| at(one)).collect::<Vec<_>>());
+        let dialled = |all: &[&str]| targets(&ours, &encoded(all));
         assert_eq!(dialled(&["8.8.8.8:7002"]), [at("8.8.8.8:7002")]);
         assert_eq!(
             dialled(&["8.8.8.8:7002", "8.8.4.4:7003"]),
             [at("8.8.8.8:7002")],
-            "one of a family"
+            "one per family"
         );
         for never in [
             "127.0.0.1:22",
@@ -175,9 +175,9 @@ mod tests {
         ] {
             assert_eq!(dialled(&[never]), [], "{never}");
         }
-        assert_eq!(targets(&[], &said(&["8.8.8.8:7002"])), []);
+        assert_eq!(targets(&[], &encoded(&["8.8.8.8:7002"])), []);
         let udp = Bytes::from(to_multiaddr(at("8.8.8.8:7002")));
-        assert_eq!(targets(&ours, &[udp]), [], "said to be one of UDP");
+        assert_eq!(targets(&ours, &[udp]), [], "a UDP address");
     }
 
     proptest! {
@@ -188,9 +188,9 @@ mod tests {
         ) {
             let ours = [at("9.9.9.9:7001"), at("[2a00::1]:7001")];
             let theirs: Vec<SocketAddr> = theirs.into_iter().map(SocketAddr::from).collect();
-            let mut said = named(&theirs);
-            said.push(junk.into());
-            let dialled = targets(&ours, &said);
+            let mut encoded = named(&theirs);
+            encoded.push(junk.into());
+            let dialled = targets(&ours, &encoded);
             prop_assert!(dialled.len() <= MAX_PUNCH_TCP);
             for one in &dialled {
                 prop_assert!(!is_local(one.ip()) && is_plausible(*one));

@@ -1,4 +1,4 @@
-//! Handshakes by QUIC: dialling and accepting.
+//! Handshakes over QUIC: dialling and accepting.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::transport::{
     api::DialError,
-    connection::{Connection, in_words},
+    connection::{Connection, describe},
     shared::{HANDSHAKE_TIMEOUT, Shared},
     socket::endpoint,
     tls::{Mismatch, MismatchCell},
@@ -27,15 +27,15 @@ pub(crate) async fn connect(
     let endpoint = shared
         .endpoint_for(address.ip())
         .ok_or(DialError::Stopped)?;
-    shared.sorter.asks(address);
-    // An address for a name: none is sent to the server.
+    shared.sorter.contacts(address);
+    // The name is an address, so none is sent to the server.
     let connecting = endpoint
         .connect_with(config, address, &address.ip().to_string())
         .map_err(|e| match e {
             quinn::ConnectError::EndpointStopping => DialError::Stopped,
             e => refused(&e),
         })?;
-    // The endpoint must not be kept from closing by the connection's life.
+    // The connection must not keep the endpoint from closing.
     drop(endpoint);
     let begin = Instant::now();
     let quic = connecting.await.map_err(|e| match (mismatch.get(), e) {
@@ -43,16 +43,16 @@ pub(crate) async fn connect(
         (Some(Mismatch::OtherPeer), _) => DialError::OtherPeer,
         (None, ConnectionError::TimedOut) => DialError::TimedOut,
         (None, ConnectionError::LocallyClosed) => DialError::Stopped,
-        (None, e) => DialError::Refused(in_words(&e)),
+        (None, e) => DialError::Refused(describe(&e)),
     })?;
     shared.pace.took(begin.elapsed());
     Connection::quic(quic, TlsSide::Client, shared.local_end()).map_err(|e| refused(&e))
 }
 
-/// Shakes hands with a stranger; `None` where nothing comes of it in time.
+/// Performs the handshake with an incoming peer; `None` if it fails or takes too long.
 pub(crate) async fn accept(incoming: Incoming, shared: &Shared) -> Option<Connection> {
     let connecting = incoming.accept().ok()?;
     let quic = timeout(HANDSHAKE_TIMEOUT, connecting).await.ok()?.ok()?;
-    // Dropping what is not registered closes it.
+    // An unregistered connection is closed when dropped.
     Connection::quic(quic, TlsSide::Server, shared.local_end()).ok()
 }

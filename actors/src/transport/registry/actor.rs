@@ -25,7 +25,7 @@ use crate::{
         connection::{Connection, ConnectionId},
         dial,
         life::{STALL, check, live},
-        msg::{DialState, Dialling, Msg, Word},
+        msg::{DialState, Dialling, Msg, PeerReport},
         punch::{self, Via},
         shared::{Ended, Shared},
         socket::changes::Changes,
@@ -219,7 +219,7 @@ impl Registry {
                 let _ = reply.send(());
             }
             Msg::Stalled(id) => self.stalled(id, scope),
-            Msg::Told { id, word } => self.told(id, word, scope),
+            Msg::Reported { id, report } => self.reported(id, report, scope),
             Msg::Punch(id, kind) => match *kind {
                 Kind::PunchTo(punch) => self.carry(id, punch),
                 Kind::PunchFrom(punch) => self.punched(id, &punch, scope),
@@ -344,7 +344,7 @@ impl Registry {
         let others = self.of(peer);
         if !others.is_empty() && others.iter().all(Connection::is_stalled) {
             // The peer may not have noticed, and would pick what it thinks is better.
-            connection.flow().say(Kind::Stalled(proto::Stalled {}));
+            connection.flow().send(Kind::Stalled(proto::Stalled {}));
         }
         // Whoever dials that peer need not go on, wherever it has come from.
         if connection.path() != PathKind::Relayed {
@@ -391,7 +391,7 @@ impl Registry {
                 PathKind::Quic => to_multiaddr(from.remote()).into(),
                 _ => bytes::Bytes::new(),
             };
-            to.flow().carry(Kind::PunchFrom(proto::PunchFrom {
+            to.flow().send_if_room(Kind::PunchFrom(proto::PunchFrom {
                 peer: from.peer().to_bytes().into(),
                 seen,
                 punch: punch.punch,
@@ -416,7 +416,7 @@ impl Registry {
         // Punches are for direct ways, and say where we are.
         if peer == self.shared.tls.peer()
             || self.shared.paths.is_hidden()
-            || !what.answer && !self.shared.heeds()
+            || !what.answer && !self.shared.allows_punch()
         {
             return;
         }
@@ -425,7 +425,7 @@ impl Registry {
             carried,
         };
         let seen = from_multiaddr(&punch.seen);
-        if let Some(task) = punch::heard(via, peer, seen, what, &self.shared, &self.own) {
+        if let Some(task) = punch::received(via, peer, seen, what, &self.shared, &self.own) {
             scope.transient(tracing::debug_span!("connection"), Box::pin(task));
         }
     }
@@ -458,7 +458,7 @@ impl Registry {
             .any(|one| (one.id() == stays) == one.is_draining());
         drain_all_but(stays, &all);
         if news && let Some(stays) = self.open.get(&stays) {
-            stays.flow().say(Kind::Selected(proto::Selected {}));
+            stays.flow().send(Kind::Selected(proto::Selected {}));
         }
     }
 
@@ -483,16 +483,16 @@ impl Registry {
         self.settle(peer);
     }
 
-    fn told(&mut self, id: ConnectionId, word: Word, scope: &Scope) {
+    fn reported(&mut self, id: ConnectionId, report: PeerReport, scope: &Scope) {
         let Some(connection) = self.open.get(&id) else {
             return;
         };
         let all = self.of(connection.peer());
-        match word {
-            Word::Selected if !connection.chooses() => drain_all_but(id, &all),
+        match report {
+            PeerReport::Selected if !connection.chooses() => drain_all_but(id, &all),
             // Only the higher PeerId picks.
-            Word::Selected => {}
-            Word::Stalled => {
+            PeerReport::Selected => {}
+            PeerReport::Stalled => {
                 let is_other = |one: &&Connection| one.id() != id;
                 // One that has only just come is not meant: both sides may have tried a second path.
                 for other in all
@@ -506,12 +506,12 @@ impl Registry {
                 }
                 self.settle(connection.peer());
             }
-            Word::Unanswered => {
+            PeerReport::Unanswered => {
                 connection.flow().set_stalled(true);
                 check(connection);
                 self.stalled(id, scope);
             }
-            Word::Drain => {
+            PeerReport::Drain => {
                 let others = all.iter().filter(|one| one.id() != id);
                 let other = survivor(others.map(candidate)).and_then(|id| self.open.get(&id));
                 if let Some(other) = other {

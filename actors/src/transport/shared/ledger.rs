@@ -1,4 +1,4 @@
-//! Where connections leave their last word until the owner has been told.
+//! The ledger of ended connections, kept until the owner has been notified.
 
 use std::{
     collections::VecDeque,
@@ -10,17 +10,17 @@ use tokio::sync::Notify;
 
 use crate::transport::connection::ConnectionId;
 
-/// A connection's last word.
+/// The entry of a connection that has ended.
 pub(crate) struct Ended {
     pub(crate) id: ConnectionId,
     pub(crate) peer: PeerId,
     pub(crate) reason: String,
-    /// Whether the owner was told of its beginning, and so must hear of its end.
+    /// Whether the owner was notified of its beginning, and so must be notified of its end.
     pub(crate) announced: bool,
 }
 
-/// Last words that wait. A guard writes them, so writing neither waits nor fails; there is one a connection, and the
-/// registry counts them as connections, so there are never more than what its bounds let be open.
+/// Entries of ended connections. They are written by a guard, so writing neither waits nor fails. There is one per
+/// connection, and the registry counts it as a connection until it is read, so its bounds hold here too.
 #[derive(Default)]
 pub(crate) struct Ledger {
     ended: Mutex<VecDeque<Ended>>,
@@ -37,7 +37,7 @@ impl Ledger {
         self.written.notify_one();
     }
 
-    /// Waits for a word without taking it. Cancel-safe; for one waiter.
+    /// Waits until there is an entry, without taking it. Cancel-safe; for one waiter.
     pub(crate) async fn not_empty(&self) {
         while self.ended().is_empty() {
             self.written.notified().await;

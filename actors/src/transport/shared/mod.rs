@@ -1,4 +1,8 @@
-//! What outlives a restart of the registry: sockets, keys, bars, and words that wait for the owner.
+//! The state that survives a restart of the registry: sockets, keys, bars, and the ledger.
+
+mod ledger;
+mod pace;
+pub(crate) mod pending;
 
 use std::{
     collections::HashSet,
@@ -18,10 +22,6 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-mod ledger;
-mod pace;
-pub(crate) mod pending;
-
 use crate::{
     disguise::Torrents,
     transport::{
@@ -34,9 +34,9 @@ use crate::{
         proxy::Proxy,
         socket::{
             bind, endpoint,
-            runtime::Counted,
+            runtime::TrackedRuntime,
             source_for,
-            udp::{Asked, SharedSocket, Sorter, Udp},
+            udp::{Contacted, SharedSocket, Sorter, Udp},
         },
         tls::Tls,
     },
@@ -46,17 +46,17 @@ pub(crate) use ledger::Ended;
 use ledger::Ledger;
 pub(crate) use pace::HANDSHAKE_TIMEOUT;
 use pace::{PROXIED_TIMEOUT, Pace};
-use pending::{Heed, Pending};
+use pending::{Pending, RequestLimit};
 
-/// At a stop, how long to wait for the last packets to leave and for the sockets to close.
+/// Time limit at a stop for the last packets to leave and the sockets to close.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(crate) struct Shared {
     pub(crate) tls: Tls,
-    /// The only way out, where there is one.
+    /// The only way out, if set.
     pub(crate) proxy: Option<Proxy>,
     pub(crate) paths: Paths,
-    /// Whom we dial where we hide from members.
+    /// The relays that may be dialled while our address is hidden.
     relays: Mutex<HashSet<Relay>>,
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) admission: Admission,
@@ -64,26 +64,26 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<TransportEvent>,
     pub(crate) metrics: Metrics,
     pub(crate) pace: Pace,
-    /// What leaves the sockets beside QUIC, and what comes.
+    /// Datagrams other than QUIC, in both directions.
     pub(crate) udp: Udp,
     pub(crate) sorter: Arc<Sorter>,
-    /// Where we have dialled by TCP from the port on which we listen.
-    pub(crate) asked_tcp: Asked,
-    /// What BitTorrent clients may come for.
+    /// Addresses that we have dialled over TCP from our listening port.
+    pub(crate) contacted_tcp: Contacted,
+    /// Torrents that BitTorrent clients may ask for.
     pub(crate) torrents: Option<Torrents>,
-    /// Emptied at a stop, as the endpoints are.
+    /// Emptied at a stop, like the endpoints.
     listeners: Mutex<Vec<Arc<TcpListener>>>,
-    /// Emptied at a stop, since handles to the transport may live on, and would keep the sockets open.
+    /// Emptied at a stop: handles to the transport may outlive it, and would keep the sockets open.
     endpoints: Mutex<Vec<Endpoint>>,
     barred: Mutex<Barred>,
     next_id: AtomicU64,
-    /// Requests of ours to open the way, and how many of others are heeded.
+    /// Our pending punch requests, and the limit on those of others.
     pub(crate) punches: Pending,
-    heed: Mutex<Heed>,
+    requests: Mutex<RequestLimit>,
     nat: Mutex<Nat>,
-    /// The port to announce, when it is known to be another than ours.
+    /// The port to announce; `None` means our own.
     outer_port: watch::Sender<Option<u16>>,
-    runtime: Counted,
+    runtime: TrackedRuntime,
 }
 
 impl Shared {
@@ -98,13 +98,14 @@ impl Shared {
             config.bind.clone()
         };
         let tls = Tls::new(config.key.as_ref()).map_err(io::Error::other)?;
-        let runtime = Counted::default();
+        let runtime = TrackedRuntime::default();
         let sorter = Arc::new(Sorter::new(metrics.clone()));
         let mut endpoints = Vec::with_capacity(ips.len());
         let mut local = Vec::with_capacity(ips.len());
         let mut sockets = Vec::with_capacity(ips.len());
         let mut listeners = Vec::with_capacity(ips.len());
-        // With a proxy there is no socket that anything could leave by, and in hiding none that somebody could come to.
+        // Behind a proxy no socket may exist that anything could bypass it with, and in hiding none that others could
+        // reach.
         let listens = config.proxy.is_none() && !config.paths.is_hidden();
         let bound = if listens {
             bind::bind(&ips, config.port, config.port_is_wish)?
@@ -148,21 +149,21 @@ impl Shared {
             pace: Pace::default(),
             udp: Udp::new(sockets, Arc::clone(&sorter)),
             sorter,
-            asked_tcp: Asked::default(),
+            contacted_tcp: Contacted::default(),
             torrents: config.torrents.clone(),
             listeners: Mutex::new(listeners),
             endpoints: Mutex::new(endpoints),
             barred: Mutex::new(Barred::default()),
             next_id: AtomicU64::new(0),
             punches: Pending::default(),
-            heed: Mutex::new(Heed::new(Instant::now())),
+            requests: Mutex::new(RequestLimit::new(Instant::now())),
             nat: Mutex::new(nat),
             outer_port: watch::Sender::new(None),
             runtime,
         })
     }
 
-    /// What is known of where we are.
+    /// Reads or changes what is known of our place behind NATs, and publishes a changed outer port.
     pub(crate) fn nat<T>(&self, look: impl FnOnce(&mut Nat) -> T) -> T {
         let mut nat = self.nat.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = look(&mut nat);
@@ -176,12 +177,12 @@ impl Shared {
         seen
     }
 
-    /// The port to announce, from now on; `None`: our own.
+    /// The port to announce, as it changes; `None` means our own.
     pub(crate) fn outer_port(&self) -> watch::Receiver<Option<u16>> {
         self.outer_port.subscribe()
     }
 
-    /// A peer sees us there.
+    /// Records that a peer sees us at `address`.
     pub(crate) fn observed(&self, by: SocketAddr, address: SocketAddr) {
         let source = source_for(by);
         self.nat(|nat| {
@@ -192,34 +193,35 @@ impl Shared {
         });
     }
 
-    /// A peer whom we dialled by TCP from the port on which we listen sees it there.
+    /// Records that a peer, which we dialled over TCP from our listening port, sees that port at `address`.
     pub(crate) fn observed_tcp(&self, by: SocketAddr, address: SocketAddr) {
         self.nat(|nat| nat.observed_tcp(by, address));
     }
 
-    /// Whether one more request to open the way is heeded.
-    pub(crate) fn heeds(&self) -> bool {
-        let mut heed = self.heed.lock().unwrap_or_else(PoisonError::into_inner);
-        heed.one(Instant::now())
+    /// Whether one more punch request of a peer may be answered.
+    pub(crate) fn allows_punch(&self) -> bool {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.allow(Instant::now())
     }
 
     pub(crate) fn set_relays(&self, relays: HashSet<Relay>) {
         *self.relays.lock().unwrap_or_else(PoisonError::into_inner) = relays;
     }
 
-    /// Whether that peer may be dialled there: in hiding, relays alone, which are not taken at another's word.
+    /// Whether a peer may be dialled at an address. In hiding, only known relays may; another peer's claim to be one
+    /// does not count.
     pub(crate) fn may_dial(&self, address: SocketAddr, expected: Option<PeerId>) -> bool {
         let relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
         !self.paths.is_hidden()
             || expected.is_some_and(|peer| relays.contains(&Relay { address, peer }))
     }
 
-    /// Whether a connection may be kept. Those in hiding have dialled their relays, and hear nobody else.
+    /// Whether a connection over such a path may be kept. In hiding, the only connections are those to dialled relays.
     pub(crate) fn allows(&self, path: PathKind) -> bool {
         self.paths.allows(path) || self.paths.is_hidden()
     }
 
-    /// Whether there is no port of ours: behind a proxy, or in hiding.
+    /// Whether we have no port: behind a proxy, or in hiding.
     pub(crate) fn listens_nowhere(&self) -> bool {
         self.local.is_empty()
     }
@@ -238,18 +240,18 @@ impl Shared {
             .clone()
     }
 
-    /// Runs something that must not outlive the transport, and may need a moment at its stop.
+    /// Runs a task that must not outlive the transport, and may need a moment when it stops.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(Box::pin(task));
     }
 
-    /// Where we listen for addresses like this one, and dial them from.
+    /// Our listening address for this address's family, from which dials leave.
     pub(crate) fn local_for(&self, ip: IpAddr) -> Option<SocketAddr> {
         let mut local = self.local.iter().copied();
         local.find(|local| local.is_ipv4() == ip.is_ipv4())
     }
 
-    /// How long a dial may take.
+    /// The time limit of a dial.
     pub(crate) fn dial_timeout(&self) -> Duration {
         match self.proxy {
             Some(_) => PROXIED_TIMEOUT,
@@ -257,7 +259,7 @@ impl Shared {
         }
     }
 
-    /// The endpoint that reaches addresses like this one.
+    /// The endpoint for this address's family.
     pub(crate) fn endpoint_for(&self, ip: IpAddr) -> Option<Endpoint> {
         let at = self
             .local
@@ -266,7 +268,7 @@ impl Shared {
         self.endpoints().get(at).cloned()
     }
 
-    /// Our end of a connection that has come about.
+    /// Our end of a new connection.
     pub(crate) fn local_end(&self) -> LocalEnd {
         LocalEnd {
             id: ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed)),
@@ -291,7 +293,7 @@ impl Shared {
         look(&mut self.barred.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Closes everything, tells the peers, and lets go of the sockets.
+    /// Closes all connections, notifying the peers, and releases the sockets.
     pub(crate) async fn stop(&self) {
         let endpoints = std::mem::take(
             &mut *self
@@ -312,7 +314,7 @@ impl Shared {
             }
             self.runtime.idle().await;
         };
-        // A peer that no longer answers must not hold us up: the close was sent, it will time out.
+        // A peer that no longer answers must not delay us: the close was sent, and its connection will time out.
         if tokio::time::timeout(STOP_PATIENCE, quiet).await.is_err() {
             tracing::debug!("connections were still draining at the end");
             self.runtime.end().await;

@@ -1,25 +1,25 @@
-//! How long handshakes may take, and how long QUIC is tried alone before TCP is tried beside it.
+//! Time limits of handshakes, and the head start of QUIC before TCP.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// A handshake that takes longer is given up, whoever began it.
+/// Time limit of a handshake, in either direction.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same through a proxy, behind which may be Tor.
+/// The same through a proxy, which may lead into Tor.
 pub(crate) const PROXIED_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How long QUIC is tried alone: where UDP gets through, most answers come sooner.
+/// How long QUIC is tried alone: where UDP gets through, most answers arrive sooner.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// How long at most, where machine or network are slow.
+/// The same at most, on a slow machine or network.
 const LONGEST_HEAD_START: Duration = Duration::from_secs(1);
 
-/// How long handshakes by QUIC take here and now. A machine that is busy would otherwise begin one by TCP beside most of
-/// them, and be busier.
+/// The usual duration of QUIC handshakes on this machine and network. A busy machine would otherwise start a TCP
+/// handshake beside most of them, and become busier.
 #[derive(Default)]
 pub(crate) struct Pace {
-    /// In microseconds, the last ones weighing most.
+    /// A moving average in microseconds, weighted towards the latest.
     usual: AtomicU64,
 }
 

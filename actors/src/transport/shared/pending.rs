@@ -1,4 +1,4 @@
-//! Requests to open the way through NATs: ours that wait for answers, and how many of others we heed.
+//! Punch requests: ours that await answers, and the limit on those of others that we answer.
 
 use std::{
     collections::HashMap,
@@ -7,26 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bitchat_wire::proto::punch::Nat as Word;
+use bitchat_wire::proto::punch::Nat as WireNat;
 use libp2p_identity::PeerId;
 use rand::RngExt;
 use tokio::sync::oneshot;
 
-/// Requests that wait for their answers; there are no more dials than that.
+/// Most requests that await answers; there are no more dials than that.
 const MOST_PENDING: usize = 72;
-/// Requests that are heeded in a row, and how long until one more is: of all peers.
-const MOST_HEEDED: u32 = 32;
-const HEED_PAUSE: Duration = Duration::from_millis(250);
+/// Requests answered in a row, and the time until one more is allowed, over all peers.
+const MAX_ANSWERED: u32 = 32;
+const ANSWER_PAUSE: Duration = Duration::from_millis(250);
 
-/// What the other side answered.
+/// The other end's answer to a punch request.
 pub(crate) struct Answer {
-    pub(crate) nat: Word,
+    pub(crate) nat: WireNat,
     pub(crate) targets: Vec<SocketAddr>,
-    /// As it names them.
+    /// TCP addresses, as multiaddrs.
     pub(crate) tcp: Vec<bytes::Bytes>,
 }
 
-/// Requests of ours that wait for answers.
+/// Our requests that await answers.
 #[derive(Default)]
 pub(crate) struct Pending(Mutex<HashMap<u64, (PeerId, oneshot::Sender<Answer>)>>);
 
@@ -46,7 +46,7 @@ impl Pending {
         Some((id, answer))
     }
 
-    /// Nobody waits for that answer any more.
+    /// Drops a request: its answer is no longer wanted.
     pub(crate) fn forget(&self, id: u64) {
         self.lock().remove(&id);
     }
@@ -56,38 +56,38 @@ impl Pending {
         if pending.get(&id).is_some_and(|(peer, _)| *peer == by)
             && let Some((_, waiting)) = pending.remove(&id)
         {
-            // Who asked may have found another way.
+            // The requester may have found another path.
             let _ = waiting.send(answer);
         }
     }
 }
 
-/// How many requests are heeded: each costs us some datagrams to where a stranger might want them.
+/// The rate limit on answering requests: each costs us some datagrams, to wherever a stranger may want them.
 #[derive(Debug)]
-pub(crate) struct Heed {
+pub(crate) struct RequestLimit {
     left: u32,
     since: Instant,
 }
 
-impl Heed {
+impl RequestLimit {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            left: MOST_HEEDED,
+            left: MAX_ANSWERED,
             since: now,
         }
     }
 
-    /// Whether one more is heeded now.
-    pub(crate) fn one(&mut self, now: Instant) -> bool {
+    /// Whether one more request may be answered now.
+    pub(crate) fn allow(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.since);
-        let more = u32::try_from(passed.as_millis() / HEED_PAUSE.as_millis()).unwrap_or(u32::MAX);
+        let more = u32::try_from(passed.as_millis() / ANSWER_PAUSE.as_millis()).unwrap_or(u32::MAX);
         if more > 0 {
-            self.left = self.left.saturating_add(more).min(MOST_HEEDED);
+            self.left = self.left.saturating_add(more).min(MAX_ANSWERED);
             self.since = now;
         }
-        let heeded = self.left > 0;
+        let allowed = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        heeded
+        allowed
     }
 }
 
@@ -96,14 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_requests_is_heeded_slowly() {
+    fn a_flood_of_requests_is_answered_slowly() {
         let start = Instant::now();
-        let mut heed = Heed::new(start);
-        let count = |heed: &mut Heed, at| (0..1_000).filter(|_| heed.one(at)).count();
-        assert_eq!(count(&mut heed, start), MOST_HEEDED as usize);
-        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 3);
-        assert_eq!(count(&mut heed, start + HEED_PAUSE * 3), 0);
+        let mut requests = RequestLimit::new(start);
+        let count =
+            |requests: &mut RequestLimit, at| (0..1_000).filter(|_| requests.allow(at)).count();
+        assert_eq!(count(&mut requests, start), MAX_ANSWERED as usize);
+        assert_eq!(count(&mut requests, start + ANSWER_PAUSE * 3), 3);
+        assert_eq!(count(&mut requests, start + ANSWER_PAUSE * 3), 0);
         let later = start + Duration::from_secs(3_600);
-        assert_eq!(count(&mut heed, later), MOST_HEEDED as usize);
+        assert_eq!(count(&mut requests, later), MAX_ANSWERED as usize);
     }
 }

@@ -1,7 +1,8 @@
-//! Notices that this machine is on another network than before, or back on one.
+//! Notices that this machine has changed networks, or is back on one.
 //!
-//! What counts is from which addresses packets to the rest of the world would leave. Linux says when that may have
-//! changed (rtnetlink); whoever watches looks now and then besides ([`Changes::look`]), as there is no word elsewhere.
+//! What counts are the addresses from which packets to the rest of the world would leave. Linux reports when they may
+//! have changed (rtnetlink); elsewhere there is no notification, so the owner also checks now and then
+//! ([`Changes::look`]).
 
 use std::{net::IpAddr, time::Duration};
 
@@ -9,9 +10,9 @@ use tokio::time::sleep;
 
 use super::local::source_for;
 
-/// After a word of the system: routes follow addresses a moment later.
+/// The delay after a notification: routes follow addresses a moment later.
 const SETTLE: Duration = Duration::from_millis(200);
-/// Hosts on the other side of every border; nothing is sent to them.
+/// Distant hosts that routes are looked up for; nothing is sent to them.
 const FAR: [&str; 2] = ["198.41.0.4:53", "[2001:503:ba3e::2:30]:53"];
 
 type Sources = [Option<IpAddr>; 2];
@@ -20,7 +21,7 @@ fn sources() -> Sources {
     FAR.map(|far| far.parse().ok().and_then(source_for))
 }
 
-/// The watch.
+/// A watch for changes of the network.
 pub(crate) struct Changes {
     seen: Sources,
     #[cfg(target_os = "linux")]
@@ -28,20 +29,20 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Begins to watch. Must be called inside tokio.
+    /// Starts to watch. Must be called inside a tokio runtime.
     pub(crate) fn new() -> Self {
         Self {
             seen: sources(),
             #[cfg(target_os = "linux")]
             socket: netlink::open()
                 .inspect_err(
-                    |error| tracing::debug!(%error, "changes of the network are noticed late"),
+                    |error| tracing::debug!(%error, "network changes will be noticed late"),
                 )
                 .ok(),
         }
     }
 
-    /// Waits until the system says that there is another way out than before, and at least one. Cancel-safe.
+    /// Waits until packets would leave from other addresses than before, and from at least one. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         loop {
             self.hint().await;
@@ -51,7 +52,7 @@ impl Changes {
         }
     }
 
-    /// Whether there is another way out than before, and at least one.
+    /// Whether packets would leave from other addresses than at the last call, and from at least one.
     pub(crate) fn look(&mut self) -> bool {
         let now = sources();
         let changed = now != self.seen;
@@ -59,16 +60,16 @@ impl Changes {
         changed && now.iter().any(Option::is_some)
     }
 
-    /// Waits until it is worth looking.
+    /// Waits until a change is likely.
     async fn hint(&mut self) {
         #[cfg(target_os = "linux")]
         if let Some(socket) = &self.socket {
-            if netlink::told(socket).await.is_err() {
+            if netlink::changed(socket).await.is_err() {
                 self.socket = None;
             }
             let now = sources();
             if now.iter().all(Option::is_none) {
-                // What is gone now may be back when we look: both are to be seen.
+                // A network that is gone now may be back after the delay: record both changes.
                 self.seen = now;
                 sleep(SETTLE).await;
             }
@@ -88,19 +89,19 @@ mod netlink {
     /// Changes of links, addresses and routes, of IPv4 and IPv6 (`rtnetlink(7)`).
     const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
-    /// A datagram socket like any other, as far as reading goes: so tokio has a type for it.
+    /// Opens a netlink socket. It is read like any datagram socket, so tokio's type serves.
     pub(crate) fn open() -> io::Result<UdpSocket> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // The protocol of number 0 is rtnetlink.
+        // Protocol number 0 is rtnetlink.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
         UdpSocket::from_std(socket.into())
     }
 
-    /// Waits for a word, whatever it says. Cancel-safe.
-    pub(crate) async fn told(socket: &UdpSocket) -> io::Result<()> {
+    /// Waits for a notification of any kind. Cancel-safe.
+    pub(crate) async fn changed(socket: &UdpSocket) -> io::Result<()> {
         match socket.recv(&mut [0; 8_192]).await {
-            // More was said than there was room for: something has changed for sure.
+            // More notifications than fit the buffer: something has changed for sure.
             Err(error)
                 if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
             {

@@ -1,4 +1,4 @@
-//! QUIC's endpoints: settings and connection ids.
+//! QUIC endpoints: their settings and connection ids.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -16,32 +16,32 @@ use crate::transport::{
     tls::{MismatchCell, Tls},
 };
 
-/// An idle connection says so this often: UDP mappings of most NATs live at least 30 s.
+/// An idle connection sends a keep-alive this often: UDP mappings of most NATs live at least 30 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// A peer that is silent for this long is gone: two keep-alives may be lost.
+/// A peer silent for this long is gone: two keep-alives may be lost.
 const IDLE_MS: u32 = 60_000;
 /// Streams that a peer may have open on a connection: control, and a link or file for each of many channels.
 const MAX_STREAMS: u32 = 64;
-/// What it may have open at first: quinn sets up each that is allowed, and most peers open two.
+/// The same at the beginning: quinn allocates each allowed stream, and most peers open two.
 const FIRST_STREAMS: u32 = 14;
-/// The stream of a peer, counted from 0, with which it is allowed [`MAX_STREAMS`].
+/// The peer's stream, counted from 0, that raises its limit to [`MAX_STREAMS`].
 const MORE_STREAMS_AT: u64 = 7;
-/// What a peer may send on one stream before it is read: 80 Mbit/s at 100 ms.
+/// What a peer may send unread on one stream: 80 Mbit/s at a round-trip time of 100 ms.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// What a peer may send on all streams of a connection before it is read: the memory that it can pin.
+/// What a peer may send unread on all streams of a connection: the memory that it can pin.
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// What we keep for a peer that does not acknowledge.
+/// Data kept for a peer that does not acknowledge.
 const SEND_WINDOW: u64 = 4 << 20;
-/// First packets that wait for our verdict, which is immediate: only a flood makes them queue.
+/// First packets that await our verdict, which is immediate: they queue only in a flood.
 const MAX_UNJUDGED: usize = MAX_INCOMING;
-/// What is kept of a handshake before the verdict: its first flight is two or three packets.
+/// Data kept of a handshake before the verdict: its first flight is two or three packets.
 const UNJUDGED_BYTES: u64 = 16 << 10;
-/// The same for all of them.
+/// The same for all handshakes together.
 const UNJUDGED_BYTES_ALL: u64 = 2 << 20;
-/// QUIC version 1 (RFC 9000). The drafts before it are not spoken.
+/// QUIC version 1 (RFC 9000); earlier drafts are not supported.
 const QUIC_V1: u32 = 1;
 
-/// What both sides of every connection use.
+/// The transport settings of every connection, on both sides.
 fn transport_config() -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
@@ -56,14 +56,14 @@ fn transport_config() -> Arc<quinn::TransportConfig> {
     Arc::new(config)
 }
 
-/// Lets a peer that makes use of its streams have more of them. Called with each that it opens, in their order.
+/// Raises the stream limit of a peer that uses its streams. Called for each stream that it opens, in order.
 pub(crate) fn more_streams(connection: &quinn::Connection, opened: quinn::StreamId) {
     if opened.index() == MORE_STREAMS_AT {
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
     }
 }
 
-/// For one dial.
+/// The client configuration of one dial.
 pub(crate) fn client_config(
     tls: &Tls,
     expected: Option<libp2p_identity::PeerId>,
@@ -89,8 +89,8 @@ fn server_config(tls: &Tls) -> io::Result<quinn::ServerConfig> {
     Ok(config)
 }
 
-/// An endpoint on a bound socket. `reset_key` is the profile's; each local address has keys of its own, or a
-/// packet sent to one socket would make it sign away a connection of another (RFC 9000, section 21.11).
+/// Creates an endpoint on a bound socket. `reset_key` belongs to the profile; each local address derives keys of its
+/// own, or a packet to one socket could make it reset a connection of another (RFC 9000, section 21.11).
 pub(crate) fn endpoint(
     tls: &Tls,
     reset_key: &[u8; 64],
@@ -125,16 +125,16 @@ fn derive(reset_key: &[u8; 64], label: &[u8], ip: IpAddr) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
 }
 
-/// Bytes of a connection id that are random.
+/// Random bytes of a connection id.
 const ID_NONCE: usize = 4;
-/// Length of a connection id; what is not random is a MAC of it.
+/// Length of a connection id; the bytes that are not random are their MAC.
 const ID_LEN: usize = 8;
-/// Set in the first byte of every connection id. It is the second byte of a short packet, where KRPC has an ASCII
-/// digit, so that the two are told apart on a shared port.
+/// Set in the first byte of every connection id. That is the second byte of a short packet, where KRPC has an ASCII
+/// digit, so the two can be distinguished on a shared port.
 const ID_MARK: u8 = 0x80;
 
-/// Connection ids that a restarted node knows for its own, so that it answers them, and only them, with a
-/// stateless reset.
+/// Connection ids that a restarted node recognises as its own, so that it answers them, and only them, with a stateless
+/// reset.
 struct KeyedIds {
     key: hmac::Key,
 }

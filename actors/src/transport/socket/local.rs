@@ -1,8 +1,9 @@
-//! Which of our own addresses leads somewhere.
+//! The local address that a route uses.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-/// The address from which packets to `target` would leave, as the system's routes say now. Nothing is sent.
+/// The address from which packets to `target` would leave, by the system's present routes; `None` without a route.
+/// Nothing is sent.
 pub(crate) fn source_for(target: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if target.is_ipv4() {
         std::net::Ipv4Addr::UNSPECIFIED.into()

@@ -1,4 +1,4 @@
-//! The one port: its sockets, who reads what from them, QUIC's endpoints on them, and the network below them.
+//! The one port: its sockets, the distribution of its datagrams, QUIC's endpoints on it, and changes of the network.
 
 pub(crate) mod bind;
 pub(crate) mod changes;

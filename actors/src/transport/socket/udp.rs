@@ -1,8 +1,8 @@
-//! One UDP socket for all that speaks UDP: QUIC reads from it, and whatever is not QUIC goes to whoever asked for it
+//! One UDP socket for every protocol over UDP: quinn reads QUIC from it, and other datagrams go to their subscribers
 //! (`docs/PROTOCOL.md`, one port).
 //!
-//! quinn polls the socket, with its batches and segmentation offload as before; this wrapper sorts what came, and
-//! never waits: a reader that is slower than the network loses datagrams, as UDP does, and they are counted.
+//! quinn polls the socket, with its usual batches and segmentation offload. This wrapper sorts what arrives and never
+//! waits: a reader slower than the network loses datagrams, as with UDP itself, and they are counted.
 
 use std::{
     collections::HashMap,
@@ -29,56 +29,55 @@ use tokio::sync::{Notify, mpsc};
 use super::demux::{Class, compact};
 use crate::transport::{address::multiaddr::canonical, metrics::Metrics};
 
-/// Datagrams of one class that wait for their reader: a burst of the DHT, at most 16 MiB if all were of the largest size.
+/// Datagrams of one class queued for their reader: a burst of the DHT, at most 16 MiB if all had the largest size.
 const WAITING: usize = 256;
 
-/// Errors in a row that do not end the socket. An interface that goes, or an administrator's hand, leaves one behind, and
-/// the socket works on; quinn would end, and all connections with it.
+/// Errors in a row that do not end the socket. An interface that goes down, or an administrator's command, causes one,
+/// and the socket keeps working; quinn would end, and all connections with it.
 const PASSING_ERRORS: u32 = 16;
 
-/// Where a datagram came from, and what it says.
+/// A datagram's source address and content.
 pub type Datagram = (SocketAddr, Bytes);
 
-/// Who reads what is not QUIC, and whose QUIC packets are waited for; shared by all sockets of a transport.
+/// Distributes what is not QUIC, and notifies those who await QUIC packets. Shared by all sockets of a transport.
 pub(crate) struct Sorter {
     readers: Mutex<HashMap<Class, mpsc::Sender<Datagram>>>,
     awaited: Mutex<HashMap<SocketAddr, Vec<Arc<Notify>>>>,
-    /// The size of `awaited`, so that a packet costs no lock while nothing is dialled.
+    /// The size of `awaited`, so that packets take no lock while no dial is in progress.
     awaiting: AtomicUsize,
-    asked: Asked,
+    contacted: Contacted,
     metrics: Metrics,
 }
 
-/// For how long a NAT may let in answers to what was sent.
-const ASKED_TIME: Duration = Duration::from_secs(300);
-/// Addresses that are remembered for that; beyond, strangers are not told from others.
-const MOST_ASKED: usize = 4_096;
+/// How long a NAT may let in answers to what was sent.
+const CONTACTED_TIME: Duration = Duration::from_secs(300);
+/// Most addresses remembered for that; beyond it, strangers are not recognised as such.
+const MOST_CONTACTED: usize = 4_096;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// To whom something was sent of late from the port on which we listen, so that what comes from there was asked for.
+/// Addresses to which we sent something recently from our listening port, so that what comes from there is solicited.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<HashMap<SocketAddr, Instant>>);
+pub(crate) struct Contacted(Mutex<HashMap<SocketAddr, Instant>>);
 
-impl Asked {
-    /// Something is sent there.
-    pub(crate) fn asks(&self, to: SocketAddr) {
-        let (mut asked, now) = (lock(&self.0), Instant::now());
-        if asked.len() >= MOST_ASKED {
-            asked.retain(|_, at| now.saturating_duration_since(*at) < ASKED_TIME);
+impl Contacted {
+    /// Records that something is sent to that address.
+    pub(crate) fn contacts(&self, to: SocketAddr) {
+        let (mut contacted, now) = (lock(&self.0), Instant::now());
+        if contacted.len() >= MOST_CONTACTED {
+            contacted.retain(|_, at| now.saturating_duration_since(*at) < CONTACTED_TIME);
         }
-        if asked.len() < MOST_ASKED || asked.contains_key(&to) {
-            asked.insert(canonical(to), now);
+        if contacted.len() < MOST_CONTACTED || contacted.contains_key(&to) {
+            contacted.insert(canonical(to), now);
         }
     }
 
-    /// Whether something from there can have come without our having sent anything: only then it shows that strangers
-    /// get through to us.
-    pub(crate) fn is_unasked(&self, from: SocketAddr) -> bool {
-        let asked = lock(&self.0);
-        asked.len() < MOST_ASKED && !asked.contains_key(&canonical(from))
+    /// Whether packets from that address came unsolicited. Only those show that strangers get through to us.
+    pub(crate) fn is_unsolicited(&self, from: SocketAddr) -> bool {
+        let contacted = lock(&self.0);
+        contacted.len() < MOST_CONTACTED && !contacted.contains_key(&canonical(from))
     }
 }
 
@@ -88,7 +87,7 @@ impl Sorter {
             readers: Mutex::default(),
             awaited: Mutex::default(),
             awaiting: AtomicUsize::new(0),
-            asked: Asked::default(),
+            contacted: Contacted::default(),
             metrics,
         }
     }
@@ -121,17 +120,17 @@ impl Sorter {
         }
     }
 
-    /// Something is sent there.
-    pub(crate) fn asks(&self, to: SocketAddr) {
-        self.asked.asks(to);
+    /// Records that something is sent to that address.
+    pub(crate) fn contacts(&self, to: SocketAddr) {
+        self.contacted.contacts(to);
     }
 
-    /// See [`Asked::is_unasked`].
-    pub(crate) fn is_unasked(&self, from: SocketAddr) -> bool {
-        self.asked.is_unasked(from)
+    /// See [`Contacted::is_unsolicited`].
+    pub(crate) fn is_unsolicited(&self, from: SocketAddr) -> bool {
+        self.contacted.is_unsolicited(from)
     }
 
-    /// Notices the first QUIC packets from an address for as long as the guard lives.
+    /// Watches for the first QUIC packets from an address until the guard is dropped.
     pub(crate) fn expect(self: &Arc<Self>, from: SocketAddr) -> Expected {
         let came = Arc::new(Notify::new());
         let mut awaited = lock(&self.awaited);
@@ -163,7 +162,7 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    /// Waits until one has come; at once if one came since the beginning. Cancel-safe, and for one waiter.
+    /// Waits for a packet; returns at once if one has come since the beginning. Cancel-safe, for one waiter.
     pub(crate) async fn packet(&self) {
         self.came.notified().await;
     }
@@ -182,23 +181,23 @@ impl Drop for Expected {
     }
 }
 
-/// Whether much is sent. A connection of quinn keeps a buffer for as many datagrams as may go to the kernel at once, and
-/// most connections never send more than one or two: they may have more when somebody does.
+/// Whether much is being sent. A quinn connection keeps a buffer for as many datagrams as may go to the kernel at once,
+/// and most connections never send more than one or two, so they get more only under load.
 #[derive(Default)]
 struct Bulk {
-    /// Grows with each full transmit and shrinks with each other.
+    /// Grows with each full transmit and shrinks with each other one.
     score: AtomicUsize,
 }
 
 impl Bulk {
-    /// Datagrams at once while little is sent.
+    /// Datagrams per transmit at low load.
     const FEW: usize = 2;
-    /// The score from which on much is sent: more than the flights of a few handshakes.
+    /// The score from which the load counts as high: more than the flights of a few handshakes.
     const MUCH: usize = 16;
-    /// So many small ones after the last full one, little is sent again.
+    /// The highest score: after this many small transmits the load counts as low.
     const MOST: usize = 128;
 
-    /// How many datagrams may go at once, where the kernel takes `most`.
+    /// Datagrams per transmit, if the kernel takes `most`.
     fn segments(&self, most: usize) -> usize {
         if self.score.load(Ordering::Relaxed) < Self::MUCH {
             most.min(Self::FEW)
@@ -207,7 +206,7 @@ impl Bulk {
         }
     }
 
-    /// Two threads that count at once lose one of the two, which changes little.
+    /// Updates the score. If two threads do so at once one update is lost, which matters little.
     fn sent(&self, transmit: &Transmit<'_>) {
         let full = transmit
             .segment_size
@@ -224,7 +223,7 @@ impl Bulk {
     }
 }
 
-/// The socket as quinn sees it: nothing but QUIC comes out of it.
+/// The socket as quinn sees it: only QUIC comes out of it.
 pub(crate) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     sorter: Arc<Sorter>,
@@ -269,13 +268,13 @@ impl AsyncUdpSocket for SharedSocket {
                 Ok(received) => break received,
                 Err(error) if errors < PASSING_ERRORS => {
                     errors += 1;
-                    tracing::warn!(%error, "the UDP port has failed to receive");
+                    tracing::warn!(%error, "receiving on the UDP port failed");
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         };
         for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(received) {
-            // What is left empty is passed over by quinn, which counts it as work: a flood cannot hold its task.
+            // quinn skips an emptied buffer but counts it as work, so a flood cannot hold its task.
             let other = |class, bytes: &[u8]| self.sorter.hand_out(class, meta.addr, bytes);
             let kept = compact(buffer, meta.len, meta.stride, other);
             meta.len = kept;
@@ -303,7 +302,8 @@ impl AsyncUdpSocket for SharedSocket {
     }
 }
 
-/// The node's one UDP port, for others than QUIC: trackers, DHT, punches. Cheap to clone; does not keep the sockets open.
+/// The node's one UDP port, for protocols other than QUIC: trackers, DHT, punches. Cheap to clone; does not keep the
+/// sockets open.
 #[derive(Clone)]
 pub struct Udp {
     sockets: Arc<[(SocketAddr, Weak<SharedSocket>)]>,
@@ -329,18 +329,18 @@ impl Udp {
         }
     }
 
-    /// Whether there is a socket for addresses of that kind.
+    /// Whether there is a socket for that address family.
     pub fn reaches(&self, ipv6: bool) -> bool {
         self.sockets
             .iter()
             .any(|(local, _)| local.is_ipv6() == ipv6)
     }
 
-    /// Sends one datagram from the port that all others leave from; the first socket of that family sends it. Waits
-    /// while the kernel's buffer is full. Fails without such a socket (`Unsupported`), after the transport has
-    /// stopped (`NotConnected`), and with what the kernel says. Cancel-safe: then nothing was sent.
+    /// Sends one datagram from our one port, through the first socket of the target's family. Waits while the kernel's
+    /// buffer is full. Fails with `Unsupported` without such a socket, with `NotConnected` after the transport has
+    /// stopped, and with the kernel's errors. Cancel-safe: nothing was sent then.
     pub async fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        self.sorter.asks(to);
+        self.sorter.contacts(to);
         let socket = self.socket(to)?;
         let transmit = transmit(to, datagram);
         let mut poller = None;
@@ -356,13 +356,13 @@ impl Udp {
         }
     }
 
-    /// As [`Udp::send_to`], at once or not at all: fails with `WouldBlock` while the kernel's buffer is full.
+    /// As [`Udp::send_to`], but without waiting: fails with `WouldBlock` while the kernel's buffer is full.
     pub fn try_send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        self.sorter.asks(to);
+        self.sorter.contacts(to);
         self.socket(to)?.try_send(&transmit(to, datagram))
     }
 
-    /// Waits until every socket can send at once. A new one cannot, as far as the runtime knows, for a moment.
+    /// Waits until every socket can send without waiting. For a moment, the runtime takes a new socket to be unable to.
     pub async fn writable(&self) -> io::Result<()> {
         for socket in self
             .sockets
@@ -385,8 +385,9 @@ impl Udp {
         Ok(socket.upgrade().ok_or(io::ErrorKind::NotConnected)?)
     }
 
-    /// What comes of one class from now on, of all sockets. One reader a class: a later one replaces it. At most 256
-    /// datagrams wait; those beyond are lost and counted. [`Class::Quic`] is quinn's alone: nothing comes of it.
+    /// Receives all further datagrams of one class from all sockets. Each class has one reader: a new one replaces it.
+    /// At most 256 datagrams are queued; the rest are dropped and counted. [`Class::Quic`] belongs to quinn and yields
+    /// nothing.
     pub fn subscribe(&self, class: Class) -> mpsc::Receiver<Datagram> {
         self.sorter.subscribe(class)
     }

@@ -1,9 +1,10 @@
-//! TCP dials that leave from the port on which we listen, and what follows from that: two that dial each other at the same
-//! moment may come to one connection, which both have dialled (`docs/PROTOCOL.md`, TCP; RFC 9293, section 3.5).
+//! Crossed TCP dials: two nodes that dial each other from their listening ports at the same moment get one connection,
+//! which both have dialled (`docs/PROTOCOL.md`, TCP; RFC 9293, section 3.5).
 //!
-//! Neither the kernel nor the moment tells who is the TLS client then, but what comes does: who has sent a `ClientHello`
-//! and gets one is such a one. The greater of the two randoms stays the client. The other takes what has come for what a
-//! server gets, so nothing is sent again and nobody needs to know beforehand whom it dials.
+//! Neither the kernel nor the timing reveals which of them is the TLS client then, but the received bytes do: an end
+//! that has sent a `ClientHello` and receives one knows that the dials crossed. The end with the greater of the two
+//! randoms stays the client. The other treats the received bytes as the start of a server's input, so nothing is sent
+//! twice and neither needs to know beforehand whom it dials.
 
 use std::{
     io,
@@ -13,30 +14,31 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How a TLS record begins that carries a handshake, and a handshake message that is a `ClientHello` (RFC 8446).
+/// The first byte of a TLS record that carries a handshake, and of a handshake message that is a `ClientHello` (RFC
+/// 8446).
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-/// A record's head: its kind, a version, its length.
+/// The length of a record's header: type, version and length.
 const RECORD: usize = 5;
-/// Where a `ClientHello` has its random: behind the record's head, the message's (4 bytes), and a version.
+/// The position of a `ClientHello`'s random: after the record's header, the message's (4 bytes), and a version.
 const RANDOM: std::ops::Range<usize> = 11..43;
 
-/// What the first bytes of the other end mean for one that has sent a `ClientHello`.
+/// What the other end's first bytes mean to an end that has sent a `ClientHello`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Too few to say.
+    /// Too few bytes to decide.
     More,
-    /// It answers: we are the client.
+    /// An answer: we are the client.
     Answer,
-    /// It has dialled too. We are the client, and pass over so many bytes, those seen included.
+    /// The other end has dialled too. We are the client, and skip this many bytes, including those already read.
     Client(usize),
-    /// It has dialled too, and is the client.
+    /// The other end has dialled too, and is the client.
     Server,
-    /// It is ourselves.
+    /// The other end is ourselves.
     Ourselves,
 }
 
-/// Both have at most [`RANDOM`]`.end` bytes.
+/// Judges by the first bytes in both directions, at most [`RANDOM`]`.end` of each.
 fn judge(ours: &[u8], theirs: &[u8]) -> Verdict {
     let is = |at: usize, byte: u8| theirs.get(at).is_none_or(|it| *it == byte);
     if !is(0, HANDSHAKE) || !is(RECORD, CLIENT_HELLO) {
@@ -47,7 +49,7 @@ fn judge(ours: &[u8], theirs: &[u8]) -> Verdict {
     };
     let record = RECORD + usize::from(u16::from_be_bytes([*high, *low]));
     let Some(ours_random) = ours.get(RANDOM).filter(|_| record >= RANDOM.end) else {
-        // We have not spoken yet, or that is none: TLS will say so.
+        // We have not sent anything yet, or this is no `ClientHello`: TLS will report it.
         return Verdict::Answer;
     };
     match ours_random.cmp(theirs_random) {
@@ -57,10 +59,10 @@ fn judge(ours: &[u8], theirs: &[u8]) -> Verdict {
     }
 }
 
-/// Why a TLS client's handshake ended that has crossed another's.
+/// Why a TLS client's handshake ended after it crossed another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Crossed {
-    /// The other end is the client. What it has sent comes again, for a server.
+    /// The other end is the client. What it sent is read again, by a server.
     #[error("the other end is the TLS client")]
     Server,
     /// Both ends are ours.
@@ -69,27 +71,27 @@ pub(crate) enum Crossed {
 }
 
 impl Crossed {
-    /// Whether that is what an error says.
+    /// The value inside an I/O error, if that is its cause.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
-/// A byte stream that was dialled, on which a TLS client speaks first.
+/// A dialled byte stream on which a TLS client sends first.
 pub(crate) struct Crossing<T> {
     io: T,
-    /// How what we say begins, as far as it matters.
-    said: Vec<u8>,
+    /// The beginning of what we sent, as far as it matters.
+    sent: Vec<u8>,
     stage: Stage,
 }
 
 enum Stage {
-    /// This much has come, which is too little.
+    /// The bytes received so far, too few to decide.
     First(Vec<u8>),
-    /// Bytes of the other's `ClientHello` that are still to be passed over.
-    PassOver(usize),
-    /// What was looked at, and how much of it has been read.
-    Again(Vec<u8>, usize),
+    /// The remaining bytes of the other's `ClientHello` to skip.
+    Skip(usize),
+    /// The inspected bytes, and how many of them have been read.
+    Replay(Vec<u8>, usize),
     Through,
 }
 
@@ -97,13 +99,13 @@ impl<T> Crossing<T> {
     pub(crate) fn new(io: T) -> Self {
         Self {
             io,
-            said: Vec::with_capacity(RANDOM.end),
+            sent: Vec::with_capacity(RANDOM.end),
             stage: Stage::First(Vec::with_capacity(RANDOM.end)),
         }
     }
 }
 
-/// Reads at most `most` bytes behind what is there; at the end of the stream none.
+/// Appends at most `most` bytes to those read; returns 0 at the end of the stream.
 fn fill<T: AsyncRead + Unpin>(
     io: &mut T,
     cx: &mut Context<'_>,
@@ -130,17 +132,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Crossing<T> {
                 Stage::First(head) => {
                     let most = RANDOM.end - head.len();
                     let came = ready!(fill(&mut this.io, cx, head, most))?;
-                    let verdict = judge(&this.said, head);
+                    let verdict = judge(&this.sent, head);
                     let head = std::mem::take(head);
-                    (this.stage, this.said) = match verdict {
+                    (this.stage, this.sent) = match verdict {
                         Verdict::More if came > 0 => {
                             this.stage = Stage::First(head);
                             continue;
                         }
-                        Verdict::Client(record) => {
-                            (Stage::PassOver(record - head.len()), Vec::new())
-                        }
-                        _ => (Stage::Again(head, 0), Vec::new()),
+                        Verdict::Client(record) => (Stage::Skip(record - head.len()), Vec::new()),
+                        _ => (Stage::Replay(head, 0), Vec::new()),
                     };
                     let crossed = match verdict {
                         Verdict::Server => Crossed::Server,
@@ -149,21 +149,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Crossing<T> {
                     };
                     return Poll::Ready(Err(io::Error::other(crossed)));
                 }
-                Stage::PassOver(0) => this.stage = Stage::Through,
-                Stage::PassOver(left) => {
+                Stage::Skip(0) => this.stage = Stage::Through,
+                Stage::Skip(left) => {
                     let came = ready!(fill(&mut this.io, cx, &mut Vec::new(), *left))?;
                     *left -= came;
                     if came == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Stage::Again(head, read) if *read < head.len() => {
+                Stage::Replay(head, read) if *read < head.len() => {
                     let len = buffer.remaining().min(head.len() - *read);
                     buffer.put_slice(&head[*read..*read + len]);
                     *read += len;
                     return Poll::Ready(Ok(()));
                 }
-                Stage::Again(..) => this.stage = Stage::Through,
+                Stage::Replay(..) => this.stage = Stage::Through,
                 Stage::Through => return Pin::new(&mut this.io).poll_read(cx, buffer),
             }
         }
@@ -178,8 +178,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Crossing<T> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         if matches!(self.stage, Stage::First(_)) {
-            let room = RANDOM.end.saturating_sub(self.said.len());
-            self.said.extend_from_slice(&bytes[..written.min(room)]);
+            let room = RANDOM.end.saturating_sub(self.sent.len());
+            self.sent.extend_from_slice(&bytes[..written.min(room)]);
         }
         Poll::Ready(Ok(written))
     }
@@ -194,88 +194,4 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Crossing<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    /// A `ClientHello` with that random, and so many bytes behind it.
-    fn hello(random: [u8; 32], more: u16) -> Vec<u8> {
-        let len = 38 + more;
-        let mut bytes = vec![HANDSHAKE, 3, 1];
-        bytes.extend(len.to_be_bytes());
-        bytes.extend([CLIENT_HELLO, 0, 0, 34, 3, 3]);
-        bytes.extend(random);
-        bytes.resize(usize::from(len) + RECORD, 7);
-        bytes
-    }
-
-    #[test]
-    fn answers_are_told_from_dials() {
-        let ours = hello([5; 32], 100);
-        let ours = &ours[..RANDOM.end];
-        for answer in [
-            &[21, 3, 3, 0, 2, 2, 40][..],
-            &[HANDSHAKE, 3, 3, 0, 122, 2],
-            b"GET",
-        ] {
-            assert_eq!(judge(ours, answer), Verdict::Answer);
-        }
-        let theirs = hello([6; 32], 100);
-        assert_eq!(judge(ours, &theirs[..42]), Verdict::More);
-        assert_eq!(judge(ours, &theirs[..43]), Verdict::Server);
-        assert_eq!(judge(&theirs[..43], ours), Verdict::Client(143));
-        assert_eq!(judge(ours, ours), Verdict::Ourselves);
-        assert_eq!(judge(&[], ours), Verdict::Answer);
-        let mut short = theirs;
-        short[3..5].copy_from_slice(&[0, 37]);
-        assert_eq!(judge(ours, &short[..43]), Verdict::Answer);
-    }
-
-    proptest! {
-        #[test]
-        fn both_ends_judge_alike(one: [u8; 32], other: [u8; 32], lens in (0_u16..2_000, 0_u16..2_000)) {
-            let (one, other) = (hello(one, lens.0), hello(other, lens.1));
-            let verdicts = [judge(&one[..43], &other[..43]), judge(&other[..43], &one[..43])];
-            let agree = match verdicts {
-                [Verdict::Client(passed), Verdict::Server] => passed == other.len(),
-                [Verdict::Server, Verdict::Client(passed)] => passed == one.len(),
-                [Verdict::Ourselves, Verdict::Ourselves] => one[RANDOM] == other[RANDOM],
-                _ => false,
-            };
-            prop_assert!(agree, "{verdicts:?}");
-        }
-
-        #[test]
-        fn whatever_comes_is_read_once_or_passed_over_once(
-            head in proptest::collection::vec(any::<u8>(), 0..80),
-            crossed: bool,
-            more in 0_u16..1_500,
-            piece in 1_usize..200,
-        ) {
-            // Its random is smaller than ours in any case.
-            let theirs = if crossed { hello([0; 32], more) } else { head };
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let (read, wanted) = runtime.block_on(async {
-                let (near, mut far) = tokio::io::duplex(piece);
-                let mut near = Crossing::new(near);
-                near.said = hello([9; 32], 0)[..43].to_vec();
-                let speak = async move {
-                    far.write_all(&theirs).await.unwrap();
-                    far.write_all(b"and on").await.unwrap();
-                    drop(far);
-                    theirs
-                };
-                let mut read = Vec::new();
-                let (end, theirs) = tokio::join!(near.read_to_end(&mut read), speak);
-                end.unwrap();
-                let is_hello = crossed || matches!(judge(&[1; 43], &theirs), Verdict::Client(_));
-                let kept = if is_hello { &b""[..] } else { &theirs };
-                (read, [kept, b"and on"].concat())
-            });
-            prop_assert_eq!(read, wanted);
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::transport::{
     api::DialError,
-    connection::{Connection, Duplex, Meter, Metered, Way},
+    connection::{Carrier, Connection, Duplex, Meter, Metered},
     proxy::{Proxy, ProxyError},
     shared::Shared,
     socket::bind::{is_taken, socket_from},
@@ -24,20 +24,20 @@ use crate::transport::{
 };
 use crossed::{Crossed, Crossing};
 
-/// TLS and yamux as the server over a byte stream.
+/// Performs the TLS handshake as the server over a byte stream; `None` if it fails.
 pub(crate) async fn upgrade_as_server(
     io: impl Duplex + 'static,
-    way: Way,
+    carrier: Carrier,
     shared: &Arc<Shared>,
 ) -> Option<Connection> {
     let (io, meter) = Metered::new(io);
-    serve(io, meter, way, shared).await
+    serve(io, meter, carrier, shared).await
 }
 
 async fn serve<T: Duplex + 'static>(
     io: Metered<T>,
     meter: Arc<Meter>,
-    way: Way,
+    carrier: Carrier,
     shared: &Arc<Shared>,
 ) -> Option<Connection> {
     let begin = Instant::now();
@@ -45,45 +45,55 @@ async fn serve<T: Duplex + 'static>(
     let tls = TlsAcceptor::from(Arc::new(config)).accept(io).await.ok()?;
     let (tls, took) = (TlsStream::from(tls), begin.elapsed());
     let local = shared.local_end();
-    let (connection, task) = Connection::tcp(tls, meter, TlsSide::Server, way, took, local).ok()?;
+    let (connection, task) =
+        Connection::tcp(tls, meter, TlsSide::Server, carrier, took, local).ok()?;
     shared.spawn(task);
     Some(connection)
 }
 
-/// Dials by TCP and shakes hands: from the port on which we listen, so that a NAT shows the one mapping that a peer can
-/// be told of; from another one where a socket of ours leads there already.
+/// Dials over TCP and performs the handshake. The dial leaves from our listening port, so that a NAT uses one mapping
+/// that other peers can be told of, or from another port if a socket of ours is already connected to that target.
 pub(crate) async fn connect(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
     match connect_from_our_port(address, expected, shared).await {
-        Err(Knock::Taken) => {}
-        Err(Knock::Refused) => return Err(DialError::Refused("nobody listens".to_owned())),
-        Err(Knock::Failed(error)) => return Err(error),
+        Err(PortDialError::Taken) => {}
+        Err(PortDialError::Refused) => {
+            return Err(DialError::Refused("nothing listens there".to_owned()));
+        }
+        Err(PortDialError::Failed(error)) => return Err(error),
         Ok(connection) => return Ok(connection),
     }
     let begin = Instant::now();
     let from = shared.local_for(address.ip()).map(|local| local.ip());
     let tcp = open(from, address).await;
-    let tcp = tcp.map_err(|error| match Knock::from(error) {
-        Knock::Failed(error) => error,
-        _ => DialError::Refused("nobody listens".to_owned()),
+    let tcp = tcp.map_err(|error| match PortDialError::from(error) {
+        PortDialError::Failed(error) => error,
+        _ => DialError::Refused("nothing listens there".to_owned()),
     })?;
-    upgrade(tcp, Way::Direct(address), begin.elapsed(), expected, shared).await
+    upgrade(
+        tcp,
+        Carrier::Direct(address),
+        begin.elapsed(),
+        expected,
+        shared,
+    )
+    .await
 }
 
-/// Why a dial from our port came to nothing.
+/// Why a dial from our listening port failed.
 #[derive(Debug)]
-pub(crate) enum Knock {
-    /// No packet was sent: another socket of ours leads there, or the port cannot be shared.
+pub(crate) enum PortDialError {
+    /// No packet was sent: another socket of ours is connected to the target, or the port cannot be shared.
     Taken,
-    /// Somebody there, or on the way, does not want it.
+    /// The target, or something on the path, refused it.
     Refused,
     Failed(DialError),
 }
 
-impl From<io::Error> for Knock {
+impl From<io::Error> for PortDialError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             _ if is_taken(&error) => Self::Taken,
@@ -95,47 +105,47 @@ impl From<io::Error> for Knock {
     }
 }
 
-/// Dials from the port on which we listen. The other end may dial from there at the same moment: then both come to one
-/// connection.
+/// Dials from our listening port. If the other end dials from there at the same moment, both get the same connection.
 pub(crate) async fn connect_from_our_port(
     address: SocketAddr,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
-) -> Result<Connection, Knock> {
+) -> Result<Connection, PortDialError> {
     let begin = Instant::now();
-    let local = shared.local_for(address.ip()).ok_or(Knock::Taken)?;
-    let socket = socket_from(local).map_err(|_| Knock::Taken)?;
-    shared.asked_tcp.asks(address);
+    let local = shared.local_for(address.ip()).ok_or(PortDialError::Taken)?;
+    let socket = socket_from(local).map_err(|_| PortDialError::Taken)?;
+    shared.contacted_tcp.contacts(address);
     socket
         .set_nodelay(true)
-        .map_err(|_| Knock::Failed(DialError::Stopped))?;
+        .map_err(|_| PortDialError::Failed(DialError::Stopped))?;
     let tcp = socket.connect(address).await?;
     let rtt = begin.elapsed();
-    let connection = upgrade_crossing(tcp, Way::Direct(address), rtt, expected, shared)
+    let connection = upgrade_crossing(tcp, Carrier::Direct(address), rtt, expected, shared)
         .await
-        .map_err(Knock::Failed)?;
+        .map_err(PortDialError::Failed)?;
     connection.set_from_our_port();
     Ok(connection)
 }
 
-/// TLS and yamux over a byte stream that was dialled, perhaps from both ends.
+/// Performs the handshake over a byte stream that was dialled, perhaps from both ends.
 pub(crate) async fn upgrade_crossing(
     io: impl Duplex + 'static,
-    way: Way,
+    carrier: Carrier,
     rtt: Duration,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let (io, meter) = Metered::new(Crossing::new(io));
     let failed = match shake(io, expected, shared).await {
-        Ok(tls) => return client(tls, meter, way, rtt, shared),
+        Ok(tls) => return client(tls, meter, carrier, rtt, shared),
         Err(failed) => failed,
     };
     match (failed.crossed, failed.io) {
         (Some(Crossed::Server), Some(io)) => {
-            let connection = serve(io, meter, way, shared).await;
-            let connection =
-                connection.ok_or_else(|| DialError::Refused("its TLS is not ours".to_owned()))?;
+            let connection = serve(io, meter, carrier, shared).await;
+            let connection = connection.ok_or_else(|| {
+                DialError::Refused("its TLS is not that of a Bit Chat node".to_owned())
+            })?;
             if expected.is_some_and(|expected| expected != connection.peer()) {
                 connection.close();
                 return Err(DialError::OtherPeer);
@@ -147,7 +157,7 @@ pub(crate) async fn upgrade_crossing(
     }
 }
 
-/// Dials through the proxy and shakes hands.
+/// Dials through the proxy and performs the handshake.
 pub(crate) async fn connect_through(
     proxy: &Proxy,
     address: SocketAddr,
@@ -159,7 +169,14 @@ pub(crate) async fn connect_through(
         ProxyError::TimedOut => DialError::TimedOut,
         e => DialError::Refused(e.to_string()),
     })?;
-    upgrade(tcp, Way::Proxy(address), begin.elapsed(), expected, shared).await
+    upgrade(
+        tcp,
+        Carrier::Proxy(address),
+        begin.elapsed(),
+        expected,
+        shared,
+    )
+    .await
 }
 
 async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream> {
@@ -175,37 +192,37 @@ async fn open(from: Option<IpAddr>, address: SocketAddr) -> io::Result<TcpStream
     socket.connect(address).await
 }
 
-/// TLS and yamux as the client over a byte stream.
+/// Performs the TLS handshake as the client over a byte stream.
 pub(crate) async fn upgrade(
     io: impl Duplex + 'static,
-    way: Way,
+    carrier: Carrier,
     rtt: Duration,
     expected: Option<PeerId>,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let (io, meter) = Metered::new(io);
     let tls = shake(io, expected, shared).await.map_err(|end| end.why)?;
-    client(tls, meter, way, rtt, shared)
+    client(tls, meter, carrier, rtt, shared)
 }
 
 fn client<T: Duplex + 'static>(
     tls: Shaken<T>,
     meter: Arc<Meter>,
-    way: Way,
+    carrier: Carrier,
     rtt: Duration,
     shared: &Arc<Shared>,
 ) -> Result<Connection, DialError> {
     let tls = TlsStream::from(tls);
     let local = shared.local_end();
     let (connection, task) =
-        Connection::tcp(tls, meter, TlsSide::Client, way, rtt, local).map_err(refused)?;
+        Connection::tcp(tls, meter, TlsSide::Client, carrier, rtt, local).map_err(refused)?;
     shared.spawn(task);
     Ok(connection)
 }
 
 type Shaken<T> = tokio_rustls::client::TlsStream<Metered<T>>;
 
-/// A handshake of ours as the client that failed.
+/// A failed handshake as the client.
 struct Failed<T> {
     why: DialError,
     crossed: Option<Crossed>,
@@ -228,7 +245,7 @@ async fn shake<T: Duplex + 'static>(
         crossed: None,
         io: None,
     })?;
-    // An address for a name: none is sent to the server.
+    // The name is an address, so none is sent to the server.
     let name = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
     let dial = TlsConnector::from(Arc::new(config)).connect(name, io);
     dial.into_fallible().await.map_err(|(error, io)| Failed {
@@ -238,7 +255,7 @@ async fn shake<T: Duplex + 'static>(
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 DialError::Refused("closed by the peer".to_owned())
             }
-            None => DialError::Refused("its TLS is not ours".to_owned()),
+            None => DialError::Refused("its TLS is not that of a Bit Chat node".to_owned()),
         },
         crossed: Crossed::of(&error),
         io: Some(io),

@@ -1,4 +1,4 @@
-//! BitTorrent clients that come for what is announced, and whoever else speaks like one.
+//! BitTorrent clients that connect for what we announce, and others that send what they would.
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
@@ -27,28 +27,28 @@ async fn node(disguise: Disguise) -> (Node, Torrents) {
     (Node::with(config).await, torrents)
 }
 
-async fn knock(at: &Node, words: &[u8]) -> TcpStream {
+async fn connect(at: &Node, words: &[u8]) -> TcpStream {
     let mut tcp = within(TcpStream::connect(at.address())).await.unwrap();
     tcp.write_all(words).await.unwrap();
     tcp
 }
 
-/// All that it says until it hangs up.
-async fn hear(mut tcp: TcpStream) -> Vec<u8> {
-    let mut heard = Vec::new();
-    // What we said may be unread when it hangs up: then it ends with a reset, which is an end as well.
-    let _ = within(tcp.read_to_end(&mut heard)).await;
-    heard
+/// Everything the other end sends until it disconnects.
+async fn read_all(mut tcp: TcpStream) -> Vec<u8> {
+    let mut received = Vec::new();
+    // If it disconnects with unread data of ours, the stream ends with a reset, which is an end as well.
+    let _ = within(tcp.read_to_end(&mut received)).await;
+    received
 }
 
 #[tokio::test]
 async fn a_client_gets_the_handshake_of_what_is_announced_and_no_more() {
     for disguise in Disguise::ALL {
         let (node, torrents) = node(disguise).await;
-        assert_eq!(hear(knock(&node, &opening(HASH)).await).await, b"");
+        assert_eq!(read_all(connect(&node, &opening(HASH)).await).await, b"");
         let persona = torrents.begin(&HASH, &mut StdRng::seed_from_u64(2));
-        // Before it has said who it is, as there.
-        let mut tcp = knock(&node, &opening(HASH)).await;
+        // Before the client has sent its peer id, as from any client.
+        let mut tcp = connect(&node, &opening(HASH)).await;
         let mut answer = [0; ANSWER_LEN];
         within(tcp.read_exact(&mut answer)).await.unwrap();
         assert_eq!(answer[..28], opening(HASH)[..28]);
@@ -62,29 +62,29 @@ async fn a_client_gets_the_handshake_of_what_is_announced_and_no_more() {
             .await
             .unwrap();
         tcp.shutdown().await.unwrap();
-        assert_eq!(hear(tcp).await, b"");
-        assert_eq!(hear(knock(&node, &opening([4; 20])).await).await, b"");
+        assert_eq!(read_all(tcp).await, b"");
+        assert_eq!(read_all(connect(&node, &opening([4; 20])).await).await, b"");
         torrents.end(&HASH);
-        assert_eq!(hear(knock(&node, &opening(HASH)).await).await, b"");
+        assert_eq!(read_all(connect(&node, &opening(HASH)).await).await, b"");
         node.stop().await;
     }
 }
 
 #[tokio::test]
-async fn whoever_talks_on_is_hung_up_on_and_half_an_opening_gets_nothing() {
+async fn a_client_that_keeps_sending_is_disconnected_and_half_an_opening_gets_nothing() {
     let (node, torrents) = node(Disguise::default()).await;
     torrents.begin(&HASH, &mut StdRng::seed_from_u64(2));
-    let mut tcp = knock(&node, &opening(HASH)).await;
+    let mut tcp = connect(&node, &opening(HASH)).await;
     let talk = async { while tcp.write_all(&[0; 4_096]).await.is_ok() {} };
     within(talk).await;
     for length in [1, 20, OPENING_LEN - 1] {
-        let mut tcp = knock(&node, &opening(HASH)[..length]).await;
+        let mut tcp = connect(&node, &opening(HASH)[..length]).await;
         tcp.shutdown().await.unwrap();
-        assert_eq!(hear(tcp).await, b"", "{length}");
+        assert_eq!(read_all(tcp).await, b"", "{length}");
     }
     let mut other = opening(HASH);
     other[5] ^= 1;
-    assert_eq!(hear(knock(&node, &other).await).await, b"");
+    assert_eq!(read_all(connect(&node, &other).await).await, b"");
     node.stop().await;
 }
 
@@ -94,7 +94,7 @@ async fn a_crowd_of_them_is_bounded_and_does_not_keep_members_out() {
     torrents.begin(&HASH, &mut StdRng::seed_from_u64(2));
     let mut crowd = Vec::new();
     for _ in 0..300 {
-        crowd.push(knock(&node, &opening(HASH)).await);
+        crowd.push(connect(&node, &opening(HASH)).await);
     }
     let counted = async || {
         let metrics = node.scope.metrics().encode();
@@ -108,7 +108,7 @@ async fn a_crowd_of_them_is_bounded_and_does_not_keep_members_out() {
     let mut spoken = 0;
     for tcp in crowd {
         let mut answer = [0; 2 * ANSWER_LEN];
-        // Those that made room for others may have been cut off before they read it.
+        // Connections that made room for others may have been closed before they read it.
         if let Ok(length) = tcp.try_read(&mut answer) {
             assert!(length <= ANSWER_LEN);
             spoken += usize::from(length > 0);
@@ -119,9 +119,9 @@ async fn a_crowd_of_them_is_bounded_and_does_not_keep_members_out() {
     node.stop().await;
 }
 
-/// uTP, BitTorrent's handshake, nonsense, and what only looks like our kinds: whoever asks by UDP hears nothing.
+/// uTP, BitTorrent's handshake, junk, and look-alikes of our protocols: over UDP, no stranger gets an answer.
 #[tokio::test]
-async fn strangers_by_udp_hear_nothing() {
+async fn strangers_over_udp_get_no_answer() {
     let (node, torrents) = node(Disguise::default()).await;
     torrents.begin(&HASH, &mut StdRng::seed_from_u64(2));
     let stranger = UdpSocket::bind((V4, 0)).await.unwrap();
@@ -147,12 +147,12 @@ async fn strangers_by_udp_hear_nothing() {
     for packet in packets {
         stranger.send_to(packet, node.address()).await.unwrap();
     }
-    // It has heard all of them once somebody who came after them is answered.
+    // It has received all of them once a later sender is answered.
     let member = Node::start().await;
     member.dial(&node).await;
     let mut answer = [0; 2_048];
-    let heard = stranger.try_recv_from(&mut answer);
-    assert!(heard.is_err(), "{heard:?}");
+    let received = stranger.try_recv_from(&mut answer);
+    assert!(received.is_err(), "{received:?}");
     member.stop().await;
     node.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Connections over streams that somebody else opened, and through a proxy.
+//! Connections over streams opened elsewhere, and through a proxy.
 
 use bitchat_wire::link::TlsSide;
 use libp2p_identity::PeerId;
@@ -17,7 +17,7 @@ fn relay() -> Relay {
     }
 }
 
-/// Connects two nodes over a pipe, and returns what each got, and a pipe's end for each that they do not use.
+/// Connects two nodes over a pipe; returns what each got, and a pipe's end for each that they do not use.
 async fn circuit(a: &Node, b: &Node, relay: Relay) -> [Result<Connection, DialError>; 2] {
     let (near, far) = tokio::io::duplex(16_384);
     let adoption = |io, side, expected: PeerId| Adoption {
@@ -63,7 +63,7 @@ async fn a_circuit_is_a_connection_like_others_and_gives_way_to_a_direct_one() {
     within(there.recv.read_exact(&mut read)).await.unwrap();
     assert_eq!(&read, b"hello");
 
-    // Barring the peer does not bar the relay's address, and here nobody is barred at all: a dial makes a better way.
+    // Barring the peer would not bar the relay's address, and here nobody is barred at all: a dial makes a better path.
     let direct = a.dial(&b).await;
     assert_eq!(direct.path(), PathKind::Quic);
     until(async || at_a.is_draining() && at_b.is_draining()).await;
@@ -75,7 +75,7 @@ async fn a_circuit_is_a_connection_like_others_and_gives_way_to_a_direct_one() {
 }
 
 #[tokio::test]
-async fn only_who_is_expected_is_taken_and_silence_ends() {
+async fn only_the_expected_peer_is_accepted_and_silence_ends() {
     let (a, b, c) = (
         Node::start().await,
         Node::start().await,
@@ -114,7 +114,7 @@ async fn only_who_is_expected_is_taken_and_silence_ends() {
     }
 }
 
-/// An HTTP proxy of the simplest kind, which goes where it is told, and counts.
+/// A minimal HTTP proxy that counts its connections.
 async fn proxy() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -156,7 +156,7 @@ async fn with_a_proxy_there_are_no_sockets_and_dials_go_through_it() {
     assert_eq!(at_b.dialable(), None, "it listens nowhere");
     assert_eq!(a.transport.proxy().unwrap().trouble, None);
     serving.abort();
-    // The port is closed when the task is gone.
+    // The port is closed once the task has ended.
     assert!(serving.await.unwrap_err().is_cancelled());
     connection.close();
     until(async || {

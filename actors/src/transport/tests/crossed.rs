@@ -1,4 +1,4 @@
-//! Dials by TCP from the port on which a node listens, and two that meet on one connection.
+//! TCP dials from a node's listening port, and two dials that become one connection.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bitchat_wire::link::TlsSide;
 
 use super::*;
 use crate::transport::{
-    DialError, Duplex, PathKind, Paths, connection::Way, socket::bind::socket_from,
+    DialError, Duplex, PathKind, Paths, connection::Carrier, socket::bind::socket_from,
     tcp::upgrade_crossing,
 };
 
@@ -20,7 +20,7 @@ fn by_tcp() -> TransportConfig {
     }
 }
 
-/// Both ends take it that they have dialled: one is the server then, and each knows the other.
+/// Both ends believe to have dialled: one becomes the server, and each learns the other's identity.
 async fn both_dialled(
     a: &Node,
     b: &Node,
@@ -28,7 +28,7 @@ async fn both_dialled(
     other: impl Duplex + 'static,
 ) {
     let (id_a, id_b) = (a.transport.peer_id(), b.transport.peer_id());
-    let (way_a, way_b) = (Way::Direct(b.address()), Way::Direct(a.address()));
+    let (way_a, way_b) = (Carrier::Direct(b.address()), Carrier::Direct(a.address()));
     let (shared_a, shared_b) = (&a.transport.shared, &b.transport.shared);
     let rtt = Duration::from_millis(1);
     let (one, other) = within(async {
@@ -48,7 +48,7 @@ async fn both_dialled(
 #[tokio::test]
 async fn of_two_tls_clients_one_becomes_the_server() {
     let (a, b) = (Node::start().await, Node::start().await);
-    // Whose random is the greater is chance: both come to pass.
+    // Which random is the greater is chance: both cases occur.
     for _ in 0..6 {
         let (one, other) = tokio::io::duplex(100_000);
         both_dialled(&a, &b, one, other).await;
@@ -56,7 +56,7 @@ async fn of_two_tls_clients_one_becomes_the_server() {
 }
 
 #[tokio::test]
-async fn who_is_somebody_else_is_refused_on_either_side() {
+async fn another_peer_is_refused_on_either_side() {
     let (a, b, c) = (
         Node::start().await,
         Node::start().await,
@@ -65,7 +65,7 @@ async fn who_is_somebody_else_is_refused_on_either_side() {
     let rtt = Duration::from_millis(1);
     for _ in 0..4 {
         let (one, other) = tokio::io::duplex(100_000);
-        let (way_a, way_b) = (Way::Direct(b.address()), Way::Direct(a.address()));
+        let (way_a, way_b) = (Carrier::Direct(b.address()), Carrier::Direct(a.address()));
         let (id_b, id_c) = (b.transport.peer_id(), c.transport.peer_id());
         let (one, _) = within(async {
             tokio::join!(
@@ -79,13 +79,13 @@ async fn who_is_somebody_else_is_refused_on_either_side() {
     }
 }
 
-/// The kernel makes one connection of two dials that cross. On loopback that is a matter of microseconds, so it is tried
+/// The kernel makes one connection of two crossing dials. On loopback the window is microseconds, so this is tried
 /// until it happens.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_dial_each_other_at_once_have_one_connection() {
     let (a, b) = (Node::start().await, Node::start().await);
-    // Nobody listens at these, so that there is no other way to a connection.
+    // Ports without listeners, so that crossing is the only way to connect.
     let free = || async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
@@ -130,22 +130,22 @@ async fn dials_leave_from_the_port_on_which_we_listen() {
     let seen = b.connected().await;
     assert_eq!(seen.remote(), a.address());
     assert!(seen.is_unasked());
-    // A second dial there cannot leave from it, and is made all the same.
+    // A second dial to that target cannot leave from the listening port, and succeeds all the same.
     let again = crate::transport::tcp::connect(b.address(), None, &a.transport.shared);
     let again = within(again).await.unwrap();
     assert_eq!(again.peer(), b.transport.peer_id());
     assert_ne!(b.connected().await.remote(), a.address());
 }
 
-/// A socket that dials the very port from which it dials is connected with itself.
+/// A socket that dials the port it dials from is connected to itself.
 #[tokio::test]
-async fn who_dials_itself_notices() {
+async fn a_node_that_dials_itself_notices() {
     let a = Node::with(by_tcp()).await;
     let end = a.transport.dial(a.address(), None).await;
     assert!(matches!(end, Err(DialError::Ourselves)), "{end:?}");
 }
 
-/// All of them dial each other at once, which may cross or not.
+/// All of them dial each other at once; their dials may cross or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_that_dial_each_other_by_tcp_have_one_connection_in_the_end() {
     for _ in 0..20 {

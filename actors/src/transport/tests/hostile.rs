@@ -1,4 +1,4 @@
-//! Peers that mean harm: a bare quinn client with whatever TLS it likes.
+//! Hostile peers: a bare quinn client with any TLS it likes.
 
 use std::sync::Arc;
 
@@ -35,7 +35,8 @@ impl Stranger {
         }
     }
 
-    /// Ends when the other side has accepted us or not: TLS 1.3 lets a client be done before the server has judged it.
+    /// Ends once the other side has accepted or rejected us: TLS 1.3 lets a client finish before the server has judged
+    /// it.
     async fn connect(&self, to: &Node) -> Result<quinn::Connection, quinn::ConnectionError> {
         let crypto = QuicClientConfig::try_from(self.tls.clone()).unwrap();
         let config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -72,7 +73,7 @@ async fn bystander(node: &mut Node) -> (Node, Connection) {
     (other, connection)
 }
 
-/// That `node` is well: it tells of nobody, and lets an honest peer in.
+/// Asserts that `node` has reported nobody, and accepts an honest peer.
 async fn assert_unharmed(node: &mut Node) {
     while let Ok(event) = node.events.try_recv() {
         assert!(!matches!(
@@ -251,7 +252,7 @@ async fn unknown_streams_are_reset_and_the_connection_goes_on() {
             Some(VarInt::from_u32(0))
         );
     }
-    // Headers that never come hold up a bounded number of streams, and no other connection.
+    // Headers that never arrive hold up a bounded number of streams, and no other connection.
     let mut silent = Vec::new();
     for _ in 0..40 {
         let (mut send, recv) = connection.open_bi().await.unwrap();
@@ -275,7 +276,7 @@ async fn junk_on_the_socket_disturbs_nobody() {
     let mut junk = [0_u8; 1_200];
     for round in 0..20_000_u32 {
         rand::Rng::fill_bytes(&mut rand::rng(), &mut junk);
-        // Every third looks like a short packet, every third like a first one.
+        // A third look like short packets, a third like first ones.
         match round % 3 {
             0 => junk[0] = 0x40 | (junk[0] & 0x3f),
             1 => junk[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]),
@@ -331,7 +332,7 @@ async fn half_open_handshakes_are_bounded_and_evict_nobody() {
         metrics.contains("bitchat_transport_incoming_total{end=\"retry\"}")
     };
     until(retries).await;
-    // Whoever can answer a Retry comes in all the same.
+    // A peer that can answer a Retry is accepted all the same.
     let peer = Node::start().await;
     let begin = std::time::Instant::now();
     peer.dial(&node).await;
@@ -352,7 +353,7 @@ fn code(end: &quinn::ConnectionError) -> Option<u64> {
     }
 }
 
-/// A self-signed certificate of P-256, as any web server has: no libp2p extension.
+/// A self-signed P-256 certificate, as any web server has: without the libp2p extension.
 fn plain_certificate() -> (
     rustls::pki_types::CertificateDer<'static>,
     rustls::pki_types::PrivateKeyDer<'static>,
@@ -365,7 +366,7 @@ fn plain_certificate() -> (
     (certificate.into(), key.into())
 }
 
-/// Believes every server.
+/// Accepts every server.
 #[derive(Debug)]
 struct Anything;
 

@@ -1,4 +1,4 @@
-//! Ports, bars, pressure, and the end.
+//! Ports, bars, backpressure, and the end.
 
 use std::net::{Ipv6Addr, UdpSocket};
 
@@ -18,7 +18,7 @@ async fn all_addresses_share_one_port() {
     assert!(!local.is_empty());
     assert!(local.iter().all(|one| one.port() == node.transport.port()));
     assert_ne!(node.transport.port(), 0);
-    // One socket a family: the IPv6 one does not take IPv4.
+    // One socket per family: the IPv6 one does not accept IPv4.
     let mut other = Node::with(config(V4, 0)).await;
     let at = SocketAddr::new(V4, node.transport.port());
     other.transport.dial(at, None).await.unwrap();
@@ -58,7 +58,7 @@ async fn an_address_that_is_not_ours_is_an_error() {
 }
 
 #[tokio::test]
-async fn who_is_barred_is_cut_off_both_ways_until_the_time_ends() {
+async fn a_barred_peer_is_cut_off_both_ways_until_the_time_ends() {
     let (mut a, mut b) = (Node::start().await, Node::start().await);
     let c = Node::start().await;
     a.dial(&b).await;
@@ -75,7 +75,7 @@ async fn who_is_barred_is_cut_off_both_ways_until_the_time_ends() {
     let elsewhere = SocketAddr::new(V4, 9);
     let end = b.transport.dial(elsewhere, Some(bad.peer())).await;
     assert_eq!(end.unwrap_err(), DialError::Barred);
-    // Its first packets are passed over, and what TLS over TCP shows it at first is all; later that is over.
+    // Its first packets are ignored, and over TCP nothing but TLS is shown; later dials are refused.
     if let Ok(refused) = a.transport.dial(b.address(), None).await {
         until(async || refused.is_closed() || begin.elapsed() >= time).await;
     }
@@ -99,7 +99,7 @@ async fn stop_closes_everything_and_frees_the_port() {
     assert!(connection.is_closed());
     assert!(at_b.is_closed());
     drop(at_b);
-    // The port is free although a handle still lives.
+    // The port is free although a handle is still alive.
     UdpSocket::bind((V4, port)).unwrap();
     let end = kept.dial(a.address(), None).await;
     assert_eq!(end.unwrap_err(), DialError::Stopped);
@@ -167,7 +167,7 @@ async fn a_slow_reader_makes_its_peer_wait() {
     let mut ours = connection.open(StreamKind::Link).await.unwrap();
     let (_, mut theirs) = b.stream().await;
     let mut written = 0_usize;
-    // Nobody reads: what is in flight is one stream window and what the writer's own side keeps.
+    // Nothing is read: in flight are one stream window and what the writer's side keeps.
     let chunk = [9; 65_536];
     while let Ok(Ok(())) =
         tokio::time::timeout(Duration::from_secs(1), ours.send.write_all(&chunk)).await
@@ -186,7 +186,7 @@ async fn a_slow_reader_makes_its_peer_wait() {
     let mut word = [0; 10];
     within(theirs_too.recv.read_exact(&mut word)).await.unwrap();
     assert_eq!(&word, b"still here");
-    // And reading lets it go on.
+    // Reading lets it continue.
     let mut rest = vec![0; written];
     within(theirs.recv.read_exact(&mut rest)).await.unwrap();
     assert!(rest.iter().all(|byte| *byte == 9));
@@ -211,7 +211,7 @@ async fn an_owner_that_does_not_listen_bounds_what_waits() {
         "the peer's limit of streams, control included"
     );
     assert!(!connection.is_closed());
-    // It can still be asked, and stopped.
+    // It still answers, and can be stopped.
     assert_eq!(b.transport.connections().await.len(), 1);
     b.stop().await;
 }

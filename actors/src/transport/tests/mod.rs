@@ -28,7 +28,7 @@ use crate::{
     skip::has_ipv6,
 };
 
-/// Long for a busy machine; what is tested takes milliseconds.
+/// Long enough for a busy machine; what is tested takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -38,7 +38,7 @@ fn families() -> Vec<IpAddr> {
     [V4].into_iter().chain(v6).collect()
 }
 
-/// A transport and all that its owner holds.
+/// A transport with what its owner holds.
 struct Node {
     transport: Transport,
     events: mpsc::Receiver<TransportEvent>,
@@ -77,7 +77,7 @@ impl Node {
         within(self.events.recv()).await.unwrap()
     }
 
-    /// The next connection, whatever comes before it.
+    /// The next connection; other events are skipped.
     async fn connected(&mut self) -> Connection {
         loop {
             if let TransportEvent::Connected(connection) = self.event().await {
@@ -94,7 +94,7 @@ impl Node {
         }
     }
 
-    /// Why the next connection ended.
+    /// The reason why the next connection ended.
     async fn closed(&mut self) -> String {
         loop {
             if let TransportEvent::Closed { reason, .. } = self.event().await {
@@ -119,7 +119,7 @@ fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     }
 }
 
-/// Waits for something that nothing announces.
+/// Waits for a condition that nothing announces.
 #[track_caller]
 fn until(what: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
     within(async move {

@@ -1,4 +1,4 @@
-//! TCP where UDP does not get through, second paths, and one connection a peer.
+//! TCP where UDP does not get through, second paths, and one connection per peer.
 
 use bitchat_wire::link::TlsSide;
 use tokio::{
@@ -21,7 +21,7 @@ async fn by_tcp() -> (Node, Node, Wire, Connection, Connection) {
 }
 
 impl Node {
-    /// The next word that a connection drains, and what takes over.
+    /// The next connection that drains, and its survivor.
     async fn draining(&mut self) -> (Connection, Connection) {
         loop {
             if let TransportEvent::Draining {
@@ -35,8 +35,8 @@ impl Node {
         }
     }
 
-    /// Waits until one of that path drains, and says of what path the other is. The side that picks may have picked
-    /// the old one until it hears that nothing gets through it.
+    /// Waits until a connection over that path drains; returns the survivor's path. The side that picks may have picked
+    /// the old one until it learns that nothing gets through it.
     async fn leaves(&mut self, path: PathKind) -> PathKind {
         loop {
             let (old, new) = self.draining().await;
@@ -46,7 +46,7 @@ impl Node {
         }
     }
 
-    /// Waits until there is one connection, and returns it.
+    /// Waits until a single connection is left, and returns it.
     async fn only_one(&self) -> Connection {
         until(async || self.transport.connections().await.len() == 1).await;
         self.transport.connections().await.remove(0)
@@ -64,7 +64,7 @@ async fn where_udp_is_cut_tcp_carries_everything() {
     assert_eq!(at_a.peer(), b.transport.peer_id());
     assert_eq!(at_b.peer(), a.transport.peer_id());
     assert_eq!(at_a.binding(), at_b.binding());
-    // Its port is not that of a listener, but it says where it listens.
+    // Its port is not a listener's, but it reports where it listens.
     assert_ne!(at_b.remote(), a.address());
     until(async || at_b.dialable() == Some(a.address().into())).await;
     until(async || !at_a.rtt().is_zero() && !at_b.rtt().is_zero()).await;
@@ -96,7 +96,7 @@ async fn where_udp_is_cut_tcp_carries_everything() {
     end_b.unwrap();
     assert!(read_a == bytes && read_b == bytes);
 
-    // The other side opens streams too; what is dropped unfinished is an error there.
+    // The other side opens streams too; dropping one unfinished is an error there.
     let mut from_b = at_b.open(StreamKind::Sub).await.unwrap();
     from_b.send.write_all(b"half a wo").await.unwrap();
     let (kind, mut at_a_too) = a.stream().await;
@@ -105,7 +105,7 @@ async fn where_udp_is_cut_tcp_carries_everything() {
     let mut rest = Vec::new();
     let end = within(at_a_too.recv.read_to_end(&mut rest)).await;
     assert!(end.is_err());
-    // Of an unknown kind nothing is heard above.
+    // Streams of an unknown kind are not passed on.
     let mut unknown = at_a.open(StreamKind::Sub).await.unwrap();
     unknown.send.write_all(b"x").await.unwrap();
     assert_eq!(b.stream().await.0, StreamKind::Sub);
@@ -140,7 +140,7 @@ async fn a_slow_reader_over_tcp_makes_its_peer_wait_and_nobody_else() {
     assert_eq!(&word, b"still here");
     let mut rest = vec![0; written];
     within(theirs.recv.read_exact(&mut rest)).await.unwrap();
-    // Streams of ours are bounded; those that are done make room.
+    // The streams that we open are bounded; finished ones make room.
     let mut open = Vec::new();
     while let Ok(stream) =
         tokio::time::timeout(Duration::from_millis(500), at_a.open(StreamKind::Link)).await
@@ -164,7 +164,7 @@ async fn another_peer_or_ourselves_by_tcp_are_told_apart() {
         let wire = Wire::to(target.address());
         wire.tcp(true);
         let peer = (expected == DialError::OtherPeer).then(libp2p_identity::PeerId::random);
-        // By UDP nobody answers, so the end comes with the patience for that.
+        // Nothing answers over UDP, so the dial ends with its time-out.
         let end = a.transport.dial(wire.address, peer).await;
         assert!(matches!(end, Err(DialError::TimedOut)) || end.unwrap_err() == expected);
     }
@@ -180,11 +180,11 @@ async fn quic_that_arrives_late_takes_over() {
     let (old, new) = a.draining().await;
     assert_eq!((old.id(), new.path()), (at_a.id(), PathKind::Quic));
     assert!(at_a.is_draining() && !new.is_draining());
-    // Dials find the one that stays.
+    // Dials find the survivor.
     let peer = b.transport.peer_id();
     let found = a.transport.dial(wire.address, Some(peer)).await.unwrap();
     assert_eq!(found.id(), new.id());
-    // With no link on it the old one ends, and only that one.
+    // Without links the old connection ends, and only that one.
     let (last_a, last_b) = (a.only_one().await, b.only_one().await);
     assert_eq!(last_a.binding(), last_b.binding());
     assert_eq!(last_a.path(), PathKind::Quic);
@@ -250,7 +250,7 @@ async fn what_still_comes_by_udp_does_not_keep_tcp_from_being_tried() {
     let mut back = at_b.open(StreamKind::Link).await.unwrap();
     wire.tcp(true);
     wire.deaf(true);
-    // B repeats this for as long as it hears no answer, so that packets of the old connection keep coming.
+    // B repeats this while it gets no answer, so that packets of the old connection keep arriving.
     back.send.write_all(b"do you hear me?").await.unwrap();
     there.send.write_all(b"yes").await.unwrap();
     for node in [&mut a, &mut b] {
@@ -265,11 +265,11 @@ async fn an_idle_connection_is_silent() {
     let (a, b, _wire, at_a, at_b) = by_tcp().await;
     let mut ours = at_a.open(StreamKind::Link).await.unwrap();
     ours.send.write_all(b"a word").await.unwrap();
-    // The word itself is asked after, once.
+    // The report itself is followed up once.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let heard = (at_a.answered(), at_b.answered());
+    let before = (at_a.answers(), at_b.answers());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!((at_a.answered(), at_b.answered()), heard);
+    assert_eq!((at_a.answers(), at_b.answers()), before);
     assert!(!at_a.is_stalled() && !at_b.is_stalled());
     a.stop().await;
     b.stop().await;
@@ -294,7 +294,7 @@ async fn of_simultaneous_dials_one_stays_and_both_agree() {
     for _ in 0..3 {
         let (a, b) = (Node::start().await, Node::start().await);
         let (one, other) = tokio::join!(a.dial(&b), b.dial(&a));
-        // Each may know but its own for a moment; and it may have been one dial after all.
+        // Each side may know only its own connection for a moment; and it may have been one dial after all.
         let agree = async || {
             let (at_a, at_b) = (
                 a.transport.connections().await,
@@ -334,7 +334,7 @@ async fn strangers_on_the_tcp_port_are_bounded_and_harm_nobody() {
             strangers.push(tcp);
         }
     }
-    // They are all judged, and none of them is a connection.
+    // All of them are judged, and none becomes a connection.
     let counted = async || {
         let metrics = b.scope.metrics().encode();
         metrics.contains("bitchat_transport_incoming_total{end=\"bittorrent\"} 100")
@@ -342,7 +342,7 @@ async fn strangers_on_the_tcp_port_are_bounded_and_harm_nobody() {
     until(counted).await;
     assert_eq!(b.transport.connections().await.len(), 1);
     assert!(!honest.is_closed());
-    // Those that say nothing still hold all places, and give way to one who speaks, by TCP too.
+    // Silent ones still hold all places, and give way to a peer that sends, over TCP too.
     let c = Node::start().await;
     let wire = Wire::to(b.address());
     wire.tcp(true);

@@ -52,7 +52,7 @@ async fn each_reader_gets_its_own_and_quic_goes_on() {
         let metrics = node.scope.metrics().encode();
         assert!(metrics.contains("bitchat_transport_datagrams_total{class=\"junk\"} 8"));
 
-        // What is sent leaves from the port that peers know.
+        // Datagrams leave from the port that peers know.
         udp.send_to(from, b"d1:re").await.unwrap();
         let mut answer = [0; 16];
         let (len, source) = stranger.recv_from(&mut answer).unwrap();
@@ -65,7 +65,7 @@ async fn each_reader_gets_its_own_and_quic_goes_on() {
         };
         let end = udp.send_to(elsewhere.parse().unwrap(), b"x").await;
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::Unsupported);
-        // A handle keeps no socket; a stream would.
+        // A handle does not keep the socket; a stream would.
         drop(theirs);
         let port = node.transport.port();
         node.stop().await;
@@ -96,7 +96,7 @@ async fn a_reader_that_does_not_read_loses_datagrams_and_nothing_else() {
         waiting += 1;
     }
     assert!(waiting > 0, "what waits is bounded by what was there");
-    // A second reader takes over.
+    // A second reader replaces the first.
     let mut second = udp.subscribe(Class::Krpc);
     stranger.send_to(b"d1:ze", node.address()).unwrap();
     until(async || krpc.is_closed()).await;

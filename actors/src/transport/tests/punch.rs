@@ -1,9 +1,9 @@
-//! Ways that are opened with the help of a third.
+//! Paths that are opened with the help of a third node.
 
 use super::*;
 use crate::transport::{NatKind, PathKind};
 
-/// Nobody is there.
+/// An address where nothing listens.
 async fn dead_address() -> SocketAddr {
     let socket = tokio::net::UdpSocket::bind((V4, 0)).await.unwrap();
     socket.local_addr().unwrap()
@@ -22,7 +22,7 @@ async fn a_peer_whose_address_is_stale_is_reached_with_the_help_of_a_third() {
     let stale = dead_address().await;
     let (peer, via) = (b.transport.peer_id(), c.transport.peer_id());
 
-    // Without links nobody is helped.
+    // Without links, nobody is helped.
     let dial = a.transport.dial_by(stale, Some(peer), Some(via));
     let unhelped = tokio::time::timeout(Duration::from_secs(2), dial).await;
     assert!(!matches!(unhelped, Ok(Ok(_))), "{unhelped:?}");
@@ -37,7 +37,7 @@ async fn a_peer_whose_address_is_stale_is_reached_with_the_help_of_a_third() {
 }
 
 #[tokio::test]
-async fn whoever_is_dialled_in_vain_may_come_by_itself() {
+async fn a_peer_dialled_in_vain_may_connect_by_itself() {
     let (a, b) = (Node::start().await, Node::start().await);
     let stale = dead_address().await;
     let peer = b.transport.peer_id();

@@ -1,4 +1,4 @@
-//! A node that dies without a word and comes back on its port.
+//! A node that crashes and comes back on its port.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// Runs a node on a tokio runtime of its own, which can be torn down as a crash would.
+/// Runs a node on a tokio runtime of its own, which can be torn down as in a crash.
 fn doomed(port: u16) -> (tokio::runtime::Runtime, Node) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -22,14 +22,14 @@ fn doomed(port: u16) -> (tokio::runtime::Runtime, Node) {
     (runtime, node)
 }
 
-/// Kills a node with no packet sent, and starts one anew on its port with the same reset key.
-/// What the node's owner held dies with it.
+/// Kills a node without sending a packet, and starts another on its port with the same reset key. What the node's owner
+/// held is lost with it.
 async fn crash_and_restart(
     runtime: tokio::runtime::Runtime,
     node: (Node, (StreamKind, Stream)),
 ) -> Node {
     let port = node.0.transport.port();
-    // Nothing runs any more when the rest is dropped, so nothing is said.
+    // Nothing runs any more when the rest is dropped, so nothing is sent.
     tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE))
         .await
         .unwrap();
@@ -74,7 +74,7 @@ async fn a_peer_that_restarts_is_noticed_by_the_next_packet() {
         };
         let mut stream = connection.open(StreamKind::Link).await.unwrap();
         let mut theirs = victim.stream().await;
-        // What the victim says comes after the connection ids and reset tokens that it sent at first.
+        // The victim's data comes after the connection ids and reset tokens that it sent at first.
         theirs.1.send.write_all(b"!").await.unwrap();
         assert_eq!(within(stream.recv.read_u8()).await.unwrap(), b'!');
 

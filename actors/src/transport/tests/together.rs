@@ -1,4 +1,4 @@
-//! Two transports that mean well.
+//! Two well-behaved transports.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -34,7 +34,7 @@ async fn a_dial_connects_both_and_the_binding_is_theirs_alone() {
     assert_eq!(dialled.binding(), accepted.binding());
     assert!(dialled.rtt() < PATIENCE);
 
-    // Once closed, the next dial makes another connection with another binding.
+    // After a close, the next dial makes another connection with another binding.
     dialled.close();
     assert_eq!(a.closed().await, "closed");
     assert_eq!(b.closed().await, "closed by the peer");
@@ -102,7 +102,7 @@ async fn streams_carry_a_mebibyte_each_way_at_once() {
         .unwrap();
     assert!(sent.parse::<u64>().unwrap() > 1 << 20);
 
-    // A finished stream ends, a dropped one is an error.
+    // A finished stream ends; a dropped one is an error.
     let mut ours = connection.open(StreamKind::Sub).await.unwrap();
     let (_, mut theirs) = b.stream().await;
     ours.send.write_all(b"half a wo").await.unwrap();
@@ -142,7 +142,7 @@ async fn an_address_that_is_connected_is_not_dialled_again() {
         first.id(),
         "the peer is connected, by whatever address"
     );
-    // The accepted end serves dials too.
+    // Dials find the accepted end, too.
     let accepted = b.connected().await;
     assert_eq!(b.dial(&a).await.id(), accepted.id());
     assert_eq!(a.transport.connections().await.len(), 1);
@@ -174,7 +174,7 @@ async fn another_peer_than_expected_is_refused_and_learns_nothing() {
         .await;
     assert_eq!(wrong.unwrap_err(), DialError::OtherPeer);
     assert!(a.transport.connections().await.is_empty());
-    // The other end never saw a certificate, so it tells its owner nothing; the next who comes is the first.
+    // The other end never saw a certificate, so it reports nothing to its owner; the next peer is the first.
     let right = a.dial(&b).await;
     assert_eq!(b.connected().await.binding(), right.binding());
 }
@@ -201,7 +201,7 @@ async fn addresses_that_lead_nowhere() {
         let end = a.transport.dial(nowhere.parse().unwrap(), None).await;
         assert!(matches!(end.unwrap_err(), DialError::Refused(_)));
     }
-    // Bound, and so not refused by the kernel either, and silent.
+    // Bound, so not refused by the kernel either, and silent.
     let silent = std::net::UdpSocket::bind((V4, 0)).unwrap();
     let end = within(a.transport.dial(silent.local_addr().unwrap(), None)).await;
     assert_eq!(end.unwrap_err(), DialError::TimedOut);
@@ -217,7 +217,7 @@ async fn a_cancelled_dial_is_given_up() {
     let cancelled = tokio::time::timeout(Duration::from_millis(50), dial).await;
     assert!(cancelled.is_err());
     let address = silent.local_addr().unwrap();
-    // A second dial joins none that was given up.
+    // A second dial does not join one that was abandoned.
     let dial = a.transport.dial(address, None);
     assert!(
         tokio::time::timeout(Duration::from_millis(50), dial)

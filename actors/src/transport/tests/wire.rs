@@ -1,4 +1,4 @@
-//! A piece of network between two nodes that can be cut: a port that carries UDP and TCP to another, or not.
+//! A cuttable piece of network between two nodes: a port that forwards UDP and TCP to another, or not.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -13,16 +13,16 @@ use tokio::{io::AsyncReadExt, io::AsyncWriteExt, task::JoinSet};
 
 use super::V4;
 
-/// What is let through.
+/// Which traffic is forwarded.
 #[derive(Default)]
 struct Gates {
     udp: AtomicBool,
-    /// Of UDP, only what comes back.
+    /// Drops UDP towards the target, but not back from it.
     deaf: AtomicBool,
     tcp: AtomicBool,
 }
 
-/// Ends when it drops.
+/// A forwarding port, closed on drop.
 pub(super) struct Wire {
     pub(super) address: SocketAddr,
     gates: Arc<Gates>,
@@ -30,7 +30,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// To that node; nothing gets through yet.
+    /// Forwards to that address; everything is blocked at first.
     pub(super) fn to(target: SocketAddr) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind((V4, 0)).unwrap();
@@ -58,7 +58,7 @@ impl Wire {
         self.gates.udp.store(open, Ordering::SeqCst);
     }
 
-    /// Whether the target hears nothing of what is sent to it by UDP.
+    /// Sets whether UDP towards the target is dropped.
     pub(super) fn deaf(&self, deaf: bool) {
         self.gates.deaf.store(deaf, Ordering::SeqCst);
     }
