@@ -1,18 +1,20 @@
-//! The registry: the permanent actor that owns all connections.
+//! The registry's actor: registers connections, starts dials, and decides between connections of one peer.
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bitchat_wire::proto::{self, control::Kind};
-
 use libp2p_identity::PeerId;
-use tokio::sync::watch as state;
 
-use super::doubles::{Candidate, survivor};
+use super::{
+    clocks::Clocks,
+    dials::Dials,
+    table::{Table, drain_all_but},
+};
 use crate::{
     kit::{Actor, Addr, Inbox, Scope},
     transport::{
@@ -25,28 +27,24 @@ use crate::{
         connection::{Connection, ConnectionId},
         dial,
         life::{STALL, check, live},
-        msg::{DialState, Dialling, Msg, PeerReport},
+        msg::{Dialling, Msg, PeerReport},
         punch::{self, Via},
         shared::{Ended, Shared},
         socket::changes::Changes,
     },
 };
 
-/// Questions that wait. Each is answered at once, so this fills only when very many ask at the same moment; they wait.
+/// Capacity of the mailbox. Each message is answered at once, so it fills only when very many callers send at the same
+/// moment; they wait.
 pub(crate) const MAILBOX: usize = 64;
-/// Connections that we dial, at least; to them come those that others may open.
+/// Connections that we may dial, at least; those that others may open come on top.
 const MAX_DIALLED: usize = 256;
-/// Dials under way: what discovery has in flight at most (32 unanswered, 4 answered), and as much again.
-const MAX_DIALS: usize = 72;
-
-/// A second path to one peer is not tried more often than this.
+/// Least time between two attempts at a second path to one peer.
 const SECOND_PATH_PAUSE: Duration = Duration::from_secs(5);
-/// How often the wall clock is looked at.
+/// How often the wall clock is checked for a jump.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
-/// A jump of the wall clock that means that the machine slept: what was connected then may not be so now.
-const JUMP: Duration = Duration::from_secs(10);
 
-/// A life of the registry fails with its sockets only.
+/// Ends a life of the registry: one of its sockets failed.
 #[derive(Debug, thiserror::Error)]
 #[error("a socket failed")]
 pub(crate) struct SocketLost;
@@ -55,12 +53,10 @@ pub(crate) struct SocketLost;
 pub(crate) struct Registry {
     shared: Arc<Shared>,
     own: Addr<Msg>,
-    open: HashMap<ConnectionId, Connection>,
-    dials: HashMap<(SocketAddr, Option<PeerId>), state::Sender<DialState>>,
-    /// When a second path to a peer was tried last; of peers that are connected.
+    table: Table,
+    dials: Dials,
+    /// When a second path was last tried, for connected peers.
     second: HashMap<PeerId, Instant>,
-    /// How many connections were let in.
-    admitted: u64,
 }
 
 impl Actor for Registry {
@@ -104,8 +100,8 @@ impl Actor for Registry {
                         self.moved();
                     }
                     if let Some(jump) = clocks.jumped() {
-                        tracing::info!(?jump, "the clock has jumped: all paths are probed");
-                        self.open.values().for_each(check);
+                        tracing::info!(?jump, "the clock has jumped; probing all paths");
+                        self.table.iter().for_each(check);
                     }
                     continue;
                 }
@@ -120,7 +116,7 @@ impl Actor for Registry {
         if end.is_ok() {
             drop(self);
             shared.stop().await;
-            // The owner is told as far as it still listens; nothing waits for it any more.
+            // As far as the owner still has room; nothing waits for it any more.
             while let Some(ended) = shared.ledger.take() {
                 if let Some(event) = closed(ended) {
                     let _ = shared.events.try_send(event);
@@ -131,8 +127,8 @@ impl Actor for Registry {
     }
 }
 
-/// Reports the next end to the owner, when it has room, and says whose it was. Cancel-safe: a word is taken only when
-/// it can be passed on.
+/// Reports the next ended connection to the owner once that has room, and returns its id. Cancel-safe: an entry is taken
+/// only when it can be passed on.
 async fn next_ended(shared: &Shared) -> ConnectionId {
     loop {
         shared.ledger.not_empty().await;
@@ -159,19 +155,18 @@ fn closed(ended: Ended) -> Option<TransportEvent> {
 }
 
 impl Registry {
-    /// A new life, in which nothing is open yet.
+    /// A new life of the registry, with no connections yet.
     pub(crate) fn new(shared: Arc<Shared>, own: Addr<Msg>) -> Self {
         Self {
             shared,
             own,
-            open: HashMap::new(),
-            dials: HashMap::new(),
+            table: Table::default(),
+            dials: Dials::default(),
             second: HashMap::new(),
-            admitted: 0,
         }
     }
 
-    /// Never waits. An asker that has gone does not need its answer.
+    /// Handles one message without waiting. A caller that has gone needs no reply.
     fn handle(&mut self, message: Msg, scope: &Scope) {
         match message {
             Msg::Dial {
@@ -200,7 +195,7 @@ impl Registry {
                 let _ = reply.send(admitted);
             }
             Msg::Connections(reply) => {
-                let open = self.open.values().filter(|one| !one.is_closed());
+                let open = self.table.iter().filter(|one| !one.is_closed());
                 let _ = reply.send(open.cloned().collect());
             }
             Msg::Bar {
@@ -210,8 +205,8 @@ impl Registry {
                 reply,
             } => {
                 self.shared.bar(peer, address, time);
-                self.open
-                    .values()
+                self.table
+                    .iter()
                     .filter(|one| {
                         one.peer() == peer || (address.is_some() && one.direct() == address)
                     })
@@ -231,16 +226,16 @@ impl Registry {
     }
 
     fn moved(&self) {
-        tracing::info!("the network has changed: all paths are probed");
+        tracing::info!("the network has changed; probing all paths");
         self.shared.nat(|nat| nat.moved());
-        self.open.values().for_each(check);
-        // An owner that has no room hears of it by what becomes of the connections.
+        self.table.iter().for_each(check);
+        // An owner without room learns of it from what becomes of the connections.
         let _ = self.shared.events.try_send(TransportEvent::Moved);
     }
 
     fn admits(&self, connection: &Connection) -> bool {
         !connection.is_closed()
-            && self.open.len() < MAX_DIALLED + self.shared.admission.most()
+            && self.table.len() < MAX_DIALLED + self.shared.admission.most()
             && self.shared.allows(connection.path())
             && !self
                 .shared
@@ -260,14 +255,14 @@ impl Registry {
         if self.shared.is_barred(expected.as_ref(), Some(&address)) {
             return Dialling::Done(Err(DialError::Barred));
         }
-        if let Some(connection) = self.find(address, expected) {
+        if let Some(connection) = self.table.find(address, expected) {
             return Dialling::Done(Ok(connection));
         }
-        self.forget_dials();
-        if let Some(dial) = self.dials.get(&(address, expected)) {
-            return Dialling::Wait(dial.subscribe());
+        self.dials.forget();
+        if let Some(dial) = self.dials.join(address, expected) {
+            return Dialling::Wait(dial);
         }
-        if self.dials.len() >= MAX_DIALS {
+        if self.dials.is_full() {
             return Dialling::Done(Err(DialError::Busy));
         }
         if !self.shared.may_dial(address, expected) {
@@ -276,8 +271,7 @@ impl Registry {
         if !self.shared.listens_nowhere() && self.shared.local_for(address.ip()).is_none() {
             return Dialling::Done(Err(DialError::NoSocket));
         }
-        let (waiting, answer) = state::channel(None);
-        self.dials.insert((address, expected), waiting.clone());
+        let (waiting, answer) = self.dials.begin(address, expected);
         let task = dial::dial(
             address,
             expected,
@@ -290,39 +284,7 @@ impl Registry {
         Dialling::Wait(answer)
     }
 
-    /// Forgets dials that ended, and those that nobody waits for.
-    fn forget_dials(&mut self) {
-        self.dials
-            .retain(|_, dial| dial.borrow().is_none() && !dial.is_closed());
-    }
-
-    /// The open connection to that peer or, where none is expected, to that address. One through which nothing gets is
-    /// none: another is made beside it.
-    fn find(&self, address: SocketAddr, expected: Option<PeerId>) -> Option<Connection> {
-        let wanted = |one: &&Connection| {
-            !one.is_closed()
-                && !one.is_stalled()
-                // Whoever dials an address wants a better way than a relay.
-                && one.path() != PathKind::Relayed
-                && match expected {
-                    Some(peer) => one.peer() == peer,
-                    None => one.remote() == address,
-                }
-        };
-        let found: Vec<&Connection> = self.open.values().filter(wanted).collect();
-        // Where one was picked, that one; all who ask get the same.
-        let staying = found.iter().filter(|one| !one.is_draining());
-        let best = survivor(staying.map(|one| candidate(one)))
-            .or_else(|| survivor(found.iter().map(|one| candidate(one))))?;
-        self.open.get(&best).cloned()
-    }
-
-    fn of(&self, peer: PeerId) -> Vec<Connection> {
-        let of_peer = |one: &&Connection| one.peer() == peer && !one.is_closed();
-        self.open.values().filter(of_peer).cloned().collect()
-    }
-
-    /// Begins the life of a connection that is let in.
+    /// Starts the life of a registered connection, and the search for a better path where it is poor.
     fn begin(&self, connection: Connection, mut ticket: Option<Ticket>, scope: &Scope) {
         if let Some(ticket) = &mut ticket {
             self.shared.metrics.incoming("ok");
@@ -339,51 +301,34 @@ impl Registry {
 
     fn admit(&mut self, connection: Connection) {
         let peer = connection.peer();
-        self.admitted += 1;
-        connection.flow().admit(self.admitted);
-        let others = self.of(peer);
+        self.table.number(&connection);
+        let others = self.table.of(peer);
         if !others.is_empty() && others.iter().all(Connection::is_stalled) {
-            // The peer may not have noticed, and would pick what it thinks is better.
+            // The peer may not have noticed, and would pick the one that looks better to it.
             connection.flow().send(Kind::Stalled(proto::Stalled {}));
         }
-        // Whoever dials that peer need not go on, wherever it has come from.
+        // Dials of that peer are done, whichever side opened the connection.
         if connection.path() != PathKind::Relayed {
-            let of_peer = self.dials.iter().filter(|(key, _)| key.1 == Some(peer));
-            for (_, dial) in of_peer {
-                dial.send_if_modified(|state| {
-                    let open = state.is_none();
-                    if open {
-                        *state = Some(Ok(connection.clone()));
-                    }
-                    open
-                });
-            }
+            self.dials.reached(peer, &connection);
         }
-        self.open.insert(connection.id(), connection);
-        self.settle(peer);
+        self.table.insert(connection);
+        self.table.settle(peer);
     }
 
-    /// The connection with a peer that has links with us, and may have links with another: the best that works.
-    fn linked(&self, peer: PeerId) -> Option<Connection> {
-        let all = self.of(peer);
-        let linked = all.iter().filter(|one| one.has_links());
-        let best = survivor(linked.map(candidate))?;
-        self.open.get(&best).cloned()
-    }
-
+    /// A route for punch requests through the peer `via`; `None` if no link with it works.
     fn carrier(&self, via: PeerId) -> Option<Via> {
-        let connection = self.linked(via).filter(|one| !one.is_stalled())?;
+        let connection = self.table.linked(via).filter(|one| !one.is_stalled())?;
         Some(Via {
             connection,
             carried: true,
         })
     }
 
-    /// Carries a punch from one peer to another, if we have links with both.
+    /// Forwards a punch message from one peer to another, if we have links with both.
     fn carry(&self, id: ConnectionId, punch: proto::PunchTo) {
-        let from = self.open.get(&id).filter(|one| one.has_links());
+        let from = self.table.get(id).filter(|one| one.has_links());
         let to = PeerId::from_bytes(&punch.peer).ok();
-        let to = to.and_then(|to| self.linked(to));
+        let to = to.and_then(|to| self.table.linked(to));
         if let (Some(from), Some(to)) = (from, to)
             && from.peer() != to.peer()
         {
@@ -399,9 +344,9 @@ impl Registry {
         }
     }
 
-    /// A punch for us. Only peers with links are heard.
+    /// Handles a punch message for us. Those of peers without links are ignored.
     fn punched(&self, id: ConnectionId, punch: &proto::PunchFrom, scope: &Scope) {
-        let Some(connection) = self.open.get(&id).filter(|one| one.has_links()) else {
+        let Some(connection) = self.table.get(id).filter(|one| one.has_links()) else {
             return;
         };
         let carried = !punch.peer.is_empty();
@@ -413,7 +358,7 @@ impl Registry {
         let (Some(peer), Some(what)) = (peer, &punch.punch) else {
             return;
         };
-        // Punches are for direct ways, and say where we are.
+        // Punching is for direct paths, and reveals our addresses.
         if peer == self.shared.tls.peer()
             || self.shared.paths.is_hidden()
             || !what.answer && !self.shared.allows_punch()
@@ -431,46 +376,24 @@ impl Registry {
     }
 
     fn ended(&mut self, id: ConnectionId) {
-        if let Some(gone) = self.open.remove(&id) {
-            self.settle(gone.peer());
-            if self.of(gone.peer()).is_empty() {
+        if let Some(gone) = self.table.remove(id) {
+            self.table.settle(gone.peer());
+            if self.table.of(gone.peer()).is_empty() {
                 self.second.remove(&gone.peer());
             }
         }
-        self.forget_dials();
-    }
-
-    /// Picks which of a peer's connections stays, where that is ours to do, and says so on it. All of them are the same
-    /// peer's, who has proven that: nobody else can end any of them.
-    fn settle(&self, peer: PeerId) {
-        let all = self.of(peer);
-        if let [only] = &all[..] {
-            only.drain_to(None);
-        }
-        let Some(stays) = survivor(all.iter().map(candidate)) else {
-            return;
-        };
-        if all.len() < 2 || !all[0].chooses() {
-            return;
-        }
-        let news = all
-            .iter()
-            .any(|one| (one.id() == stays) == one.is_draining());
-        drain_all_but(stays, &all);
-        if news && let Some(stays) = self.open.get(&stays) {
-            stays.flow().send(Kind::Selected(proto::Selected {}));
-        }
+        self.dials.forget();
     }
 
     fn stalled(&mut self, id: ConnectionId, scope: &Scope) {
-        let Some(connection) = self.open.get(&id) else {
+        let Some(connection) = self.table.get(id) else {
             return;
         };
         let peer = connection.peer();
         tracing::debug!(?connection, "nothing gets through");
         let now = Instant::now();
         let recent = |at: &Instant| now.saturating_duration_since(*at) < SECOND_PATH_PAUSE;
-        let works = self.of(peer).iter().any(|one| !one.is_stalled());
+        let works = self.table.of(peer).iter().any(|one| !one.is_stalled());
         if !works
             && !self.second.get(&peer).is_some_and(recent)
             && let Some(Target::Direct(address)) = connection.dialable()
@@ -480,31 +403,31 @@ impl Registry {
             let task = dial::second_path(address, peer, shared, own);
             scope.transient(tracing::debug_span!("connection"), Box::pin(task));
         }
-        self.settle(peer);
+        self.table.settle(peer);
     }
 
     fn reported(&mut self, id: ConnectionId, report: PeerReport, scope: &Scope) {
-        let Some(connection) = self.open.get(&id) else {
+        let Some(connection) = self.table.get(id) else {
             return;
         };
-        let all = self.of(connection.peer());
+        let all = self.table.of(connection.peer());
         match report {
             PeerReport::Selected if !connection.chooses() => drain_all_but(id, &all),
             // Only the higher PeerId picks.
             PeerReport::Selected => {}
             PeerReport::Stalled => {
                 let is_other = |one: &&Connection| one.id() != id;
-                // One that has only just come is not meant: both sides may have tried a second path.
+                // A connection that is only just there is not meant: both sides may have tried a second path.
                 for other in all
                     .iter()
                     .filter(is_other)
                     .filter(|one| one.flow().age() >= STALL)
                 {
-                    // Until it shows that it works after all.
+                    // Until it proves to work after all.
                     other.flow().set_stalled(true);
                     check(other);
                 }
-                self.settle(connection.peer());
+                self.table.settle(connection.peer());
             }
             PeerReport::Unanswered => {
                 connection.flow().set_stalled(true);
@@ -512,55 +435,10 @@ impl Registry {
                 self.stalled(id, scope);
             }
             PeerReport::Drain => {
-                let others = all.iter().filter(|one| one.id() != id);
-                let other = survivor(others.map(candidate)).and_then(|id| self.open.get(&id));
-                if let Some(other) = other {
+                if let Some(other) = self.table.best_but(id, &all) {
                     connection.drain_to(Some(other));
                 }
             }
         }
-    }
-}
-
-fn candidate(connection: &Connection) -> Candidate {
-    Candidate {
-        id: connection.id(),
-        admitted: connection.flow().number(),
-        path: connection.path(),
-        stalled: connection.is_stalled(),
-    }
-}
-
-fn drain_all_but(stays: ConnectionId, all: &[Connection]) {
-    let Some(survivor) = all.iter().find(|one| one.id() == stays) else {
-        return;
-    };
-    for one in all {
-        let other = (one.id() != stays).then_some(survivor);
-        one.drain_to(other);
-    }
-}
-
-/// The wall clock beside the monotonic one, which stands still while a machine sleeps.
-struct Clocks {
-    wall: SystemTime,
-    steady: Instant,
-}
-
-impl Clocks {
-    fn new() -> Self {
-        Self {
-            wall: SystemTime::now(),
-            steady: Instant::now(),
-        }
-    }
-
-    /// By how much the wall clock went further than the other since the last call, if that is much.
-    fn jumped(&mut self) -> Option<Duration> {
-        let now = Self::new();
-        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
-        let jump = wall.saturating_sub(now.steady.saturating_duration_since(self.steady));
-        *self = now;
-        (jump >= JUMP).then_some(jump)
     }
 }

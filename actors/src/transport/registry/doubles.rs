@@ -1,21 +1,21 @@
-//! Which of several connections to one peer stays (`docs/PROTOCOL.md`, doubles). Pure.
+//! Which of several connections to one peer survives (`docs/PROTOCOL.md`, doubles). Pure.
 
 use crate::transport::{address::PathKind, connection::ConnectionId};
 
-/// What is looked at of a connection.
+/// What the choice depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) id: ConnectionId,
-    /// Its number in the order in which they were let in.
-    pub(crate) admitted: u64,
-    pub(crate) path: PathKind,
+pub(super) struct Candidate {
+    pub(super) id: ConnectionId,
+    /// The connection's number in the order of registration.
+    pub(super) admitted: u64,
+    pub(super) path: PathKind,
     /// Nothing gets through it.
-    pub(crate) stalled: bool,
+    pub(super) stalled: bool,
 }
 
-/// The one that stays: one that works before one that does not, QUIC before TCP, that before a relay,
-/// then the oldest, so that a new one of the same kind moves nobody.
-pub(crate) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
+/// The survivor: working before stalled, QUIC before TCP before a relay, then the oldest, so that a new connection of
+/// the same kind moves no links.
+pub(super) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Option<ConnectionId> {
     candidates
         .into_iter()
         .min_by_key(|one| (one.stalled, rank(one.path), one.admitted))
@@ -25,7 +25,7 @@ pub(crate) fn survivor(candidates: impl IntoIterator<Item = Candidate>) -> Optio
 fn rank(path: PathKind) -> u8 {
     match path {
         PathKind::Quic => 0,
-        // The other side cannot tell the two apart.
+        // The other side cannot distinguish these two.
         PathKind::Tcp | PathKind::Proxied => 1,
         PathKind::Relayed => 2,
     }
