@@ -1,4 +1,4 @@
-//! The shell around the state: clocks, sockets and datagrams.
+//! The actor around the state machine: it has the clocks, the sockets and the datagrams.
 
 use std::{
     collections::BTreeMap,
@@ -25,13 +25,13 @@ use crate::kit::{
     clock::{now, unix},
 };
 
-/// Datagrams that wait to be read: a burst of all who answer a question.
+/// Datagrams queued to be read: a burst of answers to one question.
 const DATAGRAMS: usize = 64;
 /// Peers queued for their receivers; beyond it the oldest is dropped, and found again later.
 const OUTBOX: usize = 64;
-/// How often the machine's addresses are looked at, and the wall clock, which may jump.
+/// How often the addresses of this machine are listed, and the wall clock is read, which may jump.
 const LOOK: Duration = Duration::from_secs(30);
-/// Where everything goes.
+/// The destination of all datagrams.
 const EVERYBODY: SocketAddrV4 = SocketAddrV4::new(GROUP, PORT);
 
 /// A command.
@@ -42,15 +42,15 @@ pub(super) enum Msg {
     Status(ChannelId, Reply<Option<LanStatus>>),
 }
 
-/// What the actor is made of at each start.
+/// What each life of the actor is given.
 #[derive(Clone)]
-pub(super) struct Parts {
+pub(super) struct Context {
     pub(super) config: LanConfig,
-    /// What outlives a restart.
+    /// What survives a restart.
     pub(super) wanted: Arc<Mutex<BTreeMap<ChannelId, Watch>>>,
 }
 
-impl Parts {
+impl Context {
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChannelId, Watch>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,12 +63,12 @@ struct Open {
 
 /// The actor.
 pub(super) struct LanActor {
-    parts: Parts,
+    context: Context,
     state: State,
     sockets: BTreeMap<Network, Open>,
     readers: JoinSet<()>,
     datagrams: mpsc::Sender<(SocketAddrV4, Bytes)>,
-    heard: Option<mpsc::Receiver<(SocketAddrV4, Bytes)>>,
+    received: Option<mpsc::Receiver<(SocketAddrV4, Bytes)>>,
     outbox: Outbox<LanPeer>,
     error: Option<String>,
     looked: Option<Instant>,
@@ -79,10 +79,10 @@ impl Actor for LanActor {
     type Error = String;
 
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
-        let Some(mut heard) = self.heard.take() else {
+        let Some(mut received) = self.received.take() else {
             return Err("a life begins once".to_owned());
         };
-        let known = self.parts.wanted().clone();
+        let known = self.context.wanted().clone();
         for Watch { cid, keys, .. } in known.into_values() {
             self.apply(Input::Watch(cid, Box::new(keys)), scope);
         }
@@ -100,7 +100,7 @@ impl Actor for LanActor {
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break,
-                // A receiver that was dropped is not interested in peers.
+                // A receiver that was dropped needs no peers.
                 _ = self.outbox.send_next() => {}
                 // Readers end with their sockets.
                 Some(_) = self.readers.join_next() => {}
@@ -108,33 +108,33 @@ impl Actor for LanActor {
                     Some(message) => self.message(message, scope),
                     None => break,
                 },
-                // What is due goes before what comes, or a flood could stop the clock.
+                // Timers come before datagrams, or a flood could stop the clock.
                 () = sleep => {
                     if self.looked.is_some_and(|looked| looked + LOOK <= now()) {
                         self.look(scope);
                     }
                     self.apply(Input::Tick, scope);
                 }
-                Some((from, bytes)) = heard.recv() => self.apply(Input::Datagram(from, &bytes), scope),
+                Some((from, bytes)) = received.recv() => self.apply(Input::Datagram(from, &bytes), scope),
             }
         }
         for goodbye in self.state.goodbye(unix()) {
-            self.say(&goodbye);
+            self.send(&goodbye);
         }
         Ok(())
     }
 }
 
 impl LanActor {
-    pub(super) fn new(parts: Parts) -> Self {
-        let (datagrams, heard) = mpsc::channel(DATAGRAMS);
+    pub(super) fn new(context: Context) -> Self {
+        let (datagrams, received) = mpsc::channel(DATAGRAMS);
         Self {
-            state: State::new(parts.config.port, now(), &mut rand::rng()),
-            parts,
+            state: State::new(context.config.port, now(), &mut rand::rng()),
+            context,
             sockets: BTreeMap::new(),
             readers: JoinSet::new(),
             datagrams,
-            heard: Some(heard),
+            received: Some(received),
             outbox: Outbox::new("lan found", OUTBOX),
             error: None,
             looked: None,
@@ -145,7 +145,7 @@ impl LanActor {
         match message {
             Msg::Watch(watch) => {
                 let (cid, keys) = (watch.cid, Box::new(watch.keys.clone()));
-                self.parts.wanted().insert(cid, *watch);
+                self.context.wanted().insert(cid, *watch);
                 let begins = self.state.is_idle();
                 self.apply(Input::Watch(cid, keys), scope);
                 if begins {
@@ -153,7 +153,7 @@ impl LanActor {
                 }
             }
             Msg::Unwatch(cid) => {
-                self.parts.wanted().remove(&cid);
+                self.context.wanted().remove(&cid);
                 self.apply(Input::Unwatch(cid), scope);
                 if self.state.is_idle() {
                     self.look(scope);
@@ -161,13 +161,16 @@ impl LanActor {
             }
             Msg::Ask => self.apply(Input::Ask, scope),
             Msg::Status(cid, answer) => {
-                let status = self.state.heard_of(cid).map(|heard| LanStatus {
-                    networks: self.sockets.len(),
-                    heard,
-                    next_try: self.looked.map(|looked| looked + LOOK),
-                    error: self.error.clone(),
-                });
-                // Whoever asked may have gone.
+                let status = self
+                    .state
+                    .last_announced(cid)
+                    .map(|last_announce| LanStatus {
+                        networks: self.sockets.len(),
+                        last_announce,
+                        next_try: self.looked.map(|looked| looked + LOOK),
+                        error: self.error.clone(),
+                    });
+                // The asker may be gone.
                 let _ = answer.send(status);
             }
         }
@@ -177,9 +180,9 @@ impl LanActor {
         let effects = self.state.handle(input, now(), unix(), &mut rand::rng());
         for effect in effects {
             match effect {
-                Effect::Send(bytes) => self.say(&bytes),
+                Effect::Send(bytes) => self.send(&bytes),
                 Effect::Found(cid, address) => {
-                    if let Some(watch) = self.parts.wanted().get(&cid) {
+                    if let Some(watch) = self.context.wanted().get(&cid) {
                         let peer = LanPeer {
                             cid,
                             address: address.into(),
@@ -192,22 +195,22 @@ impl LanActor {
         }
     }
 
-    /// What does not go out now is lost, like any datagram.
-    fn say(&self, bytes: &[u8]) {
+    /// Sends a datagram to all networks. What cannot be sent now is lost, like any datagram.
+    fn send(&self, bytes: &[u8]) {
         for (network, open) in &self.sockets {
             if let Err(error) = open.socket.send_to(bytes, EVERYBODY) {
-                tracing::debug!(ip = %network.ip, %error, "cannot speak in a local network");
+                tracing::debug!(ip = %network.ip, %error, "cannot send in a local network");
             }
         }
     }
 
-    /// Opens and closes sockets as the machine's networks come and go.
+    /// Opens and closes sockets as the networks of this machine come and go.
     fn look(&mut self, scope: &Scope) {
         self.looked = Some(now());
         let wanted = if self.state.is_idle() {
             Ok(Vec::new())
         } else {
-            networks(&self.parts.config.bind)
+            networks(&self.context.config.bind)
         };
         let wanted = match wanted {
             Ok(wanted) => wanted,
@@ -248,11 +251,11 @@ impl LanActor {
         let receiver = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
         let (datagrams, metrics) = (self.datagrams.clone(), scope.metrics().clone());
         let reader = self.readers.spawn(async move {
-            // One byte more than what is read, so that a longer datagram shows.
+            // One byte more than is read, so that a longer datagram is recognised.
             let mut buffer = [0; MAX_MESSAGE + 1];
             loop {
                 match receiver.recv_from(&mut buffer).await {
-                    // An address outside the network was invented, or is not for us.
+                    // An address outside the network is forged, or the datagram is not for us.
                     Ok((length, SocketAddr::V4(from)))
                         if length <= MAX_MESSAGE && network.has(*from.ip()) =>
                     {
@@ -262,9 +265,9 @@ impl LanActor {
                         }
                     }
                     Ok(_) => {}
-                    // The network went; the next look opens it anew if it came back.
+                    // The network is gone; the next look opens a socket if it is back.
                     Err(error) => {
-                        tracing::debug!(ip = %network.ip, %error, "cannot hear a local network");
+                        tracing::debug!(ip = %network.ip, %error, "cannot receive from a local network");
                         tokio::time::sleep(LOOK).await;
                     }
                 }

@@ -1,4 +1,4 @@
-//! What others ask of the local network, and what it tells them.
+//! The handle to the local network's actor, and the types of its mailbox.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,18 @@ use std::{
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::mpsc;
 
-use super::actor::{LanActor, Msg, Parts};
+use super::actor::{Context, LanActor, Msg};
 use crate::kit::{Addr, Scope};
 
-/// Commands that wait for the actor, which handles each in microseconds.
+/// Commands queued for the actor, which handles each in microseconds.
 const MAILBOX: usize = 64;
 
-/// How we speak.
+/// The configuration of the actor.
 #[derive(Clone, Debug)]
 pub struct LanConfig {
     /// The port that is announced.
     pub port: u16,
-    /// Addresses on which the node listens; multicast leaves from those alone.
+    /// Addresses on which the node listens; multicast is sent from those alone.
     pub bind: Vec<IpAddr>,
 }
 
@@ -32,7 +32,7 @@ pub struct Watch {
     pub cid: ChannelId,
     /// The keys of its present epoch.
     pub keys: EpochKeys,
-    /// Receives the members that announce themselves. When it is full for long, the oldest are dropped.
+    /// Receives the members that announce themselves. If it stays full, the oldest are dropped.
     pub found: mpsc::Sender<LanPeer>,
 }
 
@@ -45,20 +45,20 @@ pub struct LanPeer {
     pub address: SocketAddr,
 }
 
-/// The state of the local network for one channel.
+/// The status of the local network for one channel.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LanStatus {
-    /// Networks that we speak in.
+    /// The number of networks that are used.
     pub networks: usize,
-    /// When a member was heard last.
-    pub heard: Option<Instant>,
-    /// When networks are looked for again.
+    /// When a member last announced itself; `None` if none has.
+    pub last_announce: Option<Instant>,
+    /// When networks are listed again.
     pub next_try: Option<Instant>,
-    /// Why we do not speak, in plain words.
+    /// Why no network is used, for the user.
     pub error: Option<String>,
 }
 
-/// A handle to the local network. Cheap to clone.
+/// A handle to the local network's actor. Cheap to clone.
 #[derive(Clone)]
 pub struct Lan {
     addr: Addr<Msg>,
@@ -67,32 +67,32 @@ pub struct Lan {
 impl Lan {
     /// Starts the actor in `scope`.
     pub fn start(config: LanConfig, scope: &Scope) -> Self {
-        let parts = Parts {
+        let context = Context {
             config,
             wanted: Arc::new(Mutex::new(BTreeMap::new())),
         };
-        let factory = move || LanActor::new(parts.clone());
+        let factory = move || LanActor::new(context.clone());
         let addr = scope.permanent("lan", MAILBOX, tracing::info_span!("lan"), factory);
         Self { addr }
     }
 
-    /// Announces a channel from now on, and listens for its members.
+    /// Starts to announce a channel and to look for its members.
     pub async fn watch(&self, watch: Watch) {
-        // Nobody is left to announce when the actor has stopped: here and below nothing is lost.
+        // Once the actor has stopped, nothing is announced any more, so that here and below nothing is lost.
         let _ = self.addr.send(Msg::Watch(Box::new(watch))).await;
     }
 
-    /// No longer.
+    /// Stops announcing a channel. Other members forget us within two minutes.
     pub async fn unwatch(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::Unwatch(cid)).await;
     }
 
-    /// Members are missing: asks who is there, at most once a second.
+    /// Asks which members are there, at most once a second, since some are missing.
     pub async fn ask(&self) {
         let _ = self.addr.send(Msg::Ask).await;
     }
 
-    /// The state for a channel; `None` if it is not watched.
+    /// The status for a channel; `None` if it is not watched.
     pub async fn status(&self, cid: ChannelId) -> Option<LanStatus> {
         self.addr
             .ask(|answer| Msg::Status(cid, answer))

@@ -1,7 +1,7 @@
-//! The datagrams: a question for the service, and an announce of it. Pure.
+//! The datagrams: a query for the service, and an announce of it. Pure.
 //!
-//! An announce is a PTR record that names an instance and a TXT record of that instance; no SRV, A or AAAA record, so
-//! no host's name.
+//! An announce is a PTR record that names an instance and a TXT record of that instance; it has no SRV, A or AAAA
+//! record, and so no host name.
 
 use simple_dns::{
     CLASS, Name, OPCODE, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceRecord, TYPE,
@@ -9,7 +9,7 @@ use simple_dns::{
     rdata::{PTR, RData, TXT},
 };
 
-/// The service.
+/// The name of the service.
 const SERVICE: &str = "_bitchat._udp.local";
 /// Random bytes of an instance, whose name is their hexadecimal digits.
 pub(super) const SALT: usize = 8;
@@ -19,41 +19,41 @@ pub(super) const TAG: usize = 12;
 pub(super) const MAX_TAGS: usize = 100;
 /// Tags in one string of a TXT record, which has at most 255 bytes.
 const TAGS_A_STRING: usize = 20;
-/// The largest datagram that is looked at: what an Ethernet carries in one.
+/// The largest datagram that is read: the payload of one Ethernet frame.
 pub(super) const MAX_MESSAGE: usize = 1_472;
-/// For how long others may remember an announce, in seconds.
+/// How long others may cache an announce, in seconds.
 const TTL: u32 = 120;
-/// Questions and records that a datagram may claim to have: no more fit into one.
+/// Questions and records that a datagram may claim to have: more do not fit into one.
 const MAX_RECORDS: usize = 128;
-/// Announces in one datagram that are looked at.
+/// Announces in one datagram that are read.
 const MAX_ANNOUNCES: usize = 4;
 
-/// What stands for a channel.
+/// A channel, as announced.
 pub(super) type Tag = [u8; TAG];
 
-/// What one node says of itself.
+/// The announce of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Announce {
-    /// Its instance, chosen anew in each run.
+    /// Its instance, chosen at random in each run.
     pub(super) salt: [u8; SALT],
-    /// Where it answers.
+    /// The port at which it accepts connections.
     pub(super) port: u16,
-    /// What it looks for.
+    /// The channels that it announces.
     pub(super) tags: Vec<Tag>,
-    /// It goes.
+    /// Whether it is leaving.
     pub(super) goodbye: bool,
 }
 
-/// What a datagram of another node says.
+/// A datagram of another node.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Message {
-    /// Who is there?
+    /// Asks which nodes are there.
     Question,
-    /// We are. At least one.
+    /// Announces nodes, at least one.
     Announces(Vec<Announce>),
 }
 
-/// The question.
+/// The bytes of the query.
 pub(super) fn question() -> Vec<u8> {
     let mut packet = Packet::new_query(0);
     let service = Name::new_unchecked(SERVICE);
@@ -63,7 +63,7 @@ pub(super) fn question() -> Vec<u8> {
 }
 
 impl Announce {
-    /// Of the tags, the first [`MAX_TAGS`].
+    /// The bytes of the announce, with the first [`MAX_TAGS`] of its tags.
     pub(super) fn write(&self) -> Vec<u8> {
         let name = format!("{}.{SERVICE}", hex::encode(self.salt));
         let instance = Name::new_unchecked(&name);
@@ -86,19 +86,19 @@ impl Announce {
                 Name::new_unchecked(SERVICE),
                 RData::PTR(PTR(instance.clone())),
             ),
-            // There is no other of that name.
+            // No other record has that name.
             record(instance, RData::TXT(text)).with_cache_flush(true),
         ];
         bytes(&packet)
     }
 }
 
-/// Never empty: what we write is small, and goes to memory.
+/// The bytes of a packet. Writing to memory does not fail for packets as small as ours.
 fn bytes(packet: &Packet<'_>) -> Vec<u8> {
     packet.build_bytes_vec_compressed().unwrap_or_default()
 }
 
-/// Reads a datagram; `None` if it is not about our service, or malformed.
+/// Parses a datagram; `None` if it is malformed or not about our service.
 pub(super) fn read(data: &[u8]) -> Option<Message> {
     if data.len() > MAX_MESSAGE || claimed(data)? > MAX_RECORDS {
         return None;
@@ -130,7 +130,7 @@ pub(super) fn read(data: &[u8]) -> Option<Message> {
     (!announces.is_empty()).then_some(Message::Announces(announces))
 }
 
-/// The questions and records that a datagram's header claims: memory is set aside for them before they are read.
+/// The questions and records that a datagram's header claims: memory for them is reserved before they are read.
 fn claimed(data: &[u8]) -> Option<usize> {
     let counts = [
         header_buffer::questions(data),
@@ -154,7 +154,7 @@ fn announce(record: &ResourceRecord<'_>) -> Option<Announce> {
         match (key, value.unwrap_or_default()) {
             (b"p", digits) => port = std::str::from_utf8(digits).ok()?.parse().ok(),
             ([b't', b'0'..=b'9'], bytes) => tags.extend(bytes.as_chunks().0),
-            // Whatever a later version adds.
+            // Records that a later version may add.
             _ => {}
         }
     }

@@ -1,23 +1,25 @@
-//! The local network: announces channels by multicast DNS, and hears who else does (`docs/PROTOCOL.md`, in the local
-//! network; RFC 6762, 6763).
+//! The local network: announces channels over multicast DNS, and finds other nodes that announce them
+//! (`docs/PROTOCOL.md`, in the local network; RFC 6762, 6763).
 //!
-//! **Owns** one pure state machine ([`state`]) that decides when to speak and what to believe, the few DNS records
-//! that it speaks in ([`message`], their bytes by the crate `simple-dns`), and a socket for each address of this machine that is to speak ([`sockets`]). The
-//! shell ([`actor`]) has the clocks and the datagrams.
-//! **Mailbox**: channels to watch and to forget, questions about the state; bounded, its senders wait. Datagrams come
-//! by a channel of their own, whose senders drop what does not fit; members go up through the sender given at the start.
-//! **Life**: permanent. A restart remembers what is watched; a stop says goodbye. While nothing is watched it has no
-//! socket and says nothing.
+//! **Owns** one pure state machine ([`state`]) that decides when to send and which announces to believe, the few DNS
+//! records that it uses ([`message`], encoded by the crate `simple-dns`), and a socket for each address of this machine
+//! that is used ([`sockets`]). The actor around it ([`actor`]) has the clocks and the datagrams.
+//! **Mailbox**: channels to watch and to forget, status requests; bounded, its senders wait. Datagrams arrive over a
+//! channel of their own, whose senders drop what does not fit; members go up through the sender that each watch brings.
+//! **Life**: permanent. A restart remembers what is watched; a stop sends a goodbye. While nothing is watched it has no
+//! socket and sends nothing.
 //!
-//! Why not a crate for all of it: those that were looked at join the group on every interface before they can be
-//! told not to, keep what strangers say without a bound, and announce a service only together with the name and addresses
-//! of a host, which nobody needs here: an announce's sender is where the member is.
+//! Why not a crate for all of it: those that were examined join the group on every interface before they can be
+//! configured, keep what strangers send without a bound, and announce a service only together with the name and
+//! addresses of a host, which are not needed here: the member is at the address that an announce comes from.
 
 mod actor;
 mod api;
 mod message;
 mod sockets;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use api::*;
 

@@ -1,7 +1,7 @@
-//! A socket for each address that speaks. All system calls of this module are here.
+//! A socket for each address that is used. All system calls of this module are here.
 //!
-//! Each is bound to the multicast group itself, so that it takes no datagram from another program of this machine that
-//! speaks multicast DNS, and hears its own network alone.
+//! Each is bound to the multicast group itself, so that it takes no datagram from another program on this machine that
+//! uses multicast DNS, and receives datagrams of its own network only.
 
 use std::{
     io,
@@ -15,10 +15,10 @@ use crate::transport::network::is_local;
 
 /// The group of multicast DNS (RFC 6762, 3).
 pub(super) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
-/// Addresses that speak at most.
+/// Addresses that are used at most.
 const MAX_SOCKETS: usize = 16;
 
-/// An address of this machine and its network.
+/// An address of this machine, and its network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub(super) struct Network {
     pub(super) ip: Ipv4Addr,
@@ -26,20 +26,20 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Whether somebody is in it.
+    /// Whether an address is in the network.
     pub(super) fn has(&self, ip: Ipv4Addr) -> bool {
         ip.to_bits() & self.mask == self.ip.to_bits() & self.mask
     }
 }
 
-/// The networks to speak in, for a node that listens on those addresses. Only loopback, private and link-local ones: what a
-/// machine with a public address has beside it are no neighbours. If the node listens on all addresses, loopback is used
-/// only where there is nothing else, since whoever is on this machine is in its other networks, too.
+/// The networks to use, for a node that listens on those addresses. Only loopback, private and link-local ones are
+/// used: the hosts beside a machine with a public address are not neighbours. If the node listens on all addresses,
+/// loopback is used only if there is nothing else, since other nodes on this machine are in its other networks, too.
 pub(super) fn networks(bind: &[IpAddr]) -> io::Result<Vec<Network>> {
     let all = if_addrs::get_if_addrs()?;
     let mut found: Vec<Network> = all
         .iter()
-        // Tunnels to somewhere else are no local network.
+        // Tunnels to somewhere else are not local networks.
         .filter(|interface| {
             interface.is_oper_up() && !interface.is_p2p() || interface.is_loopback()
         })
@@ -58,7 +58,7 @@ pub(super) fn networks(bind: &[IpAddr]) -> io::Result<Vec<Network>> {
             found.retain(|network| !network.ip.is_loopback());
         }
     } else {
-        // All of 127.0.0.0/8 is this machine, and named by one address.
+        // All of 127.0.0.0/8 is this machine, and listed as one address.
         let mut listed = Vec::new();
         for ip in bind.iter().filter_map(|ip| match ip {
             IpAddr::V4(ip) => Some(*ip),
@@ -82,27 +82,27 @@ pub(super) fn networks(bind: &[IpAddr]) -> io::Result<Vec<Network>> {
     Ok(found)
 }
 
-/// Joins the group in that network, and there alone.
+/// Joins the group in that network, and in no other.
 pub(super) fn open(network: &Network) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
     socket.set_reuse_port(true)?;
-    // Windows binds to no group.
+    // Windows cannot bind to a group.
     let ip = if cfg!(windows) {
         Ipv4Addr::UNSPECIFIED
     } else {
         GROUP
     };
     socket.bind(&SockAddr::from(SocketAddrV4::new(ip, PORT)))?;
-    // Else it would hear the networks of all other programs' sockets.
+    // Otherwise it would receive from the networks of all other programs' sockets.
     #[cfg(target_os = "linux")]
     socket.set_multicast_all_v4(false)?;
     socket.join_multicast_v4(&GROUP, &network.ip)?;
     socket.set_multicast_if_v4(&network.ip)?;
-    // Other nodes of this machine are to hear us.
+    // Other nodes on this machine must receive what we send.
     socket.set_multicast_loop_v4(true)?;
-    // RFC 6762 (11) wants 255. The group's datagrams are not forwarded whatever it is.
+    // RFC 6762 (11) asks for 255. The group's datagrams are not forwarded, whatever it is.
     socket.set_multicast_ttl_v4(255)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

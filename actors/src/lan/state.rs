@@ -1,4 +1,5 @@
-//! Decides when to speak, and whom to believe. Pure: clocks and random generator are passed in.
+//! The state machine that decides when to send, and which announces to believe. Pure: the clocks and the random
+//! generator are passed in.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,54 +12,54 @@ use rand::{Rng, RngExt};
 
 use super::message::{Announce, MAX_TAGS, Message, SALT, Tag, question, read};
 
-/// Multicast DNS is spoken from and to this port.
+/// The port from and to which multicast DNS is sent.
 pub(super) const PORT: u16 = 5_353;
-/// Announces at most, each of [`MAX_TAGS`] tags: channels beyond 400 (200 while two hashes count) are not announced.
-const MAX_PARTS: usize = 4;
-/// An announce is made twice, since datagrams get lost, and a question asked three times, with pauses that double.
+/// Announces at a time, of [`MAX_TAGS`] tags each: channels beyond 400 (200 while two hashes count) are not announced.
+pub(super) const MAX_PARTS: usize = 4;
+/// An announce is sent twice, since datagrams get lost, and a query three times, with pauses that double.
 const ANNOUNCES: u8 = 2;
 const QUESTIONS: u8 = 3;
-/// The pause between two of a kind; RFC 6762 (6) wants a second at least.
+/// The pause between two announces or two queries; RFC 6762 (6) asks for at least a second.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Before the first word about a new channel, since a start opens many.
+/// The pause before a new channel is announced, since a start opens many.
 const FIRST: Duration = Duration::from_millis(20);
-/// An answer to a question comes so much later (RFC 6762, 6), so that not all speak at once.
+/// The delay of an answer to a query, in milliseconds (RFC 6762, 6), so that not all nodes answer at once.
 const ANSWER_MS: std::ops::RangeInclusive<u64> = 20..=120;
-/// Datagrams about our service that are looked at: this many at once and one more each `REFILL`. A home has a few nodes.
+/// Datagrams about our service that are handled: this many at once, and one more per `REFILL`. A home has a few nodes.
 const BURST: u32 = 100;
 const REFILL: Duration = Duration::from_millis(50);
-/// The same address is not told again for so long.
-const TOLD: Duration = Duration::from_secs(5);
-/// Addresses of one channel that are told within [`WINDOW`]: the tag can be repeated by whoever heard it, from addresses
-/// that are invented, and each costs a dial.
-const MAX_TOLD: usize = 32;
-const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered for that, of all channels.
-const MAX_REMEMBERED: usize = 2_048;
+/// An address is not reported again for this long.
+pub(super) const REPORTED: Duration = Duration::from_secs(5);
+/// Addresses of one channel that are reported within [`WINDOW`]: whoever received a tag can repeat it from forged
+/// addresses, and each costs a dial.
+pub(super) const MAX_REPORTED: usize = 32;
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+/// Reported addresses that are remembered, for all channels.
+pub(super) const MAX_REMEMBERED: usize = 2_048;
 
-/// What happened.
+/// An input of the state machine.
 pub(super) enum Input<'a> {
     Watch(ChannelId, Box<EpochKeys>),
     Unwatch(ChannelId),
     /// Members are missing.
     Ask,
-    /// The network is another one.
+    /// The network has changed.
     Moved,
-    /// Somebody in the network spoke.
+    /// A datagram was received.
     Datagram(SocketAddrV4, &'a [u8]),
     Tick,
 }
 
-/// What is to be done.
+/// What the actor must do.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Effect {
-    /// Say that in all networks.
+    /// Send a datagram to all networks.
     Send(Vec<u8>),
-    /// A member may be there.
+    /// Report an address at which a member may be.
     Found(ChannelId, SocketAddrV4),
 }
 
-/// Something that is said a few times, and not too often.
+/// The schedule of a datagram that is sent a few times, and not too often.
 #[derive(Default)]
 struct Pace {
     next: Option<Instant>,
@@ -90,13 +91,13 @@ impl Pace {
 
 struct Watched {
     keys: EpochKeys,
-    heard: Option<Instant>,
-    /// Addresses told since the beginning of the window.
-    told: usize,
+    announced_at: Option<Instant>,
+    /// Addresses reported since the beginning of the window.
+    reported: usize,
     window: Instant,
 }
 
-/// All of it.
+/// The channels that are announced, and the schedules.
 pub(super) struct State {
     port: u16,
     salts: [[u8; SALT]; MAX_PARTS],
@@ -107,11 +108,11 @@ pub(super) struct State {
     change: u64,
     /// When the bucket of datagrams is empty.
     empty: Instant,
-    told: HashMap<(ChannelId, SocketAddrV4), Instant>,
+    pub(super) reported: HashMap<(ChannelId, SocketAddrV4), Instant>,
 }
 
 impl State {
-    /// `port` is announced.
+    /// A state without channels; `port` is announced.
     pub(super) fn new(port: u16, now: Instant, rng: &mut impl Rng) -> Self {
         let mut salts = [[0; SALT]; MAX_PARTS];
         for salt in &mut salts {
@@ -125,11 +126,11 @@ impl State {
             question: Pace::default(),
             change: 0,
             empty: now,
-            told: HashMap::new(),
+            reported: HashMap::new(),
         }
     }
 
-    /// Takes in what happened and says what to do.
+    /// Handles an input and returns what must be done.
     pub(super) fn handle(
         &mut self,
         input: Input<'_>,
@@ -140,13 +141,13 @@ impl State {
         let mut effects = Vec::new();
         match input {
             Input::Watch(cid, keys) => {
-                let (heard, window) = (None, now);
+                let (announced_at, window) = (None, now);
                 let known = self.channels.insert(
                     cid,
                     Watched {
                         keys: *keys,
-                        heard,
-                        told: 0,
+                        announced_at,
+                        reported: 0,
                         window,
                     },
                 );
@@ -156,14 +157,16 @@ impl State {
                 }
                 self.change = 0;
             }
-            // The others forget within two minutes.
+            // Other nodes forget us within two minutes.
             Input::Unwatch(cid) => drop(self.channels.remove(&cid)),
             Input::Ask => self.question.begin(now, 1),
             Input::Moved => {
                 self.announce.begin(now, ANNOUNCES);
                 self.question.begin(now, QUESTIONS);
             }
-            Input::Datagram(from, bytes) => self.heard(from, bytes, now, unix, rng, &mut effects),
+            Input::Datagram(from, bytes) => {
+                self.received(from, bytes, now, unix, rng, &mut effects)
+            }
             Input::Tick => {}
         }
         if self.channels.is_empty() {
@@ -191,7 +194,7 @@ impl State {
         effects
     }
 
-    /// When to call with [`Input::Tick`], if nothing happens before and the clock does not jump.
+    /// When to call with [`Input::Tick`], if no other input comes first and the wall clock does not jump.
     pub(super) fn next(&self, now: Instant, unix: u64) -> Option<Instant> {
         let watched = !self.channels.is_empty();
         let change = watched
@@ -202,7 +205,7 @@ impl State {
             .min()
     }
 
-    /// What to say at the end.
+    /// The datagrams to send at the end.
     pub(super) fn goodbye(&self, unix: u64) -> Vec<Vec<u8>> {
         if self.announce.last.is_none() {
             return Vec::new();
@@ -214,9 +217,9 @@ impl State {
         self.channels.is_empty()
     }
 
-    /// When a member of that channel was heard last; `None` if it is not watched.
-    pub(super) fn heard_of(&self, cid: ChannelId) -> Option<Option<Instant>> {
-        Some(self.channels.get(&cid)?.heard)
+    /// When a member of that channel last announced itself; the outer `None` if it is not watched.
+    pub(super) fn last_announced(&self, cid: ChannelId) -> Option<Option<Instant>> {
+        Some(self.channels.get(&cid)?.announced_at)
     }
 
     fn announces(&self, unix: u64, goodbye: bool) -> impl Iterator<Item = Vec<u8>> {
@@ -235,7 +238,7 @@ impl State {
             .zip(salts)
             .filter(|(tags, _)| !tags.is_empty());
         parts.map(move |(mut tags, salt)| {
-            // Their order must not tell which belong together.
+            // Their order must not show which ones belong together.
             tags.sort_unstable();
             Announce {
                 salt,
@@ -247,7 +250,7 @@ impl State {
         })
     }
 
-    fn heard(
+    fn received(
         &mut self,
         from: SocketAddrV4,
         bytes: &[u8],
@@ -286,28 +289,25 @@ impl State {
                 if !is_meant {
                     continue;
                 }
-                channel.heard = Some(now);
+                channel.announced_at = Some(now);
                 if channel.window + WINDOW <= now {
-                    (channel.window, channel.told) = (now, 0);
+                    (channel.window, channel.reported) = (now, 0);
                 }
-                let of_late = |at: &Instant| now < *at + TOLD;
-                if channel.told >= MAX_TOLD || self.told.get(&(*cid, address)).is_some_and(of_late)
+                let of_late = |at: &Instant| now < *at + REPORTED;
+                if channel.reported >= MAX_REPORTED
+                    || self.reported.get(&(*cid, address)).is_some_and(of_late)
                 {
                     continue;
                 }
-                channel.told += 1;
-                if self.told.len() >= MAX_REMEMBERED {
-                    self.told.retain(|_, at| of_late(at));
+                channel.reported += 1;
+                if self.reported.len() >= MAX_REMEMBERED {
+                    self.reported.retain(|_, at| of_late(at));
                 }
-                if self.told.len() < MAX_REMEMBERED {
-                    self.told.insert((*cid, address), now);
+                if self.reported.len() < MAX_REMEMBERED {
+                    self.reported.insert((*cid, address), now);
                 }
                 effects.push(Effect::Found(*cid, address));
             }
         }
     }
 }
-
-#[cfg(test)]
-#[path = "state_tests.rs"]
-mod tests;

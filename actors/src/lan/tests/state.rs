@@ -1,8 +1,16 @@
 #![allow(clippy::unwrap_used)]
+use std::{
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
+
+use bitchat_wire::channel::{ChannelId, EpochKeys};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::*;
-use crate::lan::message::TAG;
+use crate::lan::{
+    message::{Announce, MAX_TAGS, Message, TAG, question, read},
+    state::*,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Some noon.
@@ -143,7 +151,7 @@ fn members_hear_each_other_and_nobody_else_does() {
     );
     let mut late = from(2);
     late.set_port(PORT + 1);
-    a.go(TOLD);
+    a.go(REPORTED);
     assert_eq!(
         a.on(Input::Datagram(late, &from_b.write())),
         [],
@@ -158,8 +166,8 @@ fn members_hear_each_other_and_nobody_else_does() {
         a.on(Input::Datagram(from(2), &from_b.write())),
         [found(2, from(2))]
     );
-    assert_eq!(a.state.heard_of(channel(2).0), Some(Some(a.now)));
-    assert_eq!(a.state.heard_of(channel(1).0), Some(None));
+    assert_eq!(a.state.last_announced(channel(2).0), Some(Some(a.now)));
+    assert_eq!(a.state.last_announced(channel(1).0), Some(None));
     // The two say nothing that is equal, though they share a channel.
     assert!(from_a.tags.iter().all(|tag| !from_b.tags.contains(tag)));
     assert_eq!(a.state.goodbye(a.unix).len(), 1);
@@ -269,8 +277,8 @@ fn a_flood_costs_little_and_invented_addresses_few_dials() {
             .filter(|effect| matches!(effect, Effect::Found(..)))
             .count();
     }
-    assert_eq!(told, MAX_TOLD);
-    assert!(bench.state.told.len() <= MAX_REMEMBERED);
+    assert_eq!(told, MAX_REPORTED);
+    assert!(bench.state.reported.len() <= MAX_REMEMBERED);
     bench.now += WINDOW;
     let effects = bench.on(Input::Datagram(from(9), &bytes));
     assert!(effects.contains(&found(1, from(9))), "it goes on after");
