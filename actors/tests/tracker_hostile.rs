@@ -308,7 +308,7 @@ async fn redirects_are_followed_within_bounds() {
     for nowhere in ["ftp://t.example/", "http://", "javascript:1"] {
         let error = error_of(redirect(nowhere)).await;
         assert_eq!(
-            error, "redirects to something that is no web address",
+            error, "redirects to something that is not a web address",
             "{nowhere}"
         );
     }

@@ -1,4 +1,4 @@
-//! The shell around the tiers: clock, requests, results, farewells.
+//! The actor around the tiers: it has the clock, and sends requests and farewells.
 
 use std::{
     collections::HashMap,
@@ -23,32 +23,32 @@ use super::{
 };
 use crate::kit::{Actor, Inbox, Reply, Scope, clock::now};
 
-/// Requests under way. As many dead hosts as this hold up the others for one time-out, so there is room
-/// for more than a file usually names; each may hold 1 MiB.
+/// Requests under way. This many dead hosts would hold up the others for one time-out, so there is room for more than a
+/// file usually names; each request may hold 1 MiB.
 const REQUESTS: usize = 32;
-/// Scrapes under way at one time.
+/// Scrapes under way at a time.
 const SCRAPES: usize = 4;
-/// How often the wall clock is looked at for a change of the hashes, which overlap by two hours. The
-/// monotonic clock stands still while a machine sleeps, so a timer alone would come late.
+/// The longest time between two looks at the wall clock for a change of the hashes, which overlap by two hours. The
+/// monotonic clock stands still while a machine sleeps, so a timer alone would fire late.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(600);
 
 /// A command.
 pub(super) enum Msg {
-    /// Announce a channel.
+    /// Announces a channel.
     Watch(Box<Watch>),
-    /// Forget it, and answer when its trackers know.
+    /// Stops announcing a channel; answered when its trackers have been notified.
     Unwatch(ChannelId, Reply<()>),
-    /// Announce it earlier.
+    /// Announces a channel before its time.
     AnnounceNow(ChannelId),
-    /// The same because a user says so, to one tracker or to all; answered with how many.
+    /// As `AnnounceNow`, for a user, to one tracker or to all; answered with the number of trackers asked.
     AnnounceByHand(ChannelId, Option<String>, Reply<usize>),
-    /// Announce another port.
+    /// Announces another port.
     SetPort(u16),
-    /// Tell the state.
+    /// Asks for the status.
     Status(ChannelId, Reply<Vec<TrackerStatus>>),
 }
 
-/// What outlives a restart.
+/// What survives a restart.
 pub(super) struct Memory {
     watched: Mutex<HashMap<ChannelId, Watch>>,
     port: AtomicU16,
@@ -69,7 +69,7 @@ impl Memory {
 
 struct Channel {
     watch: Watch,
-    /// The current hash's first.
+    /// The swarm of the current hash comes first.
     swarms: Vec<Announced>,
 }
 
@@ -187,13 +187,13 @@ impl TrackerActor {
                     .channels
                     .get_mut(&cid)
                     .map(|channel| &mut channel.swarms);
-                // Around a change of period there are two; a user thinks of trackers.
+                // Around a change of period there are two swarms; a user counts trackers.
                 let asked = swarms
                     .into_iter()
                     .flatten()
                     .map(|announced| announced.tiers.by_hand(url.as_deref(), now))
                     .max();
-                // Whoever asked may have gone.
+                // The asker may be gone.
                 let _ = answer.send(asked.unwrap_or_default());
             }
             Msg::SetPort(port) => self.memory.port.store(port, Ordering::Relaxed),
@@ -203,7 +203,7 @@ impl TrackerActor {
                     .get(&cid)
                     .and_then(|channel| channel.swarms.first())
                     .map_or_else(Vec::new, |announced| announced.tiers.status());
-                // Whoever asked may have gone.
+                // The asker may be gone.
                 let _ = answer.send(status);
             }
         }
@@ -229,7 +229,7 @@ impl TrackerActor {
         self.say_goodbye(farewells, clients, None);
     }
 
-    /// Takes up hashes whose time has come, and leaves those whose time is over.
+    /// Announces hashes whose period has begun, and leaves those whose period is over.
     fn rotate(&mut self, clients: &Arc<Clients>) {
         let unix = unix_now();
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
@@ -276,7 +276,7 @@ impl TrackerActor {
         old.iter_mut().flat_map(goodbyes).collect()
     }
 
-    /// A hash is not announced any more.
+    /// Forgets a hash that is not announced any more.
     fn left(&mut self, announced: &Announced) {
         let Swarm { hash, number, .. } = &announced.swarm;
         self.config.torrents.end(&hash.0);
@@ -298,7 +298,7 @@ impl TrackerActor {
             .min()
     }
 
-    /// Starts what is due.
+    /// Sends the requests that are due.
     fn launch(&mut self, clients: &Arc<Clients>) {
         let now = now();
         while self.scraping.len() < SCRAPES
@@ -364,7 +364,7 @@ impl TrackerActor {
                     .tiers
                     .done(&request, result.as_ref(), now(), &mut rand::rng())
             }
-            // It was left while its first announce was under way: the tracker knows us only now.
+            // The swarm was left while its first announce was under way: only now does the tracker know us.
             None => {
                 if let Ok(answer) = result {
                     let request = Request {
@@ -378,7 +378,7 @@ impl TrackerActor {
         }
     }
 
-    /// Says `stopped` in the background; `done` is told at its end.
+    /// Sends `stopped` in the background; `done` is answered at its end.
     fn say_goodbye(
         &mut self,
         farewells: Vec<(Swarm, Request)>,
@@ -391,7 +391,7 @@ impl TrackerActor {
             self.farewells.spawn(async move {
                 send_farewells(&clients, farewells, port).await;
                 if let Some(done) = done {
-                    // Whoever asked may have gone.
+                    // The asker may be gone.
                     let _ = done.send(());
                 }
             });
@@ -400,7 +400,7 @@ impl TrackerActor {
         }
     }
 
-    /// The last act: everything that knows us is told, as far as two seconds allow.
+    /// Sends `stopped` to all trackers that know us, as far as two seconds allow.
     async fn farewell(&mut self, clients: &Arc<Clients>) {
         self.requests.abort_all();
         self.scraping.abort_all();
@@ -412,7 +412,7 @@ impl TrackerActor {
             .collect();
         self.say_goodbye(farewells, clients, None);
         let all = async { while self.farewells.join_next().await.is_some() {} };
-        // What is not said by then stays unsaid: trackers forget us by themselves.
+        // What is not sent by then is dropped: trackers forget us after a while.
         let _ = timeout(FAREWELL_TIME, all).await;
     }
 }

@@ -1,38 +1,38 @@
-//! What an announce or a scrape looks like, byte for byte: that of the client that the node looks like (BEP 3, 7, 15,
-//! 23, 41 and 48 for the meaning).
+//! The bytes of an announce or a scrape, which are those of the client that the node looks like (BEP 3, 7, 15, 23, 41
+//! and 48 for their meaning).
 //!
-//! To a tracker each rendezvous hash is a torrent of its own, that a client waits for the metadata of:
-//! `started`, nothing, `stopped`, never `completed`. Pure.
+//! To a tracker each rendezvous hash is a torrent of its own, whose metadata a client is waiting for: `started`,
+//! nothing, `stopped`, never `completed`. Pure.
 
 use crate::disguise::{Client, Disguise, Field, KeyForm, Persona};
 
-/// Option "URL data" of BEP 41.
+/// The option "URL data" of BEP 41.
 const URL_DATA: u8 = 2;
 
-/// Why something is announced.
+/// The event of an announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// The first time.
+    /// The first announce.
     Started,
-    /// Again.
+    /// A further announce, which names no event.
     Regular,
-    /// The last time.
+    /// The last announce.
     Stopped,
 }
 
 /// One announce of one hash.
 pub(super) struct Announce<'a> {
-    /// Whose announce it looks like.
+    /// The client that it looks like.
     pub(super) disguise: Disguise,
     /// The hash.
     pub(super) hash: &'a [u8; 20],
-    /// Who announces.
+    /// The PeerId and key that we are known by under this hash.
     pub(super) persona: &'a Persona,
-    /// Where peers may connect to.
+    /// The port at which peers may connect.
     pub(super) port: u16,
-    /// Why.
+    /// The event.
     pub(super) event: Event,
-    /// What the tracker asked to be told again.
+    /// The tracker id that the tracker wants to be sent back.
     pub(super) tracker_id: Option<&'a [u8]>,
 }
 
@@ -41,13 +41,13 @@ impl Announce<'_> {
     pub(super) fn query(&self) -> String {
         let client = self.disguise.client();
         let fields = client.query.iter();
-        let said: Vec<String> = fields
-            .filter_map(|field| self.say(client, *field))
+        let pairs: Vec<String> = fields
+            .filter_map(|field| self.pair(client, *field))
             .collect();
-        said.join("&")
+        pairs.join("&")
     }
 
-    fn say(&self, client: &Client, field: Field) -> Option<String> {
+    fn pair(&self, client: &Client, field: Field) -> Option<String> {
         let escape = |bytes: &[u8]| escape(client, bytes);
         let key = self.persona.key;
         Some(match field {
@@ -77,8 +77,8 @@ impl Announce<'_> {
         }
     }
 
-    /// What a UDP tracker is told behind connection id, action and transaction id (BEP 15, and 41 where the client
-    /// knows it).
+    /// The payload for a UDP tracker, after connection id, action and transaction id (BEP 15, and BEP 41 if the client
+    /// supports it).
     pub(super) fn datagram(&self, tracker: &url::Url) -> Vec<u8> {
         let client = self.disguise.client();
         let event: u32 = match self.event {
@@ -94,7 +94,7 @@ impl Announce<'_> {
         bytes.extend_from_slice(&client.left.to_be_bytes());
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(&event.to_be_bytes());
-        // An address of our own is not claimed.
+        // No address of our own is claimed.
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.persona.key.to_be_bytes());
         bytes.extend_from_slice(&self.wanted(client).to_be_bytes());
@@ -113,13 +113,13 @@ impl Announce<'_> {
         bytes
     }
 
-    /// The tracker's URL with the query behind what it has of its own.
+    /// The tracker's URL, with the query appended to its own one.
     pub(super) fn url(&self, tracker: &url::Url) -> url::Url {
         with_query(tracker, &self.query())
     }
 }
 
-/// Where the swarms of these hashes are counted (BEP 48); `None` for a tracker whose URL does not allow that.
+/// The URL for scraping these hashes (BEP 48); `None` if the tracker's URL does not allow it.
 pub(super) fn scrape_url(
     disguise: Disguise,
     tracker: &url::Url,
@@ -144,12 +144,12 @@ fn with_query(url: &url::Url, query: &str) -> url::Url {
         Some(own) => format!("{own}&{query}"),
         None => query.to_owned(),
     };
-    // Everything that this would escape is escaped already.
+    // Everything that `set_query` would escape is escaped already.
     url.set_query(Some(&query));
     url
 }
 
-/// Escapes all but the bytes that the client leaves.
+/// Escapes all bytes but those that the client leaves unescaped.
 fn escape(client: &Client, bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(bytes.len() * 3);
@@ -165,7 +165,3 @@ fn escape(client: &Client, bytes: &[u8]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-#[path = "announce_tests.rs"]
-mod tests;

@@ -1,4 +1,4 @@
-//! What others ask of the tracker actor, and what it tells them.
+//! The handle to the tracker actor, and the types of its mailbox.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,49 +16,50 @@ use crate::{
     transport::{Proxy, Udp, network},
 };
 
-/// Commands that wait for the actor, which handles each in microseconds.
+/// Commands queued for the actor, which handles each in microseconds.
 const MAILBOX: usize = 64;
-/// How long a tracker may take for everything, redirects and the last byte included.
+/// The time-out of a request, with all redirects and the last byte.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What to announce for one channel.
+/// A channel to announce.
 #[derive(Clone)]
 pub struct Watch {
     /// The channel.
     pub cid: ChannelId,
-    /// Tiers of URLs (BEP 12). The first 64 URLs are served.
+    /// Tiers of URLs (BEP 12). Only the first 64 URLs are used.
     pub tiers: Vec<Vec<String>>,
-    /// Makes the rendezvous hashes (they change daily).
+    /// The keys from which the rendezvous hashes are derived, which change daily.
     pub keys: EpochKeys,
-    /// No announce is sent earlier: in a channel made a moment ago there is nobody to find.
+    /// The time of the first announce: in a channel made a moment ago there is nobody to find.
     pub not_before: Instant,
     /// Receives the peers that trackers name. While it is full, requests wait for it, not the actor.
     pub found: mpsc::Sender<TrackerPeers>,
 }
 
-/// The state of one tracker for one channel.
+/// The status of one tracker for one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackerStatus {
     /// Its URL.
     pub url: String,
-    /// In which tier.
+    /// The index of its tier.
     pub tier: usize,
-    /// What it is doing.
+    /// Its state.
     pub state: TrackerState,
-    /// Peers in its last answer.
+    /// The number of peers in its last answer.
     pub peers: usize,
-    /// When we announce next; `None` while it is asked, and for those that are not its tier's current one.
+    /// When we announce next; `None` while a request is under way, and for a tracker that is not its tier's current
+    /// one.
     pub next_announce: Option<Instant>,
-    /// When it answered last.
+    /// When it last answered.
     pub last_success: Option<Instant>,
-    /// Whether the last failure was that nobody answered at all (no connection, or one that was cut), as opposed to a bad answer.
+    /// Whether the last failure was silence (no connection, or one that was cut), as opposed to a bad answer.
     pub silent: bool,
-    /// The last failure or warning, in plain words that follow the URL: `answered with ...`.
+    /// The last failure or warning, as a phrase that follows the URL: `answered with ...`.
     pub error: Option<String>,
 }
 
 impl TrackerStatus {
-    /// One that is not asked at all, and why.
+    /// A tracker that is not asked at all, and the reason.
     pub(crate) fn unasked(url: String, tier: usize, why: &str) -> Self {
         Self {
             url,
@@ -73,56 +74,57 @@ impl TrackerStatus {
     }
 }
 
-/// What a tracker is doing.
+/// The state of a tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackerState {
-    /// Not asked yet (a later one of its tier), or asked for the first time now.
+    /// Not asked yet (a later one of its tier), or being asked for the first time.
     Waiting,
-    /// Answered the last time.
+    /// The last request was answered.
     Working,
-    /// Failed the last time.
+    /// The last request failed.
     Failing,
-    /// A URL or scheme that this program does not serve.
+    /// A URL or scheme that this program does not support.
     Unsupported,
 }
 
 /// Peers that a tracker named.
 #[derive(Debug)]
 pub struct TrackerPeers {
-    /// For which channel.
+    /// The channel.
     pub cid: ChannelId,
     /// The tracker's URL.
     pub tracker: String,
-    /// The tracker itself answered from a loopback, private or link-local address: it may name such.
+    /// Whether the tracker itself answered from a loopback, private or link-local address, so that it may name such
+    /// addresses.
     pub local: bool,
-    /// Whom it named. At most 1,000; we ourselves may be among them.
+    /// The peers, at most 1,000; we ourselves may be among them.
     pub peers: Vec<SocketAddr>,
-    /// From which address it sees us, if it says so (BEP 24).
+    /// The address from which it sees us, if it reports one (BEP 24).
     pub external: Option<IpAddr>,
 }
 
-/// How the actor works.
+/// The configuration of the actor.
 #[derive(Clone)]
 pub struct TrackerConfig {
     /// The port that is announced.
     pub port: u16,
-    /// How long a tracker may take for everything, redirects and the last byte included.
+    /// The time-out of a request, with all redirects and the last byte.
     pub timeout: Duration,
-    /// The node's UDP port; without it UDP trackers are not asked.
+    /// The node's UDP port; `None` to ask no UDP trackers.
     pub udp: Option<Udp>,
-    /// Whose client announces look like, and what is announced; shared with whoever answers strangers.
+    /// The client that announces look like, and what is announced; shared with the code that answers strangers.
     pub torrents: Torrents,
-    /// Certificates (DER) that are believed besides Mozilla's roots.
+    /// Certificates (DER) that are trusted besides Mozilla's roots.
     pub roots: Vec<Vec<u8>>,
-    /// HTTP trackers are asked through it alone.
+    /// The only way to HTTP trackers, if there is a proxy.
     pub proxy: Option<Proxy>,
-    /// Which addresses lie on local networks. Tests, which have nothing but loopback, draw the border there.
+    /// Whether an address is on a local network. Tests, which have nothing but loopback, draw the line within it.
     pub is_local: fn(IpAddr) -> bool,
 }
 
 impl TrackerConfig {
-    /// 30 s a request, no UDP and no proxy, the default disguise, and the real border of local networks
+    /// 30 s per request, no UDP and no proxy, the default disguise, and the real border of local networks
     /// ([`network::is_local`]).
     pub fn new(port: u16) -> Self {
         Self {
@@ -137,7 +139,7 @@ impl TrackerConfig {
     }
 }
 
-/// Public trackers that this program knows, one URL each: the file says how they were chosen.
+/// The public trackers that this program knows, one URL each; `public.txt` tells how they were chosen.
 pub fn public_trackers() -> Vec<String> {
     let lines = include_str!("public.txt").lines().map(str::trim);
     lines
@@ -162,7 +164,7 @@ impl Trackers {
         Self::start_with(config, scope)
     }
 
-    /// As [`Trackers::start`], with everything configured.
+    /// Starts the actor in `scope` with everything configured.
     pub fn start_with(config: TrackerConfig, scope: &Scope) -> Self {
         let memory = Arc::new(Memory::new(config.port));
         let addr = scope.permanent(
@@ -174,34 +176,33 @@ impl Trackers {
         Self { addr }
     }
 
-    /// Announces a channel from now on; replaces what was said of it before. Trackers that stay keep their
-    /// state.
+    /// Starts to announce a channel, or changes its trackers and keys. Trackers that stay keep their state.
     pub async fn watch(&self, watch: Watch) {
-        // Nobody is left to announce when the actor has stopped: here and below nothing is lost.
+        // Once the actor has stopped, nothing is announced any more, so that here and below nothing is lost.
         let _ = self.addr.send(Msg::Watch(Box::new(watch))).await;
     }
 
-    /// Sends `stopped` (within 2 s, once) and forgets the channel. Returns when that is done.
+    /// Sends `stopped` (once, within 2 s) and forgets the channel. Returns when that is done.
     pub async fn unwatch(&self, cid: ChannelId) {
         let _ = self.addr.ask(|done| Msg::Unwatch(cid, done)).await;
     }
 
-    /// As [`Trackers::unwatch`], but returns when the command is in order behind those before it; the end
-    /// is told by what is returned.
+    /// As [`Trackers::unwatch`], but returns when the command is queued behind earlier ones; the returned receiver
+    /// completes at the end.
     pub(crate) async fn begin_unwatch(&self, cid: ChannelId) -> oneshot::Receiver<()> {
-        let (done, told) = oneshot::channel();
+        let (done, notified) = oneshot::channel();
         let _ = self.addr.send(Msg::Unwatch(cid, done)).await;
-        told
+        notified
     }
 
-    /// Announces now if the min intervals allow: a wanted member is not linked, or a user asks. At most
-    /// once a minute and ten times an hour for each tracker.
+    /// Announces now if the min intervals allow it, because members are missing. At most once a minute and ten times an
+    /// hour for each tracker.
     pub async fn announce_now(&self, cid: ChannelId) {
         let _ = self.addr.send(Msg::AnnounceNow(cid)).await;
     }
 
-    /// A user wants an announce now, to all trackers of a channel or to that one; a failing one is asked again too.
-    /// Returns how many are asked: those that were not within the last minute, nor more often than they allow.
+    /// Announces now for a user, to all trackers of a channel or only to the one at `url`, also to one that failed.
+    /// Returns how many are asked: those that were not asked within the last minute, nor more often than they allow.
     pub async fn announce_by_hand(&self, cid: ChannelId, url: Option<String>) -> usize {
         self.addr
             .ask(|answer| Msg::AnnounceByHand(cid, url, answer))
@@ -214,7 +215,7 @@ impl Trackers {
         let _ = self.addr.send(Msg::SetPort(port)).await;
     }
 
-    /// The state of a channel's trackers, in the file's order. Empty for a channel that is not watched.
+    /// The status of a channel's trackers, in the order of its file; empty for a channel that is not watched.
     pub async fn status(&self, cid: ChannelId) -> Vec<TrackerStatus> {
         self.addr
             .ask(|answer| Msg::Status(cid, answer))

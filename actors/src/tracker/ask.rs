@@ -1,4 +1,4 @@
-//! One announce to one tracker, or one scrape, whatever it speaks.
+//! One announce to one tracker, or one scrape, over HTTP or UDP.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::disguise::Disguise;
 
-/// The two ways to ask.
+/// The HTTP and the UDP client.
 pub(super) struct Clients {
     http: Http,
     udp: Option<UdpClient>,
     disguise: Disguise,
-    /// A proxy decides by itself by which family it asks.
+    /// Whether a proxy is used, which itself chooses the address family.
     proxied: bool,
 }
 
@@ -43,7 +43,7 @@ impl Clients {
         })
     }
 
-    /// Announces, all of it within `limit`.
+    /// Announces; the whole exchange takes at most `limit`.
     pub(super) async fn ask(
         &self,
         request: &Request,
@@ -66,12 +66,12 @@ impl Clients {
             .map_err(failure)
     }
 
-    /// Asks how many there are under these hashes, within `limit`. What the tracker says to that is not heard.
+    /// Asks for the number of peers under these hashes, within `limit`. The answer is ignored.
     pub(super) async fn scrape(&self, tracker: &url::Url, hashes: &[[u8; 20]], limit: Duration) {
         if tracker.scheme() == "udp" {
             if let Some(udp) = &self.udp {
                 let limit = limit.min(self.disguise.client().udp_timeout);
-                // Nothing depends on it.
+                // Nothing depends on the result.
                 let _ = udp.announce(tracker, Body::scrape(hashes), limit).await;
             }
         } else if let Some(url) = announce::scrape_url(self.disguise, tracker, hashes) {
@@ -116,7 +116,7 @@ impl Clients {
     }
 }
 
-/// Why there is no answer by HTTP.
+/// Why there is no answer over HTTP.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error(transparent)]
@@ -136,7 +136,7 @@ fn failure(error: AskError) -> Failure {
     }
 }
 
-/// Whether an error says no more than that the tracker or we lack that family.
+/// Whether an error means no more than that the tracker or we lack that address family.
 fn is_unreachable(error: &AskError) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! What fuzz targets do with the decoders of trackers' answers (see [`crate::fuzz`]).
+//! Fuzz targets for the decoders of trackers' answers (see [`crate::fuzz`]).
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -9,7 +9,7 @@ use super::{
     udp::{Body, Effect, Machine},
 };
 
-/// Datagrams are at least as long as the header that all have.
+/// The length of the header that all datagrams have.
 const HEADER: usize = 8;
 
 fn check(answer: &Answer) {
@@ -30,8 +30,8 @@ pub(crate) fn reply(data: &[u8]) {
     }
 }
 
-/// `data` is a sequence of datagrams, each behind a byte that says how long it is and from where it comes.
-/// What has the right transaction ids gets further, so that the machine's own are put in.
+/// `data` is a sequence of datagrams, each preceded by a byte with its length and origin. Correct transaction ids get
+/// further into the decoder, so the machine's own are inserted.
 pub(crate) fn udp(mut data: &[u8]) {
     let hosts: [SocketAddr; 2] = [
         ([192, 0, 2, 1], 80).into(),
@@ -64,7 +64,7 @@ pub(crate) fn udp(mut data: &[u8]) {
         for effect in effects {
             match effect {
                 Effect::Send(to, packet) => {
-                    // Behind the connection id and the action.
+                    // After the connection id and the action.
                     if let Some(&id) = packet.get(12..).and_then(<[u8]>::first_chunk::<4>) {
                         transactions[usize::from(to.is_ipv6())] = id;
                     }

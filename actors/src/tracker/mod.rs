@@ -1,17 +1,16 @@
-//! Trackers: announces to HTTP(S) trackers, and what they answer (`docs/PROTOCOL.md`, rendezvous).
+//! Trackers: announces to HTTP(S) and UDP trackers, and their answers (`docs/PROTOCOL.md`, rendezvous).
 //!
-//! **Owns** what is known of each channel's trackers: one swarm a rendezvous hash (two around a change of
-//! period), in it one pure state machine of tiers ([`tiers`]), what an announce looks like
-//! ([`announce`], with the facts of [`crate::disguise`]), how an answer is read ([`reply`]), the HTTP client
-//! ([`http`]), and the exchange with UDP trackers ([`udp`]), which leaves from the node's one UDP port.
-//! **Mailbox**: channels to watch and to forget, extra announces, questions about the state; bounded, its
-//! senders wait. What trackers name goes up through the sender given at the start; requests wait there,
-//! not the actor.
-//! **Life**: permanent. A restart remembers what was watched and announces anew; a stop says `stopped` to
-//! the trackers that know us, within two seconds.
+//! **Owns** the state of each channel's trackers: one swarm per rendezvous hash (two around a change of period), each
+//! with a pure state machine of tiers ([`tiers`]); the bytes of announces ([`announce`], with the facts of
+//! [`crate::disguise`]) and of answers ([`reply`]), the HTTP client ([`http`]), and the exchange with UDP trackers
+//! ([`udp`]), which leaves from the node's one UDP port.
+//! **Mailbox**: channels to watch and to forget, extra announces, status requests; bounded, its senders wait. Peers go
+//! up through the sender that each watch brings; requests wait for it, not the actor.
+//! **Life**: permanent. A restart announces again what is watched; a stop sends `stopped` to the trackers that know us,
+//! within two seconds.
 //!
-//! A tracker is asked once by each address family that it and we have, where the client that we look like does so,
-//! and by one otherwise.
+//! A tracker is asked once over each address family that it and we have, if the client that we look like does so, and
+//! over one family otherwise.
 
 mod actor;
 mod announce;
@@ -24,6 +23,8 @@ mod race;
 mod reply;
 mod scrapes;
 mod swarm;
+#[cfg(test)]
+mod tests;
 mod tiers;
 mod udp;
 mod udp_client;

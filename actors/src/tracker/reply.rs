@@ -1,4 +1,4 @@
-//! Reads what a tracker answers (BEP 3, 7, 23, 24, 31). Pure, and bounded against any input.
+//! Parses the answers of trackers (BEP 3, 7, 23, 24, 31). Pure, and bounded for any input.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,15 +11,15 @@ use crate::transport::network;
 
 /// The longest answer that is read, in bytes, after decompression.
 pub(super) const MAX_BODY: usize = 1 << 20;
-/// Peers kept of one answer: more than a mesh ever wants.
+/// Peers kept of one answer: more than a mesh ever needs.
 pub(super) const MAX_PEERS: usize = 1_000;
-/// A tracker id is repeated in every later announce, so it must be short.
+/// The longest tracker id, in bytes, since it is sent in every later announce.
 const MAX_TRACKER_ID: usize = 128;
 /// Characters kept of a text that is shown to users.
-const MAX_TEXT: usize = 200;
-/// The longest pause that a tracker may ask for. It also keeps times from overflowing.
-const MAX_PAUSE: Duration = Duration::from_secs(86_400);
-/// A dictionary of lists of dictionaries is what answers are made of; unknown keys may go a little deeper.
+pub(super) const MAX_TEXT: usize = 200;
+/// The longest pause that a tracker may demand. The bound also prevents overflow of times.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(86_400);
+/// Answers are dictionaries of lists of dictionaries; unknown keys may be nested a little deeper.
 const LIMITS: Limits = Limits {
     depth: 8,
     values: 200_000,
@@ -29,24 +29,24 @@ const LIMITS: Limits = Limits {
 /// A tracker's answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// Whom it names.
+    /// The peers that it names.
     pub(super) peers: Vec<SocketAddr>,
-    /// When to announce again.
+    /// The interval of regular announces.
     pub(super) interval: Option<Duration>,
-    /// What must pass at least between two announces.
+    /// The shortest distance between two announces.
     pub(super) min_interval: Option<Duration>,
     /// A text for the user.
     pub(super) warning: Option<String>,
-    /// To be repeated to it.
+    /// The tracker id to send back.
     pub(super) tracker_id: Option<Vec<u8>>,
-    /// From where it sees us (BEP 24).
+    /// The address from which it sees us (BEP 24).
     pub(super) external: Option<IpAddr>,
-    /// It said all that a scrape would say: how many have it all, how many have not, how often it was completed.
+    /// Whether it contained all that a scrape would return: seeders, leechers and completed downloads.
     pub(super) counted: bool,
 }
 
 impl Answer {
-    /// What one tracker answered by two address families.
+    /// Merges the answers of one tracker over two address families.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.interval = self.interval.max(other.interval);
         self.min_interval = self.min_interval.max(other.min_interval);
@@ -69,29 +69,29 @@ pub(super) enum Retry {
     Never,
 }
 
-/// Why there is no answer.
+/// Why an answer cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReplyError {
-    /// Not bencode, or bencode out of bounds.
+    /// Not bencode.
     #[error("answered with something that is not bencode")]
     NotBencode,
     /// Nested too deeply, or too many values.
     #[error("answered with bencode beyond all bounds ({0})")]
     OutOfBounds(bencode::BencodeError),
-    /// Bencode that is no answer to an announce.
-    #[error("answered with something that is no tracker's answer")]
+    /// Bencode, but not an answer to an announce.
+    #[error("answered with something that is not a tracker's answer")]
     NoAnswer,
-    /// It refuses, and says why.
+    /// The tracker refuses.
     #[error("refused: {reason}")]
     Refused {
-        /// Why, cleaned for a screen.
+        /// The reason it gives, cleaned for display.
         reason: String,
-        /// When to come again.
+        /// When it may be asked again.
         retry: Option<Retry>,
     },
 }
 
-/// Reads the body of an answer.
+/// Parses the body of an answer.
 pub(super) fn parse(body: &[u8]) -> Result<Answer, ReplyError> {
     let length = bencode::scan(body, LIMITS).map_err(|error| match error {
         bencode::BencodeError::Syntax(_) => ReplyError::NotBencode,
@@ -150,8 +150,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Answer, ReplyError> {
     }
 }
 
-/// A text from a stranger, fit for a screen: short, on one line, without control characters and without
-/// those that turn the direction of writing or cannot be seen.
+/// A text from a stranger made fit for display: short, on one line, without control characters, and without characters
+/// that change the direction of writing or are invisible.
 pub(super) fn plain(bytes: &[u8]) -> String {
     let mut text: String = String::from_utf8_lossy(bytes)
         .chars()
@@ -171,17 +171,17 @@ fn number(raw: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// A pause in seconds; one that is not positive is none.
+/// A pause in seconds; `None` unless it is positive.
 fn seconds(raw: &[u8]) -> Option<Duration> {
     pause(u64::try_from(number(raw)?).ok()?)
 }
 
-/// So many seconds, if any, and not more than a day.
+/// A pause of `seconds`, at most a day; `None` for 0.
 pub(super) fn pause(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds).min(MAX_PAUSE))
 }
 
-/// Minutes as a number, or as a string, or `never` (BEP 31).
+/// Parses minutes as a number or a string, or `never` (BEP 31).
 fn retry_in(raw: &[u8]) -> Option<Retry> {
     let minutes = match bencode::byte_string(raw) {
         Some(b"never") => return Some(Retry::Never),
@@ -199,7 +199,7 @@ fn keep(peers: &mut Vec<SocketAddr>, ip: IpAddr, port: u16) {
     }
 }
 
-/// Six bytes a peer (BEP 23). A rest that is too short is passed over.
+/// Parses six bytes per peer (BEP 23). An incomplete rest is ignored.
 pub(super) fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     for &[a, b, c, d, high, low] in bytes.as_chunks::<6>().0 {
         let port = u16::from_be_bytes([high, low]);
@@ -207,7 +207,7 @@ pub(super) fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     }
 }
 
-/// Eighteen bytes a peer (BEP 7).
+/// Parses eighteen bytes per peer (BEP 7). An incomplete rest is ignored.
 pub(super) fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     for &[ref ip @ .., high, low] in bytes.as_chunks::<18>().0 {
         let ip: [u8; 16] = *ip;
@@ -219,7 +219,7 @@ pub(super) fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     }
 }
 
-/// A list of dictionaries (BEP 3). Host names are passed over: a tracker must not make us look up names.
+/// Parses a list of dictionaries (BEP 3). Host names are ignored: a tracker must not make us look up names.
 fn dictionaries(raw: &[u8], peers: &mut Vec<SocketAddr>) {
     let Some(mut rest) = raw.strip_prefix(b"l") else {
         return;
@@ -244,7 +244,7 @@ fn dictionaries(raw: &[u8], peers: &mut Vec<SocketAddr>) {
     }
 }
 
-fn external(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn external(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
@@ -252,7 +252,3 @@ fn external(bytes: &[u8]) -> Option<IpAddr> {
     }
     .map(|ip| ip.to_canonical())
 }
-
-#[cfg(test)]
-#[path = "reply_tests.rs"]
-mod tests;

@@ -1,7 +1,7 @@
-//! When swarms are counted (BEP 48), as the client does that we look like. Pure.
+//! The schedule of scrapes (BEP 48), as the client has it that we look like. Pure.
 //!
-//! Nothing is done with the counts: a client that never asks for them stands out. Those of one tracker go into one
-//! request, and for that, as there, each is put off to the next full ten seconds.
+//! The counts are not used, but a client that never asks for them stands out. All hashes of one tracker go into one
+//! request; like that client, we delay each scrape to the next full ten seconds for that.
 
 use std::{
     collections::BTreeMap,
@@ -10,25 +10,25 @@ use std::{
 
 use url::Url;
 
-/// Hashes in one request.
+/// Hashes per request.
 const MAX_HASHES: usize = 60;
-/// Times are put off to multiples of this.
+/// Times are delayed to multiples of this.
 const ALIGNED_MS: u64 = 10_000;
 
 struct Tracker {
     url: Url,
-    /// By the swarm's number: its hash, and when.
+    /// The hash and the time of its next scrape, by the swarm's number.
     swarms: BTreeMap<u64, ([u8; 20], Instant)>,
 }
 
-/// What is to be counted where.
+/// The scrapes that are scheduled.
 pub(super) struct Scrapes {
     every: Option<Duration>,
     trackers: BTreeMap<String, Tracker>,
 }
 
 impl Scrapes {
-    /// Nothing yet. `every`: how often; `None`: never.
+    /// An empty schedule. `every` is the interval; `None` means never.
     pub(super) fn new(every: Option<Duration>) -> Self {
         Self {
             every,
@@ -36,7 +36,7 @@ impl Scrapes {
         }
     }
 
-    /// A tracker answered an announce of a swarm; `counted` if it said the numbers on its own account.
+    /// Schedules a scrape after a tracker has answered an announce. `counted`: the answer already had the counts.
     pub(super) fn answered(
         &mut self,
         (name, url): (&str, &Url),
@@ -58,12 +58,12 @@ impl Scrapes {
             tracker.swarms.insert(number, next);
         } else {
             let soon = (hash, aligned(now, Duration::ZERO, unix_ms));
-            // One that was counted lately waits for its time.
+            // A swarm that was scraped lately keeps its time.
             tracker.swarms.entry(number).or_insert(soon);
         }
     }
 
-    /// A swarm is left.
+    /// Drops a swarm.
     pub(super) fn forget(&mut self, number: u64) {
         self.trackers.retain(|_, tracker| {
             tracker.swarms.remove(&number);
@@ -71,7 +71,7 @@ impl Scrapes {
         });
     }
 
-    /// A swarm has these trackers now, and no others.
+    /// Sets the trackers of a swarm; others are dropped.
     pub(super) fn replace(&mut self, number: u64, tiers: &[Vec<String>]) {
         self.trackers.retain(|name, tracker| {
             if !tiers.iter().flatten().any(|kept| kept == name) {
@@ -81,13 +81,13 @@ impl Scrapes {
         });
     }
 
-    /// When something is due next.
+    /// When the next scrape is due.
     pub(super) fn next(&self) -> Option<Instant> {
         let swarms = self.trackers.values().flat_map(|one| one.swarms.values());
         swarms.map(|(_, due)| *due).min()
     }
 
-    /// A tracker and the hashes to ask it about, if any are due.
+    /// A tracker and the hashes to ask it about, if a scrape is due.
     pub(super) fn due(&mut self, now: Instant, unix_ms: u64) -> Option<(Url, Vec<[u8; 20]>)> {
         let every = self.every?;
         let is_due = |tracker: &&mut Tracker| tracker.swarms.values().any(|(_, due)| *due <= now);
@@ -103,7 +103,7 @@ impl Scrapes {
     }
 }
 
-/// After that time, and then at the next full ten seconds of the wall clock.
+/// The time that is `after` from now, delayed to the next full ten seconds of the wall clock.
 fn aligned(now: Instant, after: Duration, unix_ms: u64) -> Instant {
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 2);
     let at = unix_ms.saturating_add(after_ms);

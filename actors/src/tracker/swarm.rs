@@ -1,4 +1,4 @@
-//! One rendezvous hash and its trackers: how it is announced, and how it is left.
+//! One rendezvous hash at its trackers: announcing it, and leaving it.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use super::{
 };
 use crate::disguise::{Disguise, Persona};
 
-/// Farewells under way at one time.
+/// Farewells under way at a time.
 const FAREWELLS: usize = 32;
-/// How long farewells may take, together.
+/// The time limit for all farewells together.
 pub(super) const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
-/// What a request needs besides what the tiers say.
+/// What a request needs besides what the tiers decide.
 #[derive(Clone, Copy)]
 pub(super) struct Swarm {
     pub(super) cid: ChannelId,
     pub(super) hash: RendezvousHash,
     pub(super) disguise: Disguise,
     pub(super) persona: Persona,
-    /// Tells a swarm from a former one of the same hash.
+    /// Distinguishes a swarm from an earlier one of the same hash.
     pub(super) number: u64,
 }
 
@@ -55,8 +55,8 @@ pub(super) async fn send_farewells(clients: &Clients, farewells: Vec<(Swarm, Req
     let _ = timeout(FAREWELL_TIME, all).await;
 }
 
-/// One announce; whom it finds is passed on from here, so that a slow receiver holds up this request's
-/// slot and nothing else.
+/// Sends one announce. Peers are passed on from here, so that a slow receiver holds up this request's slot and nothing
+/// else.
 pub(super) async fn ask(
     clients: &Clients,
     swarm: Swarm,
@@ -76,7 +76,7 @@ pub(super) async fn ask(
             peers: answer.peers.clone(),
             external: answer.external,
         };
-        // The receiver may be gone: the channel was forgotten, or everything stops.
+        // The receiver may be gone, if the channel was forgotten or the node stops.
         let _ = found.send(peers).await;
     }
     Ok(answer)

@@ -1,8 +1,8 @@
-//! Which tracker of a swarm to ask next, and when (BEP 12, BEP 31). Pure: no clock, no generator of its own.
+//! The state machine that decides which tracker of a swarm to ask next, and when (BEP 12, BEP 31). Pure.
 //!
-//! Every tier is announced, as Transmission and qBittorrent do. Intervals and pauses are those of the client that the
-//! node looks like, or longer. Within a tier one tracker is current: the first of a
-//! shuffled order; a failure makes the next one current, a success moves a tracker to the front.
+//! Every tier is announced to, as Transmission and qBittorrent do. Intervals and pauses are those of the client that
+//! the node looks like, or longer. Within a tier one tracker is current: at first the first one of a shuffled order; a
+//! failure makes the next one current, a success moves a tracker to the front.
 
 use std::{
     collections::VecDeque,
@@ -19,53 +19,53 @@ use super::{
     reply::{Answer, Retry},
 };
 
-/// Trackers of one channel that are served; a file may name thousands.
+/// Trackers of one channel that are used; a file may name thousands.
 pub(super) const MAX_TRACKERS: usize = 64;
-/// The longest URL that is served, in bytes.
-const MAX_URL: usize = 2_048;
-/// Regular announces are not more frequent than this, whatever a tracker allows.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(300);
-/// Extra announces keep at least this distance ...
-const EXTRA_DISTANCE: Duration = Duration::from_secs(60);
-/// ... and are at most this many ...
-const EXTRAS: usize = 10;
-/// ... in this time.
-const EXTRAS_WINDOW: Duration = Duration::from_secs(3_600);
-/// The shortest pause after a failure, whatever a tracker says.
+/// The longest URL that is used, in bytes.
+pub(super) const MAX_URL: usize = 2_048;
+/// The shortest interval of regular announces, whatever a tracker allows.
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_secs(300);
+/// The shortest distance of an extra announce from the one before.
+pub(super) const EXTRA_DISTANCE: Duration = Duration::from_secs(60);
+/// Extra announces within [`EXTRAS_WINDOW`].
+pub(super) const EXTRAS: usize = 10;
+/// The time over which extra announces are counted.
+pub(super) const EXTRAS_WINDOW: Duration = Duration::from_secs(3_600);
+/// The shortest pause after a failure, whatever a tracker allows.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// One announce to be sent.
+/// An announce to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    /// Which tracker: an index that is good for one generation.
+    /// The tracker's index, which is valid for one generation.
     pub(super) tracker: usize,
-    /// Which set of trackers the index belongs to.
+    /// The set of trackers that the index refers to.
     pub(super) generation: u64,
-    /// Its URL as the channel's file has it.
+    /// Its URL as written in the channel's file.
     pub(super) name: String,
-    /// The same, understood.
+    /// Its URL, parsed.
     pub(super) url: url::Url,
-    /// Why.
+    /// The event to report.
     pub(super) event: Event,
-    /// What to repeat to it.
+    /// The tracker id to send back.
     pub(super) tracker_id: Option<Vec<u8>>,
 }
 
 /// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// In plain words.
+    /// The reason, for users.
     pub(super) text: String,
-    /// When the tracker wants to be asked again, if it says so.
+    /// When the tracker wants to be asked again; `None` if it does not tell.
     pub(super) retry: Option<Retry>,
-    /// Nobody answered at all.
+    /// Whether there was no answer at all.
     pub(super) silent: bool,
 }
 
 #[derive(Clone)]
 struct Tracker {
     name: String,
-    /// `None`: not served.
+    /// `None` if it is not supported.
     url: Option<url::Url>,
     tier: usize,
     state: TrackerState,
@@ -73,14 +73,14 @@ struct Tracker {
     error: Option<String>,
     silent: bool,
     answered: Option<Instant>,
-    /// In a row.
+    /// Failures in a row.
     failures: usize,
     tracker_id: Option<Vec<u8>>,
     min_interval: Duration,
     last: Option<Instant>,
-    /// It answered us and was not told that we stopped.
+    /// Whether it has answered us and has not been sent `stopped`.
     known: bool,
-    /// It does not want to be asked again.
+    /// Whether it refused further requests.
     retired: bool,
     /// When it may be asked again.
     due: Instant,
@@ -90,7 +90,7 @@ struct Tracker {
 struct Tier {
     /// Indexes of trackers, the preferred one first.
     order: Vec<usize>,
-    /// The place in `order` of the tracker that is asked now.
+    /// The place in `order` of the current tracker.
     current: usize,
     in_flight: bool,
 }
@@ -104,7 +104,7 @@ pub(super) struct Tiers {
 }
 
 impl Tiers {
-    /// Trackers that have not been asked yet. Doubled URLs count once.
+    /// Trackers that have not been asked yet. A URL that is named twice counts once.
     pub(super) fn new(
         client: &'static Client,
         urls: &[Vec<String>],
@@ -138,13 +138,13 @@ impl Tiers {
             generation: 0,
         };
         for tier in 0..this.tiers.len() {
-            // The first of the order may be one that is not served.
+            // The first one of the order may be unsupported.
             this.choose(tier, 0, now);
         }
         this
     }
 
-    /// Changes the trackers; those that stay keep their state. What is returned tells the others that we stop.
+    /// Changes the trackers; those that stay keep their state. Returns the farewells to the others.
     pub(super) fn replace(
         &mut self,
         urls: &[Vec<String>],
@@ -173,7 +173,7 @@ impl Tiers {
         farewell
     }
 
-    /// When something is to be announced next.
+    /// When the next announce is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.tiers
             .iter()
@@ -183,7 +183,7 @@ impl Tiers {
             .min()
     }
 
-    /// One announce that is due, which is under way from now until [`Tiers::done`].
+    /// An announce that is due; it counts as under way until [`Tiers::done`].
     pub(super) fn due(&mut self, now: Instant) -> Option<Request> {
         let (number, index) = self.tiers.iter().enumerate().find_map(|(number, tier)| {
             let tracker = self.current(tier)?;
@@ -200,7 +200,7 @@ impl Tiers {
         tracker.request(index, self.generation, event)
     }
 
-    /// What became of a request. Results of an earlier generation are passed over.
+    /// Records the result of a request. Results of an earlier generation are ignored.
     pub(super) fn done(
         &mut self,
         request: &Request,
@@ -235,7 +235,7 @@ impl Tiers {
         }
     }
 
-    /// Brings announces forward, as far as manners allow: to trackers that answered the last time.
+    /// Brings announces forward within the limits, to trackers whose last request was answered.
     pub(super) fn extra(&mut self, now: Instant) {
         for tier in &self.tiers {
             if tier.in_flight {
@@ -247,8 +247,8 @@ impl Tiers {
         }
     }
 
-    /// A user wants an announce, to that tracker or to each tier's current one; returns how many it comes to. Those
-    /// that failed are asked as well, if their rest allows, and one that is named becomes its tier's current one.
+    /// Announces for a user, to the named tracker or to the current one of each tier; returns the number of announces.
+    /// Trackers that failed are asked as well if their pause allows it, and a named one becomes its tier's current one.
     pub(super) fn by_hand(&mut self, name: Option<&str>, now: Instant) -> usize {
         let mut asked = 0;
         for tier in &mut self.tiers {
@@ -270,7 +270,7 @@ impl Tiers {
         asked
     }
 
-    /// Farewells to all trackers that know us. Nothing is under way any more.
+    /// Ends all requests and returns the farewells to all trackers that know us.
     pub(super) fn stop(&mut self) -> Vec<Request> {
         for tier in &mut self.tiers {
             tier.in_flight = false;
@@ -288,7 +288,7 @@ impl Tiers {
             .collect()
     }
 
-    /// The state of each tracker, in the file's order.
+    /// The status of each tracker, in the order of the channel's file.
     pub(super) fn status(&self) -> Vec<TrackerStatus> {
         self.trackers
             .iter()
@@ -316,8 +316,8 @@ impl Tiers {
         self.trackers.get(index).filter(|tracker| tracker.usable())
     }
 
-    /// Makes current the first tracker from a place on, around the tier, that may be asked now; else the
-    /// one that may be asked first.
+    /// Makes current the first tracker from a place on, around the tier, that may be asked now; otherwise the one that
+    /// may be asked first.
     fn choose(&mut self, number: usize, from: usize, now: Instant) {
         let tier = &mut self.tiers[number];
         let places = tier.order.len();
@@ -325,7 +325,7 @@ impl Tiers {
         let best = (0..places)
             .map(|step| (from + step) % places)
             .filter(|&place| trackers[tier.order[place]].usable())
-            // Of equal ones the first stays.
+            // Of equal ones the first is taken.
             .min_by_key(|&place| trackers[tier.order[place]].due.max(now));
         if let Some(place) = best {
             tier.current = place;
@@ -380,7 +380,7 @@ impl Tracker {
 
     fn answered(&mut self, client: &Client, answer: &Answer, now: Instant) {
         self.state = TrackerState::Working;
-        // Whatever it asks to pass between two announces passes since the later of its two ends.
+        // The minimum interval counts from the end of the announce, which is the later time.
         self.last = Some(now);
         self.answered = Some(now);
         self.silent = false;
@@ -425,7 +425,7 @@ impl Tracker {
         }
     }
 
-    /// Whether it is asked now.
+    /// Brings an announce forward for a user; returns whether the tracker is asked now.
     fn by_hand(&mut self, now: Instant) -> bool {
         let may = self.usable() && (self.due <= now || self.last.is_none() || self.may_extra(now));
         if may && self.due > now {
@@ -435,7 +435,7 @@ impl Tracker {
         may
     }
 
-    /// Whether an announce before its time keeps the tracker's distance and our budget.
+    /// Whether an extra announce keeps the tracker's distance and our budget.
     fn may_extra(&mut self, now: Instant) -> bool {
         while self
             .extras
@@ -444,7 +444,7 @@ impl Tracker {
         {
             self.extras.pop_front();
         }
-        // A tracker that failed has said nothing of distances.
+        // A tracker that failed has not set a distance.
         let distance = match self.state {
             TrackerState::Working => self.min_interval.max(EXTRA_DISTANCE),
             _ => EXTRA_DISTANCE,
@@ -456,7 +456,7 @@ impl Tracker {
     }
 }
 
-/// The pause after the n-th failure in a row.
+/// The pause after `failures` failures in a row.
 fn back_off(back_off: BackOff, failures: usize, rng: &mut impl Rng) -> Duration {
     match back_off {
         BackOff::Steps {
@@ -477,7 +477,7 @@ fn back_off(back_off: BackOff, failures: usize, rng: &mut impl Rng) -> Duration 
     }
 }
 
-/// The URL, if this program can announce to it; else why not.
+/// The URL, or the reason why this program cannot announce to it.
 fn served(name: &str) -> Result<url::Url, &'static str> {
     if name.len() > MAX_URL {
         return Err("is longer than 2048 bytes: not used");
@@ -487,10 +487,6 @@ fn served(name: &str) -> Result<url::Url, &'static str> {
         "http" | "https" if url.host().is_some() => Ok(url),
         "udp" if url.host().is_some() && url.port().is_some_and(|port| port != 0) => Ok(url),
         "udp" => Err("names no host or no port: not used"),
-        _ => Err("is no http, https or udp URL: not used"),
+        _ => Err("is not an http, https or udp URL: not used"),
     }
 }
-
-#[cfg(test)]
-#[path = "tiers_tests.rs"]
-mod tests;

@@ -1,8 +1,8 @@
-//! The exchange with UDP trackers (BEP 15 and BEP 7): a pure machine.
+//! The exchange with UDP trackers (BEP 15 and BEP 7), as a pure state machine.
 //!
-//! As clients do it: a connection id kept for a minute and shared by all announces to
-//! one address, a transaction id of its own for each packet, and nothing sent again: an answer that does not come is a
-//! failure, and the tiers' back-off follows. What is kept is bounded by the announces under way.
+//! As in other clients, a connection id is kept for a minute and shared by all announces to one address, each packet
+//! has a transaction id of its own, and nothing is sent again: a missing answer is a failure, and the tiers back off.
+//! The memory used is bounded by the announces under way.
 
 use std::{
     collections::HashMap,
@@ -14,28 +14,28 @@ use rand::{Rng, RngExt};
 
 use super::reply::{self, Answer};
 
-/// What a request for a connection id begins with.
+/// The magic number of a request for a connection id.
 const PROTOCOL: u64 = 0x0417_2710_1980;
-/// How long a connection id is used: a tracker honours it for two minutes.
+/// How long a connection id is used: a tracker accepts it for two minutes.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-/// Addresses of trackers whose connection ids are remembered; those that are older than their life make room.
-const MAX_HOSTS: usize = 128;
+/// Addresses of trackers whose connection ids are remembered; expired ones make room.
+pub(super) const MAX_HOSTS: usize = 128;
 const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
 const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
 
-/// Names an announce under way.
+/// Identifies an announce under way.
 pub(super) type Ask = u64;
 
-/// Why a UDP tracker gave no answer, in words for its user.
+/// Why a UDP tracker gave no answer, as a phrase for its user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UdpError {
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     #[error("refused: {0}")]
     Refused(String),
-    #[error("refused without saying why")]
+    #[error("refused without a reason")]
     RefusedSilently,
     #[error("cannot be reached")]
     Unreachable,
@@ -50,31 +50,31 @@ pub(super) enum UdpError {
 }
 
 impl UdpError {
-    /// Whether nobody answered at all, as when something on the way keeps us from the tracker.
+    /// Whether there was no answer at all, as when something on the path blocks the tracker.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::TimedOut(_) | Self::Unreachable)
     }
 }
 
-/// What the shell must do.
+/// What the actor must do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Send this there, from the node's one port.
+    /// Send a datagram to an address, from the node's one port.
     Send(SocketAddr, Vec<u8>),
-    /// What was asked has ended.
+    /// An announce or scrape has ended.
     Done(Ask, Result<Answer, UdpError>),
 }
 
-/// What is asked: an announce or a scrape.
+/// The body of an announce or a scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     action: u32,
-    /// Behind connection id, action and transaction id.
+    /// The bytes after connection id, action and transaction id.
     bytes: Vec<u8>,
 }
 
 impl Body {
-    /// An announce.
+    /// The body of an announce.
     pub(super) fn announce(bytes: Vec<u8>) -> Self {
         Self {
             action: ANNOUNCE,
@@ -82,7 +82,7 @@ impl Body {
         }
     }
 
-    /// How many there are under each of these hashes.
+    /// The body of a scrape of these hashes.
     pub(super) fn scrape(hashes: &[[u8; 20]]) -> Self {
         Self {
             action: SCRAPE,
@@ -99,11 +99,12 @@ enum Connection {
     Known(u64, Instant),
 }
 
+/// The state of one address.
 #[derive(Default)]
-struct Host {
+pub(super) struct Host {
     connection: Connection,
     waiting: Vec<(Ask, Body)>,
-    /// By transaction id, with the action that was asked for.
+    /// Packets that await an answer, by transaction id, with the action that was requested.
     sent: HashMap<u32, (Ask, u32)>,
 }
 
@@ -128,11 +129,11 @@ impl Host {
 /// All exchanges under way.
 #[derive(Default)]
 pub(super) struct Machine {
-    hosts: HashMap<SocketAddr, Host>,
+    pub(super) hosts: HashMap<SocketAddr, Host>,
 }
 
 impl Machine {
-    /// Begins an announce or a scrape. Its end is an [`Effect::Done`], or [`Machine::cancel`].
+    /// Starts an announce or a scrape. It ends with an [`Effect::Done`], or with [`Machine::cancel`].
     pub(super) fn announce(
         &mut self,
         ask: Ask,
@@ -171,12 +172,12 @@ impl Machine {
         }
     }
 
-    /// Nobody waits for that one any more.
+    /// Cancels an announce or scrape whose asker is gone.
     pub(super) fn cancel(&mut self, ask: Ask) {
         for host in self.hosts.values_mut() {
             host.waiting.retain(|(waiting, _)| *waiting != ask);
             host.sent.retain(|_, (sent, _)| *sent != ask);
-            // Whoever comes next asks anew: what was sent may be lost.
+            // The next one requests an id again: what was sent may be lost.
             if host.waiting.is_empty() && matches!(host.connection, Connection::Asked(_)) {
                 host.connection = Connection::None;
             }
@@ -185,13 +186,14 @@ impl Machine {
             .retain(|_, host| !host.is_idle() || !matches!(host.connection, Connection::None));
     }
 
-    /// Nothing can be sent there.
+    /// Fails everything under way to an address to which nothing can be sent.
     pub(super) fn unreachable(&mut self, to: SocketAddr) -> Vec<Effect> {
         let mut host = self.hosts.remove(&to).unwrap_or_default();
         host.fail(&UdpError::Unreachable)
     }
 
-    /// A datagram came. Whatever does not answer a question of ours, from the address that was asked, is passed over.
+    /// Handles a datagram. Anything but an answer to one of our packets, from the address that it was sent to, is
+    /// ignored.
     pub(super) fn received(
         &mut self,
         from: SocketAddr,
@@ -230,12 +232,12 @@ impl Machine {
                 let result = if action == ANNOUNCE && asked == ANNOUNCE {
                     answer(body, from.is_ipv6())
                 } else if action == SCRAPE && asked == SCRAPE {
-                    // What it counts interests nobody here.
+                    // The counts are not used.
                     Ok(Answer::default())
                 } else if action != ERROR {
                     Err(UdpError::RefusedSilently)
                 } else {
-                    // The id may be what it does not like.
+                    // The tracker may have rejected the connection id.
                     host.connection = match host.connection {
                         Connection::Known(..) => Connection::None,
                         ref mut other => std::mem::take(other),
@@ -278,9 +280,9 @@ fn refused(text: &[u8]) -> UdpError {
     }
 }
 
-/// `interval u32 ‖ leechers u32 ‖ seeders u32 ‖ peers`, of six bytes each, or eighteen where the tracker was asked by
-/// IPv6 (BEP 7). Some trackers refuse with nothing behind the header.
-fn answer(body: &[u8], ipv6: bool) -> Result<Answer, UdpError> {
+/// Reads `interval u32 ‖ leechers u32 ‖ seeders u32 ‖ peers`, with six bytes per peer, or eighteen if the tracker was
+/// asked over IPv6 (BEP 7). Some trackers refuse with nothing after the header.
+pub(super) fn answer(body: &[u8], ipv6: bool) -> Result<Answer, UdpError> {
     let Some((numbers, peers)) = body.split_first_chunk::<12>() else {
         return Err(UdpError::RefusedSilently);
     };
@@ -296,7 +298,3 @@ fn answer(body: &[u8], ipv6: bool) -> Result<Answer, UdpError> {
     }
     Ok(answer)
 }
-
-#[cfg(test)]
-#[path = "udp_tests.rs"]
-mod tests;

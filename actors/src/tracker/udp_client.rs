@@ -1,4 +1,4 @@
-//! The shell around the exchange with UDP trackers: names, the node's UDP port, and who waits for what.
+//! The actor around the exchange with UDP trackers: it resolves names, has the node's UDP port, and answers the askers.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::transport::{Class, Udp, network::is_plausible};
 
-/// Announces that wait for the machine, which handles each in microseconds.
+/// Announces queued for the machine, which handles each in microseconds.
 const ASKS: usize = 64;
 
 struct Question {
@@ -30,7 +30,7 @@ struct Question {
     reply: oneshot::Sender<Result<Answer, UdpError>>,
 }
 
-/// Asks UDP trackers. When it is dropped, so is what waits.
+/// The client for UDP trackers. Dropping it drops what is under way.
 pub(super) struct UdpClient {
     udp: Udp,
     is_local: fn(IpAddr) -> bool,
@@ -54,9 +54,9 @@ impl UdpClient {
         }
     }
 
-    /// Announces once in each address family that the tracker and we have, as most clients do, since a tracker names
-    /// peers of the family that it is asked by; or by the first one alone, as the others. Returns what they answered, and whether the tracker is on a local
-    /// network. All of it within `limit`.
+    /// Announces once over each address family that the tracker and we have, as most clients do, since a tracker names
+    /// peers of the family over which it is asked; or over the first one only, as the other clients do. Returns the
+    /// answers merged, and whether the tracker is on a local network. The whole exchange takes at most `limit`.
     pub(super) async fn announce(
         &self,
         url: &Url,
@@ -86,7 +86,7 @@ impl UdpClient {
         Ok((answer, local))
     }
 
-    /// At most one address a family, of families that we have.
+    /// At most one address per family, of the families that we have.
     async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, UdpError> {
         let port = url.port().ok_or(UdpError::NoSuchName)?;
         let all: Vec<SocketAddr> = match url.host().ok_or(UdpError::NoSuchName)? {
@@ -100,7 +100,7 @@ impl UdpClient {
         if all.is_empty() {
             return Err(UdpError::NoSuchName);
         }
-        // What BEP 41 would tell a neighbour is chosen by whoever wrote the URL.
+        // The author of the URL also chooses the BEP 41 options that would be sent to a host on the local network.
         let local_too = url.query().is_none() && matches!(url.path(), "" | "/" | "/announce");
         let allowed: Vec<SocketAddr> = all
             .into_iter()
@@ -178,7 +178,7 @@ async fn drive(
                     }
                     Effect::Done(ask, end) => {
                         if let Some(reply) = waiting.remove(&ask) {
-                            // Whoever asked may have gone.
+                            // The asker may be gone.
                             let _ = reply.send(end);
                         }
                     }

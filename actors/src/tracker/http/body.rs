@@ -1,4 +1,4 @@
-//! What a body says once it is decompressed, by the codings that some client offers.
+//! Decompression of bodies, for the codings that one of the imitated clients accepts.
 
 use async_compression::{
     tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder},
@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::HttpError;
 use crate::tracker::reply::MAX_BODY;
 
-/// The largest window of Zstandard, as a power of two: 8 MiB, what RFC 8878 asks every decoder for. A frame may
+/// The largest window of Zstandard, as a power of two: 8 MiB, which RFC 8878 requires of every decoder. A frame may
 /// claim a window of gigabytes.
 const ZSTD_WINDOW: u32 = 23;
 
-/// The body in plain. Neither length nor compression makes it larger than [`MAX_BODY`].
+/// Decompresses a body. Neither its length nor its compression makes the result larger than [`MAX_BODY`].
 pub(super) async fn decoded(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, HttpError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let coding = match (codings.next(), codings.next()) {
@@ -38,7 +38,7 @@ pub(super) async fn decoded(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8
 
 async fn read(decoder: impl AsyncRead + Unpin) -> Result<Vec<u8>, HttpError> {
     let mut plain = Vec::new();
-    // One byte more tells a body that fits from one that does not.
+    // One byte more distinguishes a body that fits from one that does not.
     let mut bounded = decoder.take(MAX_BODY as u64 + 1);
     bounded
         .read_to_end(&mut plain)

@@ -1,4 +1,4 @@
-//! The way to a tracker: names, addresses and TLS; or a proxy, which resolves names itself.
+//! Connecting to a tracker: names, addresses and TLS; or a proxy, which resolves names itself.
 
 use std::{
     io,
@@ -19,21 +19,21 @@ use crate::transport::{Duplex, Proxy, ProxyError};
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 6;
-/// How long one of them is waited for before the next is tried beside it (RFC 8305, section 5).
+/// How long an address is awaited before the next one is tried as well (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// A connection.
 pub(super) struct Connected {
     pub(super) io: Box<dyn Duplex>,
-    /// It leads to a local address.
+    /// Whether it leads to a local address.
     pub(super) local: bool,
-    /// It ends at a proxy that passes requests on.
+    /// Set if it ends at a proxy that forwards requests.
     pub(super) forward: Option<Forward>,
 }
 
-/// What requests to such a proxy say besides.
+/// What requests to a forwarding proxy contain besides.
 pub(super) struct Forward {
-    /// Who we are, if it wants to know.
+    /// Our credentials, if the proxy asks for any.
     pub(super) authorization: Option<HeaderValue>,
 }
 
@@ -47,7 +47,7 @@ impl Connector {
         Self { is_local, proxy }
     }
 
-    /// Connects to a host, by one family or any, and to local addresses only if `anywhere`.
+    /// Connects to a host, over one family or any, and to local addresses only if `anywhere`.
     pub(super) async fn connect(
         &self,
         host: Host<&str>,
@@ -68,7 +68,7 @@ impl Connector {
             return Err(HttpError::PrivateTracker);
         }
         if let Some(proxy) = &self.proxy {
-            // Of a name, only the proxy knows where it leads.
+            // For a name, only the proxy knows the address.
             let local = literal.is_some_and(|ip| (self.is_local)(ip));
             return through(proxy, host, origin, local).await;
         }
@@ -107,7 +107,8 @@ impl Connector {
     }
 }
 
-/// The proxy resolves names. Plain HTTP goes by requests to it where it is made for them, all else by a tunnel.
+/// Connects through a proxy, which resolves names. Plain HTTP is forwarded if the proxy does so; everything else uses a
+/// tunnel.
 async fn through(
     proxy: &Proxy,
     host: Host<&str>,
@@ -138,7 +139,7 @@ async fn through(
     })
 }
 
-/// The connection that is there first.
+/// The connection that is established first.
 async fn first(addresses: &[SocketAddr]) -> Result<(TcpStream, IpAddr), HttpError> {
     let mut attempts: FuturesUnordered<_> = (0..)
         .zip(addresses)
@@ -159,7 +160,7 @@ async fn first(addresses: &[SocketAddr]) -> Result<(TcpStream, IpAddr), HttpErro
     Err(failure)
 }
 
-/// TLS over a connection. `host`: as the URL has it.
+/// Starts TLS on a connection. `host`: as written in the URL.
 pub(super) async fn secure(
     tls: &TlsConnector,
     host: &str,
@@ -173,7 +174,7 @@ pub(super) async fn secure(
     }
 }
 
-/// Finds the cause that a user can do something about.
+/// Maps an error to its cause, as far as a user can act on it.
 fn explain(error: &io::Error) -> HttpError {
     let tls = error
         .get_ref()
@@ -186,7 +187,7 @@ fn explain(error: &io::Error) -> HttpError {
     }
 }
 
-/// Mozilla's roots, and `more` besides.
+/// A TLS client that trusts Mozilla's roots and `more` besides.
 pub(super) fn tls(alpn: &[&str], more: &[Vec<u8>]) -> Result<TlsConnector, rustls::Error> {
     let mut roots = rustls::RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

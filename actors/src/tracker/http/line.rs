@@ -1,4 +1,4 @@
-//! One connection to one tracker, and requests on it, one after the other.
+//! One connection to one tracker, with requests one after the other.
 
 use std::{
     future::poll_fn,
@@ -24,13 +24,13 @@ const MAX_HEAD: usize = 64 * 1024;
 
 type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A connection. It lives in the hands of whoever uses it: without them nothing moves.
+/// A connection. It is driven by its user, and makes no progress otherwise.
 pub(super) struct Line {
     send: SendRequest<String>,
     driver: Driver,
-    /// It leads to a local address.
+    /// Whether it leads to a local address.
     pub(super) local: bool,
-    /// It ends at a proxy.
+    /// Set if it ends at a proxy.
     pub(super) forward: Option<Forward>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// The tracker does not mind another request.
+    /// Whether the tracker accepts another request on the connection.
     pub(super) reusable: bool,
 }
 
@@ -53,7 +53,7 @@ impl Line {
             .await
             .map_err(|_| HttpError::Broken)?;
         let driver = Box::pin(async move {
-            // Its errors are those of the request, which tells them.
+            // Its errors are also those of the request, which reports them.
             let _ = connection.await;
         });
         Ok(Self {
@@ -64,7 +64,7 @@ impl Line {
         })
     }
 
-    /// Asks. Nothing if the connection ended without a word: it was an old one, and its time over.
+    /// Sends a request. `None` if the connection ended without an answer, because it was kept for too long.
     pub(super) async fn exchange(
         &mut self,
         request: Request<String>,
@@ -81,7 +81,7 @@ impl Line {
                 {
                     Ok(None)
                 }
-                // A connection that is reset before a word is at its end as well.
+                // A connection that is reset before any answer has ended as well.
                 Err(error) if is_reset(&error) => Ok(None),
                 Err(_) => Err(HttpError::Broken),
             }
@@ -116,7 +116,7 @@ fn is_reset(error: &hyper::Error) -> bool {
     })
 }
 
-/// Reads piece by piece, so that no length makes it large. Of a redirect or an error page the head suffices.
+/// Reads chunk by chunk, so that no claimed length makes it large. For a redirect or an error page the head is enough.
 async fn read(response: Response<Incoming>) -> Result<Reply, HttpError> {
     let (head, body) = response.into_parts();
     let mut reply = Reply {

@@ -1,12 +1,12 @@
-//! Asks HTTP(S) trackers: where requests and redirects may lead, and how much is read.
+//! The HTTP(S) client: sends requests, decides where requests and redirects may lead, and bounds what is read.
 //!
-//! A tracker's URL comes from a file that anyone may have written, and its answer from anyone at all. So
-//! neither may lead into a loopback, private or link-local network, but for trackers that stand there
-//! themselves, and then only at the path `/announce`. Names are resolved here, so that a public name
-//! with a private address is judged by its address.
+//! A tracker's URL comes from a file that anyone may have written, and its answer from anyone at all. So neither may
+//! lead into a loopback, private or link-local network, except for trackers that are there themselves, and then only at
+//! the path `/announce`. Names are resolved here, so that a public name with a private address is judged by its
+//! address.
 //!
-//! What goes over the wire is hyper's HTTP/1 with the headers of the client that the node looks like, in its order
-//! ([`request`]): clients above hyper add some of their own. Below it is whatever [`connect`] or a proxy gives.
+//! Requests are hyper's HTTP/1 with the headers of the client that the node looks like, in its order ([`request`]):
+//! clients above hyper add some of their own. They are sent over a connection from [`connect`] or through a proxy.
 
 mod body;
 mod connect;
@@ -35,16 +35,16 @@ use crate::disguise::{Client, Disguise};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
-/// Connections kept for later, one to a tracker and family.
+/// Connections kept for later, one per tracker and family.
 const MAX_IDLE: usize = 32;
-/// How long they are kept: as long as libcurl does.
+/// How long they are kept: as long as libcurl keeps them.
 const IDLE_TIME: Duration = Duration::from_secs(118);
-/// The one path that may be asked for on a local network.
+/// The one path that may be requested on a local network.
 const LOCAL_PATH: &str = "/announce";
-/// And what goes with it, when swarms are counted.
+/// The path that replaces it in a scrape.
 const LOCAL_SCRAPE: &str = "/scrape";
 
-/// Why a tracker gave no answer, in words for its user.
+/// Why a tracker gave no answer, as a phrase for its user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HttpError {
     #[error("no answer within {} s", .0.as_secs())]
@@ -61,7 +61,7 @@ pub(super) enum HttpError {
     PrivateRedirect,
     #[error("redirects from https to http: refused")]
     Downgrade,
-    #[error("redirects to something that is no web address")]
+    #[error("redirects to something that is not a web address")]
     BadRedirect,
     #[error("is in a private network, where only the path /announce is asked for: refused")]
     PrivateTracker,
@@ -82,7 +82,7 @@ pub(super) enum HttpError {
 }
 
 impl HttpError {
-    /// Whether nobody answered at all, as when something on the way keeps us from the tracker.
+    /// Whether there was no answer at all, as when something on the path blocks the tracker.
     pub(super) fn is_silence(&self) -> bool {
         matches!(
             self,
@@ -95,11 +95,11 @@ impl HttpError {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    /// It came from a loopback, private or link-local address.
+    /// Whether it came from a loopback, private or link-local address.
     pub(super) local: bool,
 }
 
-/// An address family to which a request is held.
+/// The address family that a request is restricted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     V4,
@@ -112,7 +112,7 @@ impl Family {
     }
 }
 
-/// What a connection may be used again for.
+/// What a kept connection may be used for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Origin {
     https: bool,
@@ -123,7 +123,7 @@ struct Origin {
     anywhere: bool,
 }
 
-/// Asks trackers.
+/// The HTTP(S) client.
 pub(super) struct Http {
     disguise: Disguise,
     connector: Connector,
@@ -132,8 +132,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Cheap enough to build at each start of the actor. TLS with the bundled roots of Mozilla; no proxy
-    /// from the environment.
+    /// A client that trusts the bundled roots of Mozilla and reads no proxy from the environment. Cheap enough to build
+    /// at each start of the actor.
     pub(super) fn new(config: &TrackerConfig) -> Result<Self, rustls::Error> {
         let disguise = config.torrents.disguise();
         Ok(Self {
@@ -144,14 +144,14 @@ impl Http {
         })
     }
 
-    /// Asks, following redirects; all of it within `limit`. `family`: by addresses of that one alone.
+    /// Sends a request and follows redirects; all of it within `limit`. `family`: the only family of addresses to use.
     pub(super) async fn get(
         &self,
         url: Url,
         family: Option<Family>,
         limit: Duration,
     ) -> Result<Body, HttpError> {
-        // Boxed, since it is many small machines in each other.
+        // Boxed, since it nests many small state machines.
         tokio::time::timeout(limit, Box::pin(self.follow(url, family)))
             .await
             .unwrap_or(Err(HttpError::TimedOut(limit)))
@@ -177,7 +177,8 @@ impl Http {
         Err(HttpError::TooManyRedirects)
     }
 
-    /// One request. `own` is `None` for the tracker itself, else whether it is on a local network.
+    /// Sends one request. `own`: whether the tracker is on a local network; `None` for the request to the tracker
+    /// itself.
     async fn ask(
         &self,
         url: &Url,
@@ -196,7 +197,7 @@ impl Http {
         if let Some(line) = self.take(&origin) {
             let local = line.local;
             let request = request(url, client, line.forward.as_ref())?;
-            // The tracker may have closed it meanwhile; then nothing was heard on it.
+            // The tracker may have closed it in the meantime, without an answer.
             if let Some(reply) = self.exchange(line, request, &origin).await? {
                 return Ok((reply, local));
             }
@@ -225,7 +226,7 @@ impl Http {
         Line::new(connected).await
     }
 
-    /// Nothing if the connection was at its end. One that may be used again is kept.
+    /// Sends a request over a connection, which is kept if it can be used again. `None` if it had ended.
     async fn exchange(
         &self,
         mut line: Line,
@@ -293,7 +294,7 @@ fn request(
     Ok(request)
 }
 
-/// Where a redirect leads.
+/// The target of a redirect.
 fn target(from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, HttpError> {
     let status = status.as_u16();
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -313,5 +314,4 @@ fn target(from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Url, Ht
 }
 
 #[cfg(test)]
-#[path = "../http_tests.rs"]
 mod tests;

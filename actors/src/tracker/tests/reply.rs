@@ -1,7 +1,12 @@
 #![allow(clippy::unwrap_used)]
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
 use proptest::prelude::*;
 
-use super::*;
+use crate::{tracker::reply::*, transport::network};
 
 fn peers(list: &[&str]) -> Vec<SocketAddr> {
     list.iter().map(|peer| peer.parse().unwrap()).collect()

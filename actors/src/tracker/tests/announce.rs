@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
-use super::*;
+use crate::{
+    disguise::{Disguise, Persona},
+    tracker::announce::*,
+};
 
 const HASH: [u8; 20] = [
     0x00, 0xa5, 0x7e, 0x2d, 0x5f, 0x2e, 0x21, 0x2a, 0x27, 0x28, 0x29, 0x7e, 0x41, 0x7a, 0x30, 0x5c,
@@ -23,8 +26,8 @@ const RECORDED: [Recorded; 2] = [
             key: 0x2b57_93c1,
         },
         port: 51_413,
-        http: include_str!("../../tests/captures/transmission-3.00.http"),
-        udp: include_str!("../../tests/captures/transmission-3.00.udp"),
+        http: include_str!("../../../tests/captures/transmission-3.00.http"),
+        udp: include_str!("../../../tests/captures/transmission-3.00.udp"),
     },
     Recorded {
         disguise: Disguise::Qbittorrent452,
@@ -33,8 +36,8 @@ const RECORDED: [Recorded; 2] = [
             key: 0x02fb_2a41,
         },
         port: 30_680,
-        http: include_str!("../../tests/captures/qbittorrent-4.5.2.http"),
-        udp: include_str!("../../tests/captures/qbittorrent-4.5.2.udp"),
+        http: include_str!("../../../tests/captures/qbittorrent-4.5.2.http"),
+        udp: include_str!("../../../tests/captures/qbittorrent-4.5.2.udp"),
     },
 ];
 

@@ -32,7 +32,7 @@ fn config(disguise: Disguise) -> TrackerConfig {
 async fn tracker(keep: bool) -> (u16, mpsc::Receiver<(usize, String)>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (sender, heard) = mpsc::channel(64);
+    let (sender, requests) = mpsc::channel(64);
     tokio::spawn(async move {
         let mut number = 0;
         while let Ok((mut tcp, _)) = listener.accept().await {
@@ -60,7 +60,7 @@ async fn tracker(keep: bool) -> (u16, mpsc::Receiver<(usize, String)>) {
             });
         }
     });
-    (port, heard)
+    (port, requests)
 }
 
 /// Each recorded request, sent by us as the recorded client: what arrives is the recording.
@@ -80,21 +80,21 @@ async fn whole_requests_are_those_of_the_recorded_clients() {
             Disguise::Transmission300,
             transmission,
             51_413,
-            include_str!("../../tests/captures/transmission-3.00.http"),
+            include_str!("../../../tests/captures/transmission-3.00.http"),
         ),
         (
             Disguise::Qbittorrent452,
             qbittorrent,
             30_680,
-            include_str!("../../tests/captures/qbittorrent-4.5.2.http"),
+            include_str!("../../../tests/captures/qbittorrent-4.5.2.http"),
         ),
     ] {
-        let (at, mut heard) = tracker(true).await;
+        let (at, mut requests) = tracker(true).await;
         let http = Http::new(&config(disguise)).unwrap();
         let url: Url = format!("http://127.0.0.1:{at}/announce").parse().unwrap();
         let mut sent = Vec::new();
         for recorded in recorded.split_inclusive("\r\n\r\n") {
-            // What a query says is compared where queries are made.
+            // Queries are compared in the tests of announces.
             let Some((_, end)) = recorded.split_once("&supportcrypto=1") else {
                 continue;
             };
@@ -114,38 +114,38 @@ async fn whole_requests_are_those_of_the_recorded_clients() {
             };
             let body = http.get(announce.url(&url), None, PATIENCE).await.unwrap();
             assert_eq!((body.bytes.as_slice(), body.local), (GOOD, true));
-            let (number, request) = heard.recv().await.unwrap();
+            let (number, request) = requests.recv().await.unwrap();
             let masked = request.replace(&format!("127.0.0.1:{at}"), "tracker.lab.test:7001");
             assert_eq!(masked, recorded);
             sent.push(number);
         }
         assert!(sent.len() >= 2);
-        // One keeps its connection, the other says that it closes, and does.
+        // One keeps its connection, the other announces that it closes, and does.
         let keeps = disguise == Disguise::Transmission300;
         assert_eq!(sent.iter().all(|number| *number == 1), keeps, "{sent:?}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_meanwhile_is_made_anew() {
-    let (at, mut heard) = tracker(false).await;
+async fn a_connection_that_was_closed_meanwhile_is_replaced() {
+    let (at, mut requests) = tracker(false).await;
     let http = Http::new(&config(Disguise::default())).unwrap();
     let url: Url = format!("http://127.0.0.1:{at}/announce").parse().unwrap();
     for expected in 1..=3 {
         http.get(url.clone(), None, PATIENCE).await.unwrap();
-        assert_eq!(heard.recv().await.unwrap().0, expected);
+        assert_eq!(requests.recv().await.unwrap().0, expected);
     }
 }
 
 #[tokio::test]
 async fn a_family_is_kept_to() {
-    let (at, mut heard) = tracker(true).await;
+    let (at, mut requests) = tracker(true).await;
     let http = Http::new(&config(Disguise::default())).unwrap();
     let url: Url = format!("http://127.0.0.1:{at}/announce").parse().unwrap();
     let six = http.get(url.clone(), Some(Family::V6), PATIENCE).await;
     assert_eq!(six.unwrap_err(), HttpError::OtherFamily);
     assert!(http.get(url, Some(Family::V4), PATIENCE).await.is_ok());
-    assert_eq!(heard.recv().await.unwrap().0, 1);
+    assert_eq!(requests.recv().await.unwrap().0, 1);
 }
 
 /// Plain HTTP goes through an HTTP proxy as requests for whole URLs, and through a SOCKS proxy as it is; names are
@@ -153,7 +153,7 @@ async fn a_family_is_kept_to() {
 #[tokio::test]
 async fn proxies_are_given_names() {
     let url: Url = "http://tracker.invalid:81/announce".parse().unwrap();
-    let (at, mut heard) = tracker(true).await;
+    let (at, mut requests) = tracker(true).await;
     let proxied = |proxy: String| TrackerConfig {
         proxy: Some(Proxy::parse(&proxy).unwrap()),
         ..config(Disguise::Qbittorrent52)
@@ -162,7 +162,7 @@ async fn proxies_are_given_names() {
     let body = http.get(url.clone(), None, PATIENCE).await.unwrap();
     assert_eq!((body.bytes.as_slice(), body.local), (GOOD, false));
     assert_eq!(
-        heard.recv().await.unwrap().1,
+        requests.recv().await.unwrap().1,
         "GET http://tracker.invalid:81/announce HTTP/1.1\r\nHost: tracker.invalid:81\r\n\
          Proxy-Authorization: Basic YW5uOnBhc3M=\r\nUser-Agent: qBittorrent/5.2.3\r\n\
          Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
@@ -191,7 +191,7 @@ async fn proxies_are_given_names() {
     });
     let http = Http::new(&proxied(format!("socks5h://{socks}"))).unwrap();
     assert!(http.get(url, None, PATIENCE).await.is_ok());
-    let head = heard.recv().await.unwrap().1;
+    let head = requests.recv().await.unwrap().1;
     assert!(head.starts_with("GET /announce HTTP/1.1\r\nHost: tracker.invalid:81\r\nUser"));
     drop(http);
     let name = asked.await.unwrap();
@@ -272,8 +272,8 @@ async fn certificates_are_verified() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_told() {
-    let (at, _heard) = tracker(true).await;
+async fn a_server_without_tls_is_reported() {
+    let (at, _requests) = tracker(true).await;
     let http = Http::new(&config(Disguise::default())).unwrap();
     let url: Url = format!("https://127.0.0.1:{at}/announce").parse().unwrap();
     let end = tokio::time::timeout(PATIENCE, http.get(url, None, Duration::from_secs(1)));

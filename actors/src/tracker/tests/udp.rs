@@ -1,9 +1,16 @@
 #![allow(clippy::unwrap_used)]
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
 use proptest::{collection::vec, prelude::*};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::*;
-use crate::tracker::reply::MAX_PEERS;
+use crate::tracker::{
+    reply::{Answer, MAX_PEERS},
+    udp::*,
+};
 
 const V4: &str = "192.0.2.1:80";
 

@@ -1,9 +1,18 @@
 #![allow(clippy::unwrap_used)]
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::*;
-use crate::disguise::Disguise;
+use crate::{
+    disguise::{Client, Disguise},
+    tracker::{
+        TrackerState, TrackerStatus,
+        announce::Event,
+        reply::{Answer, Retry},
+        tiers::*,
+    },
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,0 +1,4 @@
+mod announce;
+mod reply;
+mod tiers;
+mod udp;
