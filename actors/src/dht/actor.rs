@@ -1,4 +1,5 @@
-//! The shell around the state: clock, datagrams, name lookups, and what is kept.
+//! The actor around the state machine: it has the clock, the datagrams and the name lookups, and keeps nodes between
+//! runs.
 
 use std::{
     collections::BTreeMap,
@@ -20,15 +21,15 @@ use super::{
 };
 use crate::kit::{Actor, Inbox, Outbox, Reply, Scope, clock::now};
 
-/// Datagrams that are handled before anything else gets its turn.
+/// Datagrams handled before anything else gets its turn.
 const BATCH: usize = 64;
 /// Results of lookups queued for their receivers; beyond it the oldest is dropped, and found again later.
 const OUTBOX: usize = 64;
-/// Lookups by hand at a time.
+/// One-off lookups at a time.
 const MOST_TICKETS: usize = 16;
-/// Names in a channel file that are resolved at a time.
+/// Names from channel files that are remembered.
 const MOST_NAMES: usize = 64;
-/// How long keeping what we know may hold up the end.
+/// How long storing nodes may delay the end.
 const LAST_SAVE: Duration = Duration::from_millis(600);
 
 /// A command.
@@ -42,16 +43,16 @@ pub(super) enum Msg {
     Status(Reply<DhtStatus>),
 }
 
-/// What the actor is made of at each start.
+/// What each life of the actor is given.
 #[derive(Clone)]
-pub(super) struct Parts {
+pub(super) struct Context {
     pub(super) config: DhtConfig,
     pub(super) incoming: Arc<Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>,
     pub(super) outgoing: Outgoing,
     pub(super) keeper: Arc<dyn Keeper>,
-    /// What outlives a restart: what is watched.
+    /// What survives a restart: the infohashes that are watched,
     pub(super) wanted: Arc<Guarded<BTreeMap<Id, Watch>>>,
-    /// And the nodes that files named.
+    /// and the nodes that files named.
     pub(super) named: Arc<Guarded<Vec<String>>>,
     pub(super) gauges: Gauges,
 }
@@ -60,16 +61,16 @@ fn locked<T>(guarded: &Guarded<T>) -> std::sync::MutexGuard<'_, T> {
     guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The end of something that takes its time.
-enum Errand {
+/// The end of a background task.
+enum Task {
     Resolved(Vec<SocketAddr>),
     Saved,
 }
 
 /// The actor.
 pub(super) struct DhtActor {
-    parts: Parts,
-    errands: JoinSet<Errand>,
+    context: Context,
+    tasks: JoinSet<Task>,
     outbox: Outbox<DhtPeers>,
     tickets: BTreeMap<u64, Reply<LookupResult>>,
     next_ticket: u64,
@@ -80,16 +81,16 @@ impl Actor for DhtActor {
     type Error = String;
 
     async fn run(mut self, inbox: &mut Inbox<Msg>, scope: &Scope) -> Result<(), String> {
-        let incoming = Arc::clone(&self.parts.incoming);
-        // The former life's guard is gone with it.
+        let incoming = Arc::clone(&self.context.incoming);
+        // The guard of the former life was dropped with it.
         let mut incoming = incoming.lock().await;
-        let saved = self.parts.keeper.load().await;
+        let saved = self.context.keeper.load().await;
         let setup = Setup {
-            families: self.parts.config.families.clone(),
-            profile: self.parts.config.profile,
+            families: self.context.config.families.clone(),
+            profile: self.context.config.profile,
             saved,
-            bootstrap: self.parts.config.bootstrap.clone(),
-            routers: self.parts.config.routers.clone(),
+            bootstrap: self.context.config.bootstrap.clone(),
+            routers: self.context.config.routers.clone(),
         };
         let mut state = State::new(setup, now(), &mut rand::rng());
         self.remember(&mut state, scope);
@@ -100,11 +101,11 @@ impl Actor for DhtActor {
             tokio::select! {
                 biased;
                 () = scope.stop_signal().cancelled() => break,
-                // A receiver that was dropped is not interested in peers.
+                // A receiver that was dropped needs no peers.
                 _ = self.outbox.send_next() => {}
-                Some(end) = self.errands.join_next() => {
-                    let end = end.map_err(|error| format!("an errand failed: {error}"))?;
-                    if let Errand::Resolved(addresses) = end {
+                Some(end) = self.tasks.join_next() => {
+                    let end = end.map_err(|error| format!("a task failed: {error}"))?;
+                    if let Task::Resolved(addresses) = end {
                         self.apply(&mut state, Input::Resolved(addresses), scope);
                     }
                 }
@@ -112,11 +113,11 @@ impl Actor for DhtActor {
                     Some(message) => self.message(&mut state, message, scope),
                     None => break,
                 },
-                // What is due goes before what comes, or a flood could stop the clock.
+                // Timers come before datagrams, or a flood could stop the clock.
                 () = tokio::time::sleep_until(next.into()) => {
                     self.apply(&mut state, Input::Tick, scope);
                     if Gauges::are_due(shown, now()) {
-                        self.parts.gauges.show(&state.status(now()));
+                        self.context.gauges.show(&state.status(now()));
                         shown = Some(now());
                     }
                 }
@@ -127,10 +128,10 @@ impl Actor for DhtActor {
                 }
             }
         }
-        // The store stops after us.
+        // The store stops after this actor.
         let saved = state.saved();
         if !saved.nodes.is_empty() {
-            let save = self.parts.keeper.save(saved);
+            let save = self.context.keeper.save(saved);
             if tokio::time::timeout(LAST_SAVE, save).await.is_err() {
                 tracing::warn!("the DHT nodes could not be kept in time");
             }
@@ -140,23 +141,23 @@ impl Actor for DhtActor {
 }
 
 impl DhtActor {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(context: Context) -> Self {
         Self {
-            parts,
-            errands: JoinSet::new(),
+            context,
+            tasks: JoinSet::new(),
             outbox: Outbox::new("dht found", OUTBOX),
             tickets: BTreeMap::new(),
             next_ticket: 0,
         }
     }
 
-    /// What a former life was told.
+    /// Restores what a former life was given.
     fn remember(&mut self, state: &mut State, scope: &Scope) {
-        let named = locked(&self.parts.named).clone();
+        let named = locked(&self.context.named).clone();
         if !named.is_empty() {
             self.apply(state, Input::Command(Command::Nodes(named)), scope);
         }
-        let wanted = locked(&self.parts.wanted).clone();
+        let wanted = locked(&self.context.wanted).clone();
         for Watch { hash, port, .. } in wanted.into_values() {
             self.apply(state, Input::Command(Command::Watch(hash, port)), scope);
         }
@@ -167,18 +168,18 @@ impl DhtActor {
         let command = match message {
             Msg::Watch(watch) => {
                 let Watch { hash, port, .. } = watch;
-                locked(&self.parts.wanted).insert(hash, watch);
+                locked(&self.context.wanted).insert(hash, watch);
                 Command::Watch(hash, port)
             }
             Msg::Unwatch(hash) => {
-                locked(&self.parts.wanted).remove(&hash);
+                locked(&self.context.wanted).remove(&hash);
                 Command::Unwatch(hash)
             }
             Msg::Find(hash) => Command::Find(hash),
             Msg::Lookup(hash, reply) => {
                 self.tickets.retain(|_, reply| !reply.is_closed());
                 if self.tickets.len() >= MOST_TICKETS {
-                    // Dropped: whoever asks sees that there is no answer.
+                    // The reply is dropped, which tells the asker that there is no answer.
                     return;
                 }
                 self.next_ticket += 1;
@@ -186,7 +187,7 @@ impl DhtActor {
                 Command::Lookup(hash, self.next_ticket)
             }
             Msg::Nodes(nodes) => {
-                let mut named = locked(&self.parts.named);
+                let mut named = locked(&self.context.named);
                 for node in &nodes {
                     if named.len() < MOST_NAMES && !named.contains(node) {
                         named.push(node.clone());
@@ -195,13 +196,13 @@ impl DhtActor {
                 Command::Nodes(nodes)
             }
             Msg::SetPort(port) => {
-                for known in locked(&self.parts.wanted).values_mut() {
+                for known in locked(&self.context.wanted).values_mut() {
                     known.port = port;
                 }
                 Command::SetPort(port)
             }
             Msg::Status(reply) => {
-                // Whoever asked may have gone.
+                // The asker may be gone.
                 let _ = reply.send(state.status(now()));
                 return;
             }
@@ -209,13 +210,13 @@ impl DhtActor {
         self.apply(state, Input::Command(command), scope);
     }
 
-    /// Tells the state what happened, and does what it says.
+    /// Hands an input to the state and carries out its effects.
     fn apply(&mut self, state: &mut State, input: Input<'_>, scope: &Scope) {
         for effect in state.handle(input, now(), &mut rand::rng()) {
             match effect {
-                Effect::Send(to, bytes) => (self.parts.outgoing)(to, &bytes),
+                Effect::Send(to, bytes) => (self.context.outgoing)(to, &bytes),
                 Effect::Found(peers) => {
-                    let wanted = locked(&self.parts.wanted);
+                    let wanted = locked(&self.context.wanted);
                     if let Some(watch) = wanted.get(&peers.hash) {
                         let kit = &scope.metrics().kit;
                         self.outbox.push(watch.found.clone(), peers, kit);
@@ -227,14 +228,14 @@ impl DhtActor {
                     }
                 }
                 Effect::Resolve(names) => {
-                    self.errands
-                        .spawn(async move { Errand::Resolved(resolve(names).await) });
+                    self.tasks
+                        .spawn(async move { Task::Resolved(resolve(names).await) });
                 }
                 Effect::Save(saved) => {
-                    let keeper = Arc::clone(&self.parts.keeper);
-                    self.errands.spawn(async move {
+                    let keeper = Arc::clone(&self.context.keeper);
+                    self.tasks.spawn(async move {
                         keeper.save(saved).await;
-                        Errand::Saved
+                        Task::Saved
                     });
                 }
             }
@@ -242,7 +243,7 @@ impl DhtActor {
     }
 }
 
-/// The addresses of all names that resolve, asked for at once.
+/// The addresses of all names that resolve, looked up concurrently.
 async fn resolve(names: Vec<String>) -> Vec<SocketAddr> {
     let lookups = names.into_iter().map(|name| async move {
         match tokio::net::lookup_host(name.as_str()).await {

@@ -1,4 +1,4 @@
-//! Infohashes under which we want to be found, and when each is looked up and announced again.
+//! The infohashes under which we want to be found, and the schedule of their lookups and announces.
 
 use std::{
     collections::BTreeMap,
@@ -11,35 +11,35 @@ use super::{Family, Id, WatchStatus, lookup::LookupId, profile::Profile};
 
 /// Infohashes at a time: two for each of some hundred channels.
 const MOST_WATCHED: usize = 1_024;
-/// Lookups after the first announce: two nodes that start at the same moment both look before either has
-/// announced, and find each other only so.
+/// Lookups after the first announce, in seconds: two nodes that start at the same moment both look before either has
+/// announced, and find each other only in this way.
 const FOLLOW_UP_S: [u64; 4] = [1, 3, 10, 30];
-/// How soon a lookup that somebody asks for may follow the last one. It doubles with each that is asked for
-/// between two announces: other clients hardly look anything up oftener than they announce it.
+/// The shortest pause before a requested lookup. It doubles with each one that is requested between two announces:
+/// other clients rarely look anything up more often than they announce it.
 const FIND_AGAIN: Duration = Duration::from_secs(10);
 /// The longest such pause.
 const LONGEST_FIND_AGAIN: Duration = Duration::from_secs(320);
-/// The first pause after an announce that no node took; it doubles.
+/// The pause after the first announce that no node accepted; it doubles.
 const RETRY: Duration = Duration::from_secs(10);
 /// The longest such pause.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
-/// Where an infohash stands in one family.
+/// The state of an infohash in one family.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     find: Option<Instant>,
     announce: Instant,
     follow_ups: usize,
-    /// Lookups that somebody asked for since the last announce.
+    /// Lookups that were requested since the last announce.
     finds: u32,
     failures: u32,
     started: Option<Instant>,
-    /// The lookup that runs.
+    /// The lookup under way.
     pub(super) lookup: Option<LookupId>,
-    /// When nodes answered the last lookup that any answered, and the peers that they named.
+    /// When a lookup was last answered, and the peers that it found.
     answered: Option<Instant>,
     found: usize,
-    /// Nodes that took the last announce, and when it went out.
+    /// Nodes that accepted the last announce, and when it was sent.
     taken: usize,
     announced: Option<Instant>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Watch {
     pub(super) slots: [Slot; 2],
 }
 
-/// All of them.
+/// All infohashes that are watched.
 pub(super) struct Watches {
     profile: Profile,
     by_hash: BTreeMap<Id, Watch>,
@@ -65,7 +65,7 @@ impl Watches {
         }
     }
 
-    /// Wants to be found; what runs already goes on. False if there are too many.
+    /// Adds an infohash; one that is watched keeps its schedule. False if there are too many.
     pub(super) fn add(&mut self, hash: Id, port: u16, now: Instant) -> bool {
         if let Some(watch) = self.by_hash.get_mut(&hash) {
             watch.port = port;
@@ -92,12 +92,12 @@ impl Watches {
         true
     }
 
-    /// Stops. What was announced stays with others for up to half an hour: the DHT has no word for it.
+    /// Removes an infohash. Other nodes keep the announce for up to half an hour: the DHT cannot withdraw it.
     pub(super) fn remove(&mut self, hash: &Id) -> Option<Watch> {
         self.by_hash.remove(hash)
     }
 
-    /// Another port from the next announce on, which comes soon.
+    /// Sets the port for the next announce, which is due soon.
     pub(super) fn set_port(&mut self, port: u16, now: Instant) {
         for watch in self.by_hash.values_mut() {
             if watch.port != port {
@@ -109,7 +109,7 @@ impl Watches {
         }
     }
 
-    /// Looks it up again soon, without announcing.
+    /// Schedules a lookup soon, without an announce.
     pub(super) fn find(&mut self, hash: &Id, now: Instant) {
         if let Some(watch) = self.by_hash.get_mut(hash) {
             for slot in &mut watch.slots {
@@ -124,15 +124,15 @@ impl Watches {
         }
     }
 
-    /// Announces everything anew: our address changed.
-    pub(super) fn again(&mut self, family: Family, now: Instant) {
+    /// Schedules an announce of everything, because our address has changed.
+    pub(super) fn announce_again(&mut self, family: Family, now: Instant) {
         for watch in self.by_hash.values_mut() {
             let slot = &mut watch.slots[family.index()];
             slot.announce = slot.announce.min(now + RETRY);
         }
     }
 
-    /// An infohash whose time has come in that family.
+    /// An infohash that is due in that family.
     pub(super) fn due(&self, family: Family, now: Instant) -> Option<Id> {
         let next = |watch: &Watch| watch.slots[family.index()].next();
         let mut due = self.by_hash.iter().filter(|(_, watch)| {
@@ -151,7 +151,7 @@ impl Watches {
         slots.filter_map(Slot::next).min()
     }
 
-    /// Its lookup begins.
+    /// Records that the lookup of an infohash has begun.
     pub(super) fn begin(&mut self, hash: &Id, family: Family, lookup: LookupId, now: Instant) {
         if let Some(slot) = self.slot(hash, family) {
             slot.lookup = Some(lookup);
@@ -159,8 +159,8 @@ impl Watches {
         }
     }
 
-    /// Its lookup ended: so many nodes can be told, and named so many peers. The port to announce to them now, if
-    /// it is time.
+    /// Records that its lookup has ended, with the number of nodes that accept an announce and of peers found. Returns
+    /// the port to announce to those nodes, if an announce is due.
     pub(super) fn ended(
         &mut self,
         hash: &Id,
@@ -200,7 +200,7 @@ impl Watches {
         tell.then_some(watch.port)
     }
 
-    /// A node took our announce.
+    /// Records that a node accepted an announce.
     pub(super) fn taken(&mut self, hash: &Id, family: Family) {
         if let Some(slot) = self.slot(hash, family) {
             slot.taken += 1;
@@ -212,16 +212,16 @@ impl Watches {
         watch.slots.get_mut(family.index())
     }
 
-    /// Whether it is watched.
+    /// Whether an infohash is watched.
     pub(super) fn contains(&self, hash: &Id) -> bool {
         self.by_hash.contains_key(hash)
     }
 
-    /// How all stand.
+    /// The status of all infohashes.
     pub(super) fn status(&self) -> Vec<WatchStatus> {
         let failing = |slot: &Slot| slot.failures > 0;
         let fine = |slot: &Slot| slot.failures == 0 && slot.announced.is_some();
-        // Where there is no socket, nothing was ever started.
+        // Without a socket nothing has ever been started.
         let next = |slot: &Slot| slot.started.and_then(|_| slot.next());
         let one = |(hash, watch): (&Id, &Watch)| WatchStatus {
             hash: *hash,
@@ -239,7 +239,7 @@ impl Watches {
 }
 
 impl Slot {
-    /// When it is its turn; never while its lookup runs.
+    /// When it is due; `None` while its lookup is under way.
     pub(super) fn next(&self) -> Option<Instant> {
         if self.lookup.is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! What others ask of the DHT, and what it tells them.
+//! The handle to the DHT, and the types of its mailbox.
 
 use std::{
     collections::BTreeMap,
@@ -12,36 +12,37 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     Family, Id, Keeper, LookupCost, Profile, TableCounts,
-    actor::{DhtActor, Msg, Parts},
+    actor::{Context, DhtActor, Msg},
     metrics::Gauges,
 };
 use crate::kit::{Addr, Scope};
 
-/// Commands that wait for the actor, which handles each in microseconds.
+/// Commands queued for the actor, which handles each in microseconds.
 const MAILBOX: usize = 256;
-/// How long [`Dht::lookup`] waits: a lookup ends by itself after 40 s.
+/// How long [`Dht::lookup`] waits: a lookup ends on its own after 40 s.
 const LOOKUP_TIME: Duration = Duration::from_secs(45);
 
-/// Sends a datagram from the node's UDP socket of the address's family, at once or not at all: the way of all
-/// datagrams, so that what does not go out is as good as lost.
+/// Sends a datagram from the node's UDP socket of the address's family, or drops it: a datagram that is not sent is as
+/// good as lost.
 pub type Outgoing = Arc<dyn Fn(SocketAddr, &[u8]) + Send + Sync>;
 
-/// How the node works.
+/// The configuration of the node.
 #[derive(Clone)]
 pub struct DhtConfig {
-    /// Which families there are sockets for.
+    /// The families for which there are sockets.
     pub families: Vec<Family>,
-    /// Whose node ours looks like.
+    /// The client that our node looks like.
     pub profile: Profile,
-    /// `host:port` of nodes to begin at when neither the last run's nor channel files' nodes answer. Names are
-    /// resolved by the system.
+    /// `host:port` of nodes to begin with if neither the last run's nor channel files' nodes answer. Names are resolved
+    /// by the system.
     pub bootstrap: Vec<String>,
-    /// `host:port` of nodes to begin at when those do not answer either.
+    /// `host:port` of nodes to begin with if those do not answer either.
     pub routers: Vec<String>,
 }
 
 impl DhtConfig {
-    /// Both families, Transmission's shape, nobody to begin at but saved nodes and those of channel files.
+    /// Both families, the profile of Transmission, and no nodes to begin with but saved ones and those of channel
+    /// files.
     pub fn new() -> Self {
         Self {
             families: Family::ALL.to_vec(),
@@ -58,19 +59,19 @@ impl Default for DhtConfig {
     }
 }
 
-/// What to announce and look up under one infohash.
+/// An infohash to announce and to look up.
 #[derive(Clone)]
 pub struct Watch {
     /// The infohash.
     pub hash: Id,
     /// Our external port, which is announced.
     pub port: u16,
-    /// Receives the peers that lookups find. When it is full for long, the oldest results are dropped.
+    /// Receives the peers that lookups find. If it stays full, the oldest results are dropped.
     pub found: mpsc::Sender<DhtPeers>,
 }
 
 /// Peers found under a watched infohash. Those on local networks were named by nodes that are on one themselves; we
-/// ourselves may be among them, and some may be invented.
+/// ourselves may be among them, and some may be forged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DhtPeers {
     /// The infohash.
@@ -79,16 +80,16 @@ pub struct DhtPeers {
     pub peers: Vec<SocketAddr>,
 }
 
-/// What one lookup brought.
+/// The result of one lookup.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LookupResult {
-    /// Peers, in order of their addresses.
+    /// Peers, sorted by address.
     pub peers: Vec<SocketAddr>,
-    /// What it cost, of both families.
+    /// The cost, in both families.
     pub cost: LookupCost,
 }
 
-/// What went over the wire.
+/// Counters of datagrams in this run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
     /// Datagrams received.
@@ -99,90 +100,90 @@ pub struct Traffic {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// Datagrams received that were dropped: malformed, beyond a limit, or answers to nothing.
+    /// Received datagrams that were dropped: malformed, beyond a limit, or answers to nothing.
     pub dropped: u64,
 }
 
-/// The state of one family.
+/// The status of one family.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FamilyStatus {
     /// Our id.
     pub id: Id,
-    /// Whether it is bound to our address (BEP 42); `None` while that is not known.
+    /// Whether it is bound to our address (BEP 42); `None` while our address is unknown.
     pub id_valid: Option<bool>,
-    /// Where others see us; port 0 if they disagree about the port.
+    /// The address at which others see us; port 0 if they disagree about the port.
     pub external: Option<SocketAddr>,
-    /// The routing table.
+    /// The fill level of the routing table.
     pub table: TableCounts,
 }
 
-/// What the DHT is doing, as a whole or for one infohash.
+/// The state of the DHT, as a whole or for one infohash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum DhtState {
-    /// It just begins.
+    /// It has just started.
     Waiting,
     /// Nodes answer.
     Working,
-    /// Nobody answers.
+    /// No node answers.
     Failing,
 }
 
-/// The state of a watched infohash.
+/// The status of a watched infohash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WatchStatus {
-    /// Which.
+    /// The infohash.
     pub hash: Id,
     /// The port that is announced.
     pub port: u16,
-    /// When it was announced last.
+    /// When it was last announced.
     pub announced: Option<Instant>,
-    /// Nodes that took that announce.
+    /// Nodes that accepted that announce.
     pub taken: usize,
-    /// When nodes answered a lookup last.
+    /// When nodes last answered a lookup of it.
     pub answered: Option<Instant>,
     /// Peers that they named.
     pub found: usize,
-    /// The last lookup in every family was answered by nobody.
+    /// Whether the last lookup in every family was answered by no node.
     pub failing: bool,
-    /// When it is looked up or announced next.
+    /// When the next lookup or announce is due.
     pub next: Option<Instant>,
-    /// Whether it is looked up now.
+    /// Whether a lookup is under way.
     pub looking: bool,
 }
 
-/// The state of the node.
+/// The status of the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DhtStatus {
     /// IPv4; `None` without a socket.
     pub v4: Option<FamilyStatus>,
-    /// IPv6.
+    /// IPv6; `None` without a socket.
     pub v6: Option<FamilyStatus>,
-    /// What went over the wire in this run.
+    /// Counters of datagrams in this run.
     pub traffic: Traffic,
-    /// Questions without an answer yet.
+    /// Queries without an answer yet.
     pub pending: usize,
     /// Lookups under way.
     pub lookups: usize,
     /// Infohashes that others announced here.
     pub stored_hashes: usize,
-    /// Peers under those.
+    /// Peers under those infohashes.
     pub stored_peers: usize,
-    /// What is watched.
+    /// The watched infohashes.
     pub watches: Vec<WatchStatus>,
-    /// When a node answered last.
+    /// When a node last answered.
     pub answered: Option<Instant>,
-    /// Nobody is known: when all nodes to begin at are tried again.
+    /// When all nodes to begin with are tried again; `None` unless no node is known.
     pub retry: Option<Instant>,
 }
 
 impl DhtStatus {
-    /// Of IPv4 and IPv6, those that have a socket.
+    /// The families, of IPv4 and IPv6, that have a socket.
     pub fn families(&self) -> impl Iterator<Item = &FamilyStatus> {
         [&self.v4, &self.v6].into_iter().flatten()
     }
 
-    /// What it is doing as a whole.
+    /// The state as a whole.
     pub fn state(&self) -> DhtState {
         if self.families().any(|family| family.table.good > 0) {
             DhtState::Working
@@ -193,7 +194,7 @@ impl DhtStatus {
         }
     }
 
-    /// What it is doing for a watched infohash.
+    /// The state for a watched infohash.
     pub fn state_of(&self, watch: &WatchStatus) -> DhtState {
         match self.state() {
             DhtState::Working if watch.failing => DhtState::Failing,
@@ -227,7 +228,7 @@ impl Dht {
         keeper: Arc<dyn Keeper>,
         scope: &Scope,
     ) -> Self {
-        let parts = Parts {
+        let context = Context {
             config,
             incoming: Arc::new(Mutex::new(incoming)),
             outgoing,
@@ -236,38 +237,39 @@ impl Dht {
             named: Arc::new(Guarded::new(Vec::new())),
             gauges: Gauges::register(scope.metrics()),
         };
-        let factory = move || DhtActor::new(parts.clone());
+        let factory = move || DhtActor::new(context.clone());
         let addr = scope.permanent("dht", MAILBOX, tracing::info_span!("dht"), factory);
         Self { addr }
     }
 
-    /// Announces an infohash from now on, and looks for others who do. At most 1,024.
+    /// Starts to announce an infohash, and to look for others who announce it. At most 1,024 at a time.
     pub async fn watch(&self, watch: Watch) {
-        // Nobody is left to find when the actor has stopped: here and below nothing is lost.
+        // Once the actor has stopped, nothing is looked for any more, so that here and below nothing is lost.
         let _ = self.addr.send(Msg::Watch(watch)).await;
     }
 
-    /// No longer. Others forget us within half an hour.
+    /// Stops announcing an infohash. Other nodes forget us within half an hour.
     pub async fn unwatch(&self, hash: Id) {
         let _ = self.addr.send(Msg::Unwatch(hash)).await;
     }
 
-    /// Looks a watched infohash up again, at most each 10 s.
+    /// Looks a watched infohash up again, at most every 10 s.
     pub async fn find(&self, hash: Id) {
         let _ = self.addr.send(Msg::Find(hash)).await;
     }
 
-    /// Names nodes to begin at, `host:port` each (the `nodes` of a channel file). At most 64 are remembered.
+    /// Adds nodes to begin with, `host:port` each (the `nodes` of a channel file). At most 64 are remembered.
     pub async fn add_nodes(&self, nodes: Vec<String>) {
         let _ = self.addr.send(Msg::Nodes(nodes)).await;
     }
 
-    /// Announces another port from the next announce on, which comes within 10 s.
+    /// Announces another port from the next announce on, which is due within 10 s.
     pub async fn set_port(&self, port: u16) {
         let _ = self.addr.send(Msg::SetPort(port)).await;
     }
 
-    /// Looks an infohash up once, without announcing. Takes up to 40 s; nothing if the actor has stopped.
+    /// Looks an infohash up once, without announcing it. Takes up to 40 s; the result is empty if the actor has
+    /// stopped.
     pub async fn lookup(&self, hash: Id) -> LookupResult {
         let (reply, answer) = oneshot::channel();
         if self.addr.send(Msg::Lookup(hash, reply)).await.is_err() {
@@ -279,7 +281,7 @@ impl Dht {
         }
     }
 
-    /// How it stands; `None` when the actor has stopped.
+    /// The status of the node; `None` if the actor has stopped.
     pub async fn status(&self) -> Option<DhtStatus> {
         self.addr.ask(Msg::Status).await.ok()
     }

@@ -1,26 +1,26 @@
-//! Getting to know the first nodes: those of the last run, then those that channel files name, then those that
-//! the configuration names, then public routers, each only if what came before led to too few. Public routers hear
-//! nothing of a node that has nobody to look for.
+//! Finding the first nodes: those of the last run, then those that channel files name, then those of the configuration,
+//! then public routers, each only if the stage before found too few. A node that has nothing to look for sends nothing
+//! to public routers.
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-/// With so many good nodes a table lives on by itself.
+/// With this many good nodes a table maintains itself.
 const ENOUGH: usize = 4;
 /// Nodes of the last run that are tried.
 const MOST_SAVED: usize = 64;
 /// Nodes that files may name, at a time.
 const MOST_NAMED: usize = 64;
-/// How long names may take to be resolved.
+/// The time-out for resolving names.
 const RESOLVE: Duration = Duration::from_secs(10);
 /// The pause before everything is tried again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// Where to begin.
+/// Where the nodes of a stage come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Saved,
@@ -31,24 +31,24 @@ enum Stage {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Begin with this stage.
+    /// This stage is to begin.
     At(Stage),
-    /// Names of this stage are being resolved.
+    /// Names of this stage are being resolved, until the time-out.
     Resolving(Stage, Instant),
-    /// Lookups of this stage run.
+    /// Lookups of this stage are under way.
     Looking(Stage),
-    /// Begin again then.
+    /// Everything is tried again at this time.
     Pause(Instant),
     /// Nothing to do: the tables are full enough.
     Idle,
 }
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Step {
-    /// Resolve these names (`host:port`), and say what came out.
+    /// Resolve these names (`host:port`). The result is expected in [`Bootstrap::resolved`].
     Resolve(Vec<String>),
-    /// Look for our own id, beginning with these and the table.
+    /// Look for our own id, beginning with these addresses and the table.
     Look(Vec<SocketAddr>),
 }
 
@@ -60,12 +60,12 @@ pub(super) struct Bootstrap {
     files: Vec<String>,
     configured: Vec<String>,
     routers: Vec<String>,
-    /// There is something to look for.
+    /// Whether there is something to look for.
     wanted: bool,
 }
 
 impl Bootstrap {
-    /// Begins at the nodes of the last run. `configured` and `routers`: `host:port` each.
+    /// Begins with the nodes of the last run. `configured` and `routers`: `host:port` each.
     pub(super) fn new(
         saved: Vec<SocketAddr>,
         configured: Vec<String>,
@@ -83,7 +83,7 @@ impl Bootstrap {
         }
     }
 
-    /// There is something to look for from now on.
+    /// Records that there is something to look for.
     pub(super) fn want(&mut self) {
         if !self.wanted {
             self.wanted = true;
@@ -93,7 +93,7 @@ impl Bootstrap {
         }
     }
 
-    /// A channel file names nodes. True if they are not known yet.
+    /// Adds nodes that a channel file names. True if any of them is new.
     pub(super) fn add(&mut self, nodes: Vec<String>) -> bool {
         let before = self.files.len();
         for node in nodes {
@@ -108,12 +108,12 @@ impl Bootstrap {
         new
     }
 
-    /// Whether lookups of a stage run.
+    /// Whether lookups of a stage are under way.
     pub(super) fn is_looking(&self) -> bool {
         matches!(self.phase, Phase::Looking(_))
     }
 
-    /// When everything is tried again, after it led nowhere.
+    /// When everything is tried again, after all stages have failed.
     pub(super) fn retry(&self) -> Option<Instant> {
         match self.phase {
             Phase::Pause(until) => Some(until),
@@ -121,7 +121,7 @@ impl Bootstrap {
         }
     }
 
-    /// When there is something to do.
+    /// When the next step is due.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::At(_) => Some(now),
@@ -130,7 +130,7 @@ impl Bootstrap {
         }
     }
 
-    /// What to do now.
+    /// The next step.
     pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
         match self.phase {
             Phase::Pause(until) if until <= now => self.phase = Phase::At(Stage::Saved),
@@ -170,7 +170,7 @@ impl Bootstrap {
         None
     }
 
-    /// Names were resolved. To look from there, if that was awaited.
+    /// Records the addresses of names. Returns those to begin lookups with, if they were awaited.
     pub(super) fn resolved(&mut self, addresses: Vec<SocketAddr>) -> Option<Vec<SocketAddr>> {
         let Phase::Resolving(stage, _) = self.phase else {
             return None;
@@ -179,7 +179,7 @@ impl Bootstrap {
         Some(addresses)
     }
 
-    /// The lookups of a stage have ended; `good` nodes are in the emptiest table.
+    /// Records that the lookups of a stage have ended; `good` nodes are in the emptiest table.
     pub(super) fn looked(&mut self, good: usize, now: Instant) {
         let Phase::Looking(stage) = self.phase else {
             return;
@@ -205,7 +205,7 @@ impl Bootstrap {
         };
     }
 
-    /// A table ran empty: begin anew.
+    /// Starts again, because a table ran empty.
     pub(super) fn lost(&mut self) {
         if self.phase == Phase::Idle {
             self.phase = Phase::At(Stage::Saved);

@@ -11,35 +11,35 @@ use super::{
     security,
 };
 
-/// Nodes of a bucket (K in BEP 5).
+/// Nodes in a bucket (K in BEP 5).
 pub(super) const BUCKET: usize = 8;
-/// Nodes that wait to replace one of those.
+/// Spare nodes that wait to replace one of those.
 const SPARES: usize = 8;
 /// How long an answer makes a node good.
 pub(super) const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
-/// Questions in a row without an answer that make a node bad.
+/// Queries in a row without an answer that make a node bad.
 const BAD_AFTER: u8 = 2;
-/// How long after a question to a node that may be gone the next one is due.
+/// The pause between queries to a node that may be gone.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
-/// A node that answered us at least once.
+/// A node that has answered us at least once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) node: Node,
     pub(super) host: Host,
     pub(super) network: Option<Network>,
-    /// Its id is bound to its address (BEP 42).
+    /// Whether its id is bound to its address (BEP 42).
     pub(super) valid: bool,
     pub(super) answered: Instant,
-    /// It asked us something.
+    /// When it last sent us a query.
     pub(super) asked: Option<Instant>,
-    /// We asked it whether it is still there.
+    /// When we last pinged it.
     pinged: Option<Instant>,
     failures: u8,
 }
 
 impl Entry {
-    /// A node that just answered.
+    /// A node that has just answered.
     pub(super) fn new(node: Node, now: Instant) -> Self {
         Self {
             node,
@@ -53,24 +53,24 @@ impl Entry {
         }
     }
 
-    /// It answered within 15 minutes, or it answered once and asked us something within 15 minutes.
+    /// Whether it answered within 15 minutes, or has ever answered and sent us a query within 15 minutes.
     pub(super) fn is_good(&self, now: Instant) -> bool {
         let recent = |at: Instant| now.saturating_duration_since(at) < GOOD_FOR;
         self.failures == 0 && (recent(self.answered) || self.asked.is_some_and(recent))
     }
 
-    /// It did not answer several times.
+    /// Whether it failed to answer several times.
     pub(super) fn is_bad(&self) -> bool {
         self.failures >= BAD_AFTER
     }
 
-    /// Its last question got an answer, as far as we know.
+    /// Whether its last query was answered, as far as we know.
     pub(super) fn is_sound(&self) -> bool {
         self.failures == 0
     }
 }
 
-/// Nodes that share so many leading bits with our id.
+/// Nodes that share a certain number of leading bits with our id.
 #[derive(Default)]
 pub(super) struct Bucket {
     live: Vec<Entry>,
@@ -88,19 +88,19 @@ impl Bucket {
         self.live.len() >= BUCKET
     }
 
-    /// Whether it is full of nodes one of which answered lately: such a bucket needs no looking after.
+    /// Whether it is full of nodes of which one has answered lately: such a bucket needs no refresh.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         let lately = |entry: &Entry| now.saturating_duration_since(entry.answered) < GOOD_FOR / 2;
         self.is_full() && self.live.iter().any(lately)
     }
 
-    /// How many of a network are here, waiting ones included.
+    /// The number of nodes of a network, spares included.
     pub(super) fn of_network(&self, network: Network) -> usize {
         let here = |entry: &&Entry| entry.network == Some(network);
         self.live.iter().chain(&self.spare).filter(here).count()
     }
 
-    /// The node of that address, waiting ones included.
+    /// The node at an address, spares included.
     pub(super) fn at(&mut self, address: SocketAddr) -> Option<&mut Entry> {
         self.live
             .iter_mut()
@@ -108,7 +108,7 @@ impl Bucket {
             .find(|entry| entry.node.address == address)
     }
 
-    /// Forgets the nodes of which that is true; spares move up.
+    /// Removes the nodes for which `gone` is true; spares move up.
     pub(super) fn remove(&mut self, gone: impl Fn(&Entry) -> bool) {
         self.spare.retain(|entry| !gone(entry));
         self.live.retain(|entry| !gone(entry));
@@ -120,7 +120,7 @@ impl Bucket {
         }
     }
 
-    /// Takes the spare that should move up first: a bound id before others, then who answered last.
+    /// Takes the spare that should move up first: a bound id before others, then the latest answer.
     fn best_spare(&mut self) -> Option<Entry> {
         let at = (0..self.spare.len()).max_by_key(|at| {
             let spare = &self.spare[*at];
@@ -129,8 +129,8 @@ impl Bucket {
         Some(self.spare.swap_remove(at))
     }
 
-    /// A question was not answered. A bad node gives way to a spare one, and stays if there is none: when our own
-    /// line is down, nobody answers, and nobody is to blame.
+    /// Records that a query was not answered. A spare replaces a bad node, which stays if there is none: when our own
+    /// connection is down, no node answers, and none is to blame.
     pub(super) fn failed(&mut self, address: SocketAddr) {
         self.spare.retain(|entry| entry.node.address != address);
         let at = self
@@ -147,15 +147,15 @@ impl Bucket {
         }
     }
 
-    /// Whether a node that is not here yet would get a place at once, by the rule of [`Self::insert`]. `valid`: its id is
-    /// bound to its address.
+    /// Whether a new node would get a place at once, by the rule of [`Self::insert`]. `valid`: its id is bound to its
+    /// address.
     pub(super) fn has_place(&self, valid: bool) -> bool {
         let gives_way = |entry: &Entry| entry.is_bad() || (valid && !entry.valid);
         !self.is_full() || self.live.iter().any(gives_way)
     }
 
-    /// A node answered that is not here yet. Full buckets keep what they have, unless it is bad or (for a node
-    /// whose id is bound to its address) not so bound; the new node then waits.
+    /// Adds a new node that has answered. A full bucket keeps its nodes, unless one is bad or (for a new node whose id
+    /// is bound to its address) one is not so bound; otherwise the new node becomes a spare.
     pub(super) fn insert(&mut self, new: Entry) {
         if !self.is_full() {
             self.live.push(new);
@@ -186,7 +186,7 @@ impl Bucket {
         self.spare.push(entry);
     }
 
-    /// While others wait: the node that was silent for longest, if it may be gone; it counts as asked.
+    /// If there are spares: the node that was silent for longest, if it may be gone. It counts as queried.
     pub(super) fn doubtful(&mut self, now: Instant) -> Option<Node> {
         if self.spare.is_empty() {
             return None;
@@ -204,7 +204,7 @@ impl Bucket {
         Some(oldest.node)
     }
 
-    /// It answered.
+    /// Records an answer.
     pub(super) fn answered(entry: &mut Entry, now: Instant) {
         entry.answered = now;
         entry.failures = 0;

@@ -1,4 +1,4 @@
-//! A node that a lookup has heard of.
+//! The nodes that a lookup knows.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use super::{
     network::{Host, Network},
 };
 
-/// A node that takes longer no longer holds up others; its answer still counts when it comes.
+/// A node that takes longer does not hold up others any more; its answer still counts when it comes.
 pub(super) const STALL: Duration = Duration::from_millis(1_200);
 
-/// How far it is with a candidate.
+/// The state of a candidate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     New,
@@ -19,31 +19,31 @@ pub(super) enum Phase {
     Failed,
 }
 
-/// What lets us announce to a node.
+/// What an announce to a node needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct AnnounceToken {
     pub(super) token: Vec<u8>,
-    /// The port at which it says to see us.
+    /// The port at which it sees us.
     pub(super) port: Option<u16>,
 }
 
-/// A node that a lookup may ask, or has asked.
+/// A node that a lookup may query, or has queried.
 pub(super) struct Candidate {
     pub(super) node: Node,
     pub(super) host: Host,
     pub(super) network: Option<Network>,
     pub(super) valid: bool,
-    /// Who alone named it; `None`: several did, or we knew it.
+    /// The only host that named it; `None` if several did, or if we knew it.
     pub(super) source: Option<Host>,
-    /// Questions from us to it.
+    /// Queries in a row from us to it.
     pub(super) hops: usize,
-    /// Which node that we began with led to it.
+    /// The starting node that led to it.
     pub(super) line: usize,
     pub(super) phase: Phase,
 }
 
 impl Candidate {
-    /// It was asked, and seems to be gone.
+    /// Whether it was queried and seems to be gone.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Failed => true,

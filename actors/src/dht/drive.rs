@@ -1,4 +1,4 @@
-//! What we ask: lookups for our own place, for watched infohashes, for buckets that grow old.
+//! Our own queries: lookups of our own id, of watched infohashes, and of buckets that need a refresh.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -14,21 +14,21 @@ use super::{
     state::{Effect, Owner, Running, State, Ticket},
 };
 
-/// Lookups at a time that nobody waits for in person. Others wait their turn.
+/// Background lookups at a time. Others wait.
 const MOST_LOOKUPS: usize = 12;
-/// Of those, lookups for buckets that grow old: they never keep what is watched waiting.
+/// Lookups among them for buckets that need a refresh: they never delay watched infohashes.
 const MOST_REFRESHES: usize = 4;
 /// Lookups at a time in all.
 const MOST_LOOKUPS_EVER: usize = 32;
 /// Nodes of the table that a lookup begins with.
 const SEEDS: usize = 16;
-/// A table with so many nodes can serve lookups while it still fills.
+/// A table with this many nodes can serve lookups while it is still being filled.
 const USABLE: usize = 8;
 /// Nodes that are pinged at once when a file names them.
 const MOST_PINGED: usize = 16;
 
 impl State {
-    /// Does whatever is due.
+    /// Does everything that is due.
     pub(super) fn drive(&mut self, now: Instant, rng: &mut dyn Rng) {
         while let Some((to, purpose)) = self.pending.expired(now) {
             if let Some(side) = &mut self.sides[Family::of(to).index()] {
@@ -42,11 +42,11 @@ impl State {
             }
         }
         self.pump(now, rng);
-        // A lookup without anybody to ask ends at once, which may make the next step due.
+        // A lookup without any node to query ends at once, which may make the next step due.
         while let Some(step) = self.bootstrap.step(now) {
             match step {
                 Step::Resolve(names) => self.effects.push(Effect::Resolve(names)),
-                Step::Look(addresses) => self.look_for_ourselves(&addresses, now, rng),
+                Step::Look(addresses) => self.look_up_own_id(&addresses, now, rng),
             }
             self.pump(now, rng);
         }
@@ -81,13 +81,13 @@ impl State {
         self.lookups.len() < MOST_LOOKUPS
     }
 
-    /// Whether another lookup for a bucket that grows old may begin.
+    /// Whether another lookup for a refresh may begin.
     pub(super) fn may_refresh(&self) -> bool {
         let refreshes = |running: &&Running| running.owner == Owner::Refresh;
         self.has_room() && self.lookups.values().filter(refreshes).count() < MOST_REFRESHES
     }
 
-    /// Whether lookups make sense in a family: we know somebody, and do not just get to know more.
+    /// Whether lookups are useful in a family: some nodes are known, and the bootstrap is not under way.
     pub(super) fn is_ready(&self, family: Family) -> bool {
         let Some(side) = &self.sides[family.index()] else {
             return false;
@@ -100,8 +100,8 @@ impl State {
         side.table.entries().nth(needed - 1).is_some()
     }
 
-    /// Looks for our own place in every family.
-    pub(super) fn look_for_ourselves(
+    /// Looks up our own id in every family.
+    pub(super) fn look_up_own_id(
         &mut self,
         addresses: &[SocketAddr],
         now: Instant,
@@ -114,7 +114,7 @@ impl State {
         }
     }
 
-    /// Looks once for whoever asks by hand.
+    /// Starts a one-off lookup.
     pub(super) fn look_once(&mut self, hash: Id, ticket: u64, now: Instant, rng: &mut dyn Rng) {
         self.bootstrap.want();
         let mut waiting = Ticket::default();
@@ -142,7 +142,7 @@ impl State {
         self.effects.push(Effect::Answer(ticket, result));
     }
 
-    /// A channel file names nodes: they are where to begin, and if we began already, worth a ping.
+    /// Adds nodes that a channel file names: they are used by the bootstrap, or pinged if that is over.
     pub(super) fn add_nodes(&mut self, nodes: Vec<String>, now: Instant) {
         let addresses: Vec<SocketAddr> =
             nodes.iter().filter_map(|node| node.parse().ok()).collect();
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// Begins a lookup.
+    /// Starts a lookup.
     pub(super) fn start(
         &mut self,
         family: Family,
@@ -190,7 +190,7 @@ impl State {
         id
     }
 
-    /// Lets every lookup that has something to do ask what it may.
+    /// Lets every lookup that is awake send its queries, within the limits.
     fn pump(&mut self, now: Instant, rng: &mut dyn Rng) {
         let awake = |(id, running): (&LookupId, &Running)| (running.wake <= now).then_some(*id);
         let ids: Vec<LookupId> = self.lookups.iter().filter_map(awake).collect();
@@ -258,7 +258,7 @@ impl State {
                         seed,
                         token: grant.token,
                     };
-                    // Beyond the limit too: they are few, and what the lookup was for.
+                    // Not held back by the limit: these are few, and the purpose of the lookup.
                     self.limits.ask(now);
                     self.ask(to, method, Purpose::Announce(hash), now);
                 }
@@ -284,7 +284,7 @@ impl State {
         }
     }
 
-    /// Sends a question.
+    /// Sends a query.
     pub(super) fn ask(&mut self, to: SocketAddr, method: Method, purpose: Purpose, now: Instant) {
         let Some(id) = self.own(Family::of(to)) else {
             return;
@@ -309,7 +309,7 @@ impl State {
         self.send(to, &message);
     }
 
-    /// A transaction id that is free there.
+    /// An unused transaction id for an address.
     fn transaction(&mut self, to: SocketAddr, method: &Method) -> Option<Vec<u8>> {
         for _ in 0..64 {
             self.number = self.profile.after(self.number);

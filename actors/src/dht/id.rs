@@ -11,22 +11,22 @@ pub const ID_LEN: usize = 20;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub [u8; ID_LEN]);
 
-/// How far two ids are apart: their XOR, the smaller the nearer.
+/// The distance between two ids: their XOR, compared as a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Distance(u128, u32);
 
 impl Id {
-    /// Any id, each as likely.
+    /// A uniformly random id.
     pub fn random<R: Rng + ?Sized>(rng: &mut R) -> Self {
         Self(rng.random())
     }
 
-    /// The id that these 20 bytes are; `None` for any other length.
+    /// The id with these 20 bytes; `None` for any other length.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The XOR of both.
+    /// The XOR of both ids.
     pub fn distance(&self, other: &Self) -> Distance {
         let ((high, low), (other_high, other_low)) = (self.halves(), other.halves());
         Distance(high ^ other_high, low ^ other_low)
@@ -38,7 +38,7 @@ impl Id {
         (u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
     }
 
-    /// How many leading bits both share, 160 for an id and itself.
+    /// The number of leading bits that both share: 160 for equal ids.
     pub fn shared_bits(&self, other: &Self) -> usize {
         let Distance(high, low) = self.distance(other);
         let bits = match high {
@@ -48,12 +48,12 @@ impl Id {
         bits as usize
     }
 
-    /// A random id that shares exactly `bits` leading bits with this one (all of it for 160 and more).
+    /// A random id that shares exactly `bits` leading bits with this one (all of it from 160 on).
     pub fn near<R: Rng + ?Sized>(&self, bits: usize, rng: &mut R) -> Self {
         let mut id = Self::random(rng);
         for bit in 0..=bits.min(ID_LEN * 8 - 1) {
             let (byte, mask) = (bit / 8, 0x80_u8 >> (bit % 8));
-            // The bit behind the shared ones is the other one.
+            // The bit after the shared ones is inverted.
             let own = if bit == bits {
                 !self.0[byte]
             } else {

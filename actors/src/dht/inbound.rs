@@ -1,4 +1,4 @@
-//! What comes: answers to our questions, and questions of strangers.
+//! Received datagrams: answers to our queries, and queries of strangers.
 
 use std::{
     net::SocketAddr,
@@ -17,19 +17,20 @@ use super::{
     state::{Effect, Owner, State},
 };
 
-/// Our id does not change more often, however the votes change.
+/// The shortest time between two changes of our id, however the votes change.
 const REBASE_PAUSE: Duration = Duration::from_secs(600);
-/// With so many nodes in the table whose ids are bound to their addresses, others have no say on our address.
+/// With this many nodes in the table whose ids are bound to their addresses, only those vote on our address.
 const ENOUGH_BOUND: usize = 8;
-/// Peers that one lookup tells of,
+/// Peers that one lookup reports,
 const MOST_FOUND: usize = 1_000;
-/// and beyond them the first few of each answer: who names many that do not exist leaves room for who names one.
+/// and the first few of each answer beyond that: a node that names many forged peers leaves room for one that names a
+/// real one.
 const ALWAYS_FOUND: usize = 8;
-/// Nodes of the other family that are pinged when we know none there.
+/// Nodes of the other family that are pinged while none is known there.
 const STRANGERS: usize = 2;
 
 impl State {
-    /// A datagram. True if it answers something that was asked.
+    /// Handles a datagram. True if it answers one of our queries.
     pub(super) fn packet(
         &mut self,
         from: SocketAddr,
@@ -42,7 +43,7 @@ impl State {
         self.traffic.bytes_in += bytes.len() as u64;
         let no_socket = self.sides[Family::of(from).index()].is_none();
         let awaited = self.pending.awaits(from);
-        // Before anything is parsed: floods must cost next to nothing.
+        // Checked before anything is parsed: floods must cost next to nothing.
         if no_socket
             || !is_believable(from, true)
             || (!awaited && (!looks_like_query(bytes) || !self.limits.stranger(from, now)))
@@ -65,7 +66,7 @@ impl State {
         }
     }
 
-    /// `counted`: its limit was asked already.
+    /// Handles a message. `counted`: it was already counted against its limit.
     fn message(
         &mut self,
         from: SocketAddr,
@@ -109,7 +110,7 @@ impl State {
                     self.traffic.dropped += 1;
                     return false;
                 };
-                // It is there, but of no use for this.
+                // The node is there, but of no use for this lookup.
                 if let Purpose::Lookup(lookup) = asked.purpose
                     && let Some(running) = self.lookups.get_mut(&lookup)
                 {
@@ -121,7 +122,7 @@ impl State {
         }
     }
 
-    /// `seen`: where it says to see us.
+    /// Handles an answer. `seen`: the address at which the node sees us.
     fn response(
         &mut self,
         from: SocketAddr,
@@ -191,7 +192,7 @@ impl State {
         self.other_family(family.other(), &target, from.address, &there, now);
     }
 
-    /// Nodes of the other family than the one that was asked.
+    /// Handles nodes of the other family than that of the node that named them.
     fn other_family(
         &mut self,
         family: Family,
@@ -223,9 +224,9 @@ impl State {
         }
     }
 
-    /// A node says where it sees us. Only nodes of the table have a say, and of those only the bound ones where they
-    /// are [`ENOUGH_BOUND`]: liars draw lookups to themselves, and so may be most of those that answer, but their
-    /// places in the table are few.
+    /// Counts a node's vote on our address. Only nodes of the table vote, and only the bound ones once there are
+    /// [`ENOUGH_BOUND`] of those: liars draw lookups to themselves, so most of the nodes that answer may lie, but they
+    /// have few places in the table.
     fn vote(
         &mut self,
         voter: SocketAddr,
@@ -257,7 +258,7 @@ impl State {
             self.start(family, id, Owner::Refresh, &[], now, rng);
         }
         if moved {
-            self.watches.again(family, now);
+            self.watches.announce_again(family, now);
         }
     }
 }

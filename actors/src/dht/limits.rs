@@ -1,4 +1,4 @@
-//! Limits of rates: what is answered a host and in all, and what is asked.
+//! Rate limits: for the queries that we answer, per host and in all, and for those that we send.
 
 use std::{
     collections::HashMap,
@@ -8,23 +8,23 @@ use std::{
 
 use super::network::{Host, host};
 
-/// Questions of one host that are answered at once, and one more each [`HOST_PAUSE`]: a host is asked for a few
-/// things a minute as a rule, and floods cost it more than us.
+/// Queries of one host that are answered at once, and one more per [`HOST_PAUSE`]: a host usually sends a few queries a
+/// minute, and a flood costs it more than us.
 const HOST_BURST: u32 = 60;
 const HOST_PAUSE: Duration = Duration::from_millis(100);
-/// Datagrams of strangers that are looked at in all: 500 a second, less than a hundredth of one core.
+/// Datagrams of strangers that are handled in all: 500 a second, less than a hundredth of one core.
 const ALL_BURST: u32 = 2_000;
 const ALL_PAUSE: Duration = Duration::from_millis(2);
-/// Questions that we ask: 100 a second, and a few lookups at once.
+/// Queries that we send: 100 a second, and a few lookups at once.
 const OWN_BURST: u32 = 400;
 const OWN_PAUSE: Duration = Duration::from_millis(10);
-/// Pings to strangers who asked us something. They may be forged, so that a flood must not make us ping many.
+/// Pings to strangers that sent us a query. Their addresses may be forged, so a flood must not make us ping many.
 const CHECK_BURST: u32 = 40;
 const CHECK_PAUSE: Duration = Duration::from_millis(200);
 /// Hosts that are remembered. About 300 KB.
 const MOST_HOSTS: usize = 4_096;
 
-/// A bucket that leaks once each `pause` and holds `burst`, as the moment at which it would be empty.
+/// A leaky bucket that drains one per `pause` and holds `burst`, stored as the time at which it would be empty.
 #[derive(Clone, Copy)]
 struct Bucket {
     empty: Option<Instant>,
@@ -41,7 +41,7 @@ impl Bucket {
         }
     }
 
-    /// Takes one more in, if there is room.
+    /// Adds one, if there is room.
     fn take(&mut self, now: Instant) -> bool {
         let empty = self.empty.map_or(now, |empty| empty.max(now));
         let room = empty.saturating_duration_since(now) + self.pause <= self.pause * self.burst;
@@ -51,7 +51,7 @@ impl Bucket {
         room
     }
 
-    /// When there is room again; `None`: now.
+    /// When there is room again; `None` for now.
     fn room(&self, now: Instant) -> Option<Instant> {
         let full = self.pause * (self.burst - 1);
         let empty = self.empty?;
@@ -59,7 +59,7 @@ impl Bucket {
     }
 }
 
-/// All limits of rates.
+/// All rate limits.
 pub(super) struct Limits {
     hosts: HashMap<Host, Bucket>,
     all: Bucket,
@@ -79,11 +79,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether to look at a datagram that answers nothing we asked.
+    /// Whether to handle a datagram that answers none of our queries.
     pub(super) fn stranger(&mut self, from: SocketAddr, now: Instant) -> bool {
         let from = host(from);
         if let Some(known) = self.hosts.get_mut(&from) {
-            // Its own limit first, so that one host alone cannot use up all.
+            // The host's own limit comes first, so that one host alone cannot use up the common one.
             return known.take(now) && self.all.take(now);
         }
         if !self.all.take(now) {
@@ -93,7 +93,7 @@ impl Limits {
             self.hosts
                 .retain(|_, bucket| bucket.empty.is_some_and(|empty| empty > now));
             if self.hosts.len() > MOST_HOSTS / 2 {
-                // A flood of forged addresses: each of them is let in once, and the limit of all counts.
+                // A flood of forged addresses: each of them is let in once, and the common limit counts.
                 self.hosts.clear();
             }
         }
@@ -103,12 +103,12 @@ impl Limits {
         true
     }
 
-    /// Whether to ask something now.
+    /// Whether to send a query now.
     pub(super) fn ask(&mut self, now: Instant) -> bool {
         self.own.take(now)
     }
 
-    /// When something may be asked again; `None`: now.
+    /// When a query may be sent again; `None` for now.
     pub(super) fn may_ask(&self, now: Instant) -> Option<Instant> {
         self.own.room(now)
     }

@@ -1,9 +1,9 @@
-//! One lookup: asks ever nearer nodes, a few at a time, until the nearest have answered.
+//! One lookup: queries ever nearer nodes, a few at a time, until the nearest ones have answered.
 //!
-//! Whoever answers names others, and may invent them. So the candidates are bounded, one host counts once and a
-//! network twice, whoever named several that do not answer is believed last, and besides the eight nearest nodes the
-//! eight nearest whose ids are bound to their addresses (BEP 42) are sought: who invents ids can crowd the first,
-//! but not the second.
+//! A node that answers names others, and may forge them. So the candidates are bounded, a host counts once and a
+//! network twice, nodes named by a host that has named several silent ones are tried last, and besides the eight
+//! nearest nodes the eight nearest whose ids are bound to their addresses (BEP 42) are sought: forged ids can crowd out
+//! the former, but not the latter.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,7 +24,7 @@ pub(super) type LookupId = u64;
 
 /// Nodes sought (K in BEP 5).
 pub(super) const NEAREST: usize = 8;
-/// Questions under way.
+/// Queries under way.
 const PARALLEL: usize = 4;
 /// Candidates that are remembered.
 const MOST_CANDIDATES: usize = 160;
@@ -32,35 +32,35 @@ const MOST_CANDIDATES: usize = 160;
 const MOST_OF_ONE: usize = 8;
 /// Candidates of one network at a time.
 const MOST_OF_A_NETWORK: usize = 2;
-/// Who named so many that do not answer is believed last.
+/// A host that has named this many silent nodes is believed last.
 const BLAME: usize = 3;
-/// With so many silent nodes a lookup also goes on where most answer. A fifth of all nodes is gone at any time, of
-/// whom a lookup meets less than this.
+/// With this many silent nodes a lookup also follows the line where most nodes answer. A fifth of all nodes is gone at
+/// any time, which gives a lookup fewer silent ones than this.
 const TROUBLE: usize = 10;
-/// Questions in all.
+/// Queries in all.
 const MOST_ASKED: usize = 160;
-/// Time in all.
+/// The time limit of a lookup.
 const MOST_TIME: Duration = Duration::from_secs(40);
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
-    /// Ask a node.
+    /// Query a node.
     Ask(SocketAddr),
-    /// Wait for answers, at most until then.
+    /// Wait for answers, at most until this time.
     Wait(Instant),
-    /// The nearest have answered, or nobody is left.
+    /// The nearest nodes have answered, or no node is left.
     Done,
 }
 
-/// What a lookup cost.
+/// The cost of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LookupCost {
-    /// Questions asked.
+    /// Queries sent.
     pub asked: usize,
-    /// Answers.
+    /// Answers received.
     pub answered: usize,
-    /// Questions in a row that led to the first peer.
+    /// The length of the chain of queries that led to the first peer; `None` if none was found.
     pub hops: Option<usize>,
 }
 
@@ -69,21 +69,21 @@ pub(super) struct Lookup {
     own: Id,
     pub(super) target: Id,
     pub(super) family: Family,
-    /// By distance from the target.
+    /// Sorted by distance from the target.
     candidates: Vec<Candidate>,
-    /// Addresses whose ids nobody told us.
+    /// Addresses of nodes whose ids are unknown.
     seeds: VecDeque<SocketAddr>,
     seeds_asked: BTreeMap<SocketAddr, Instant>,
     started: Instant,
-    /// Whose turn it is to choose.
+    /// Which of the three ways to choose a node is next.
     turn: usize,
-    /// Nodes that we began with.
+    /// The number of starting nodes.
     lines: usize,
     pub(super) cost: LookupCost,
 }
 
 impl Lookup {
-    /// `own`: our id in that family.
+    /// A lookup of `target` without candidates. `own`: our id in that family.
     pub(super) fn new(own: Id, target: Id, family: Family, now: Instant) -> Self {
         Self {
             own,
@@ -99,7 +99,7 @@ impl Lookup {
         }
     }
 
-    /// An address to begin at.
+    /// Adds an address to begin with.
     pub(super) fn seed(&mut self, address: SocketAddr) {
         let known = self.seeds.contains(&address) || self.seeds_asked.contains_key(&address);
         if Family::of(address) == self.family && !known && self.seeds.len() < MOST_CANDIDATES {
@@ -107,7 +107,7 @@ impl Lookup {
         }
     }
 
-    /// A node to begin at, or one that `source` named.
+    /// Adds a node to begin with, or one that `source` named.
     pub(super) fn add(&mut self, node: Node, source: Option<SocketAddr>) -> bool {
         let by = source.and_then(|source| {
             let is_it = |known: &&Candidate| known.node.address == source;
@@ -127,7 +127,7 @@ impl Lookup {
             if known.source != from {
                 known.source = None;
             }
-            // A name that led nowhere does not stand in the way of another.
+            // A failed candidate does not block another id at its address.
             if known.phase != Phase::Failed || known.node == node {
                 return false;
             }
@@ -168,8 +168,8 @@ impl Lookup {
         }
     }
 
-    /// Forgets a candidate that nobody waits for: the farthest of the line that has most, so that liars, who name
-    /// nearer places than anybody, displace each other and not those whom we began with.
+    /// Drops an idle candidate: the farthest one of the largest line, so that liars, who name nearer places than other
+    /// nodes, displace each other and not the starting nodes.
     fn make_room(&mut self) {
         let mut sizes = vec![0; self.lines];
         let idle = |known: &Candidate| matches!(known.phase, Phase::New | Phase::Failed);
@@ -188,7 +188,7 @@ impl Lookup {
         }
     }
 
-    /// What to do now. [`Next::Ask`] counts as done.
+    /// The next thing to do. [`Next::Ask`] counts as done.
     pub(super) fn next(&mut self, now: Instant) -> Next {
         if now.saturating_duration_since(self.started) >= MOST_TIME {
             return Next::Done;
@@ -220,14 +220,19 @@ impl Lookup {
 
     fn pick(&mut self, now: Instant) -> Option<SocketAddr> {
         let blamed = self.blamed(now);
-        // Both frontiers in turn, so that neither can starve the other; and when many are silent, somebody names ever
-        // nearer places where nobody is, and who names none has its turn too.
+        // The two frontiers take turns, so that neither can starve the other. When many nodes are silent, some node is
+        // naming ever nearer places where none is; then a line without such nodes takes its turn, too.
         self.turn = (self.turn + 1) % 3;
-        let (bound, trusty) = (self.turn == 1, self.turn == 0);
+        let (bound, least_silent_line) = (self.turn == 1, self.turn == 0);
         let picked = self
             .frontier(bound, &blamed)
             .or_else(|| self.frontier(!bound, &blamed))
-            .map(|at| trusty.then(|| self.trusty(now)).flatten().unwrap_or(at))
+            .map(|at| {
+                least_silent_line
+                    .then(|| self.least_silent_line(now))
+                    .flatten()
+                    .unwrap_or(at)
+            })
             .or_else(|| self.last_resort());
         if let Some(at) = picked {
             self.candidates[at].phase = Phase::Asked(now);
@@ -238,7 +243,7 @@ impl Lookup {
         Some(seed)
     }
 
-    /// The nearest candidate to ask, if fewer than eight nearer ones have answered.
+    /// The nearest candidate to query, if fewer than eight nearer ones have answered.
     fn frontier(&self, bound: bool, blamed: &[Host]) -> Option<usize> {
         let mut answered = 0;
         for (at, known) in self.candidates.iter().enumerate() {
@@ -259,8 +264,8 @@ impl Lookup {
         None
     }
 
-    /// In trouble: the nearest candidate to ask of the line with the fewest silent nodes.
-    fn trusty(&self, now: Instant) -> Option<usize> {
+    /// If many nodes are silent: the nearest candidate to query of the line with the fewest silent nodes.
+    fn least_silent_line(&self, now: Instant) -> Option<usize> {
         let mut silent = vec![0; self.lines];
         for known in self.candidates.iter().filter(|known| known.is_silent(now)) {
             *silent.get_mut(known.line)? += 1;
@@ -269,20 +274,20 @@ impl Lookup {
             return None;
         }
         let candidates = self.candidates.iter().enumerate();
-        // Of equals the first, which is the nearest.
+        // Of equals the first one, which is the nearest.
         let new = candidates.filter(|(_, known)| known.phase == Phase::New && known.valid);
         new.min_by_key(|(_, known)| silent.get(known.line).copied())
             .map(|(at, _)| at)
     }
 
-    /// While too few have answered, those too whom nobody believes.
+    /// While too few nodes have answered: a candidate that was named by a blamed host.
     fn last_resort(&self) -> Option<usize> {
         let answered = |known: &&Candidate| matches!(known.phase, Phase::Answered(_));
         let few = self.candidates.iter().filter(answered).count() < NEAREST;
         few.then(|| self.frontier(false, &[])).flatten()
     }
 
-    /// Hosts that named several nodes which do not answer.
+    /// Hosts that have named several silent nodes.
     fn blamed(&self, now: Instant) -> Vec<Host> {
         let mut counts: BTreeMap<Host, usize> = BTreeMap::new();
         for known in &self.candidates {
@@ -296,7 +301,7 @@ impl Lookup {
             .collect()
     }
 
-    /// A node answered; what it named is added. Peers that it named are not looked at here.
+    /// Records the answer of a node, and adds the nodes it named. The peers it named are handled by the caller.
     pub(super) fn answered(
         &mut self,
         from: Node,
@@ -315,7 +320,7 @@ impl Lookup {
         });
         let misnamed = at.is_some_and(|at| self.candidates[at].node.id != from.id);
         match at {
-            // Nearer or farther than it was said to be: under its own id it stands where it belongs.
+            // Its id differs from the one that was named: it is sorted in under its own id.
             Some(at) if misnamed => {
                 self.candidates.remove(at);
             }
@@ -350,7 +355,7 @@ impl Lookup {
         }
     }
 
-    /// A node did not answer, or refused.
+    /// Records that a node did not answer, or refused.
     pub(super) fn failed(&mut self, address: SocketAddr) {
         self.seeds_asked.remove(&address);
         for known in &mut self.candidates {
@@ -360,8 +365,8 @@ impl Lookup {
         }
     }
 
-    /// The nodes to announce to, with what they granted: the eight nearest that answered, and the eight nearest of
-    /// those whose ids are bound to their addresses.
+    /// The nodes to announce to, with their tokens: the eight nearest that answered, and the eight nearest of those
+    /// whose ids are bound to their addresses.
     pub(super) fn announce_to(&self) -> Vec<(SocketAddr, AnnounceToken)> {
         let mut chosen: BTreeMap<SocketAddr, AnnounceToken> = BTreeMap::new();
         for bound in [false, true] {

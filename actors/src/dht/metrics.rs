@@ -1,4 +1,4 @@
-//! What the DHT shows of itself to whoever watches the node.
+//! The metrics of the DHT.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const FRESH: Duration = Duration::from_secs(5);
 
 type Label = [(&'static str, &'static str); 1];
 
-/// The figures, as they were a moment ago.
+/// The figures, as last updated.
 #[derive(Clone, Default)]
 pub(super) struct Gauges {
     nodes: Family<Label, Gauge>,
@@ -61,7 +61,7 @@ impl Gauges {
         own
     }
 
-    /// Whether the figures are old; `shown` is when they were last.
+    /// Whether the figures are due for an update; `shown` is the time of the last one.
     pub(super) fn are_due(shown: Option<Instant>, now: Instant) -> bool {
         shown.is_none_or(|shown| shown + FRESH <= now)
     }

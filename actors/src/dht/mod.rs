@@ -1,13 +1,13 @@
 //! The mainline DHT: a node of our own (`docs/PROTOCOL.md`, rendezvous; BEP 5, 32, 42, 43, 45).
 //!
-//! **Owns** one pure state machine ([`state`]) with, for each of IPv4 and IPv6, an id and a routing table
-//! ([`table`], [`bucket`]), what others announced here ([`peers`], [`token`]), the lookups under way
-//! ([`lookup`], [`pending`]), what we announce ([`announce`]), and limits for all of it ([`limits`]). The shell
-//! ([`actor`]) has the clock, the datagrams and what is kept between runs ([`Keeper`]).
-//! **Mailbox**: infohashes to watch and to forget, lookups, nodes to begin at, questions about the state; bounded,
-//! its senders wait. Datagrams come by a channel of their own, whose sender drops what does not fit; peers go up
-//! through the sender given at the start.
-//! **Life**: permanent. A restart remembers what is watched and begins at the nodes that were kept; a stop keeps
+//! **Owns** one pure state machine ([`state`]) with an id and a routing table for each of IPv4 and IPv6 ([`table`],
+//! [`bucket`]), what others announced here ([`peers`], [`token`]), the lookups under way ([`lookup`], [`pending`]),
+//! what we announce ([`announce`]), and limits for all of it ([`limits`]). The actor around it ([`actor`]) has the
+//! clock and the datagrams, and keeps nodes between runs ([`Keeper`]).
+//! **Mailbox**: infohashes to watch and to forget, lookups, nodes to begin with, status requests; bounded, its senders
+//! wait. Datagrams arrive over a channel of their own, whose sender drops what does not fit; peers go up through the
+//! sender that each watch brings.
+//! **Life**: permanent. A restart remembers what is watched and begins with the nodes that were kept; a stop stores
 //! them once more.
 
 mod actor;

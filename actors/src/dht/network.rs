@@ -1,13 +1,13 @@
-//! What an address says by itself: its family, and whose network it is on.
+//! Facts about an address: its family, and the host and network that it belongs to.
 //!
-//! One host may own a whole IPv6 /64, so that limits count those as one host; and whoever rents servers gets
-//! them from one /24 (IPv4) or /48 (IPv6), so that limits against many identities of one owner count those.
+//! One host may own a whole IPv6 /64, so that limits count a /64 as one host; and rented servers come from one /24
+//! (IPv4) or /48 (IPv6), so that limits against many identities of one owner count those.
 
 use std::net::{IpAddr, SocketAddr};
 
 pub(super) use crate::transport::network::{is_believable, is_local};
 
-/// IPv4 and IPv6 are two networks, with tables and ids of their own (BEP 32, BEP 45).
+/// An address family. IPv4 and IPv6 are two networks, with tables and ids of their own (BEP 32, BEP 45).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Family {
     /// IPv4.
@@ -17,10 +17,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
-    /// Of an address.
+    /// The family of an address.
     pub fn of(address: SocketAddr) -> Self {
         if address.is_ipv4() {
             Self::V4
@@ -29,7 +29,7 @@ impl Family {
         }
     }
 
-    /// The other one.
+    /// The other family.
     pub fn other(self) -> Self {
         match self {
             Self::V4 => Self::V6,
@@ -37,23 +37,24 @@ impl Family {
         }
     }
 
-    /// 0 or 1.
+    /// 0 for IPv4, 1 for IPv6.
     pub(super) fn index(self) -> usize {
         usize::from(self == Self::V6)
     }
 }
 
-/// The address as its own family has it: an IPv4 address mapped into IPv6 becomes plain IPv4.
+/// The address in its own family: an IPv4 address mapped into IPv6 becomes plain IPv4.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// What counts as one host: an IPv4 address, an IPv6 /64. On local networks many nodes share one address, so
-/// there the port counts too.
+/// The unit that counts as one host: an IPv4 address, or an IPv6 /64. On local networks many nodes share one address,
+/// so there the port counts, too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Host(u64, u16);
 
-/// What counts as one network: an IPv4 /24, an IPv6 /48. Local networks have none: nobody far away is in them.
+/// The unit that counts as one network: an IPv4 /24, or an IPv6 /48. Local networks have none: no distant node is in
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Network(u64);
 
@@ -67,7 +68,7 @@ pub(super) fn host(address: SocketAddr) -> Host {
     Host(high_bits(address.ip()), port)
 }
 
-/// The network that an address belongs to; `None` on a local one.
+/// The network that an address belongs to; `None` for a local one.
 pub(super) fn network(ip: IpAddr) -> Option<Network> {
     let bits = high_bits(ip);
     let network = match ip {

@@ -1,6 +1,7 @@
-//! Peers that others announced here, for whoever asks. Bounded in every direction.
+//! Peers that others have announced here, for all who ask. Bounded in every direction.
 //!
-//! When room runs out, what is far from our own id goes first: others ask us for what is near it, while whoever
+//! When room runs out, infohashes far from our own id are dropped first: other nodes ask us for those near it, while an
+//! attacker announces anything.
 //! floods us announces anything.
 
 use std::{
@@ -16,17 +17,17 @@ use super::{
     network::{Host, host, is_local},
 };
 
-/// A peer that does not announce again is gone.
+/// How long a peer is kept after its last announce.
 pub(super) const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Infohashes that are kept.
 const MOST_HASHES: usize = 2_000;
-/// Peers that are kept for one infohash and family.
+/// Peers that are kept per infohash and family.
 const MOST_PEERS: usize = 300;
 /// Peers that are kept in all: about 2 MB.
 const MOST_IN_ALL: usize = 20_000;
-/// Peers of one host for one infohash: several clients behind one address.
+/// Peers of one host per infohash: several clients behind one address.
 const MOST_OF_A_HOST: usize = 8;
-/// Peers in one answer: 8 bytes each for IPv4, 21 for IPv6, which with nodes and token fit in one datagram.
+/// Peers in one answer: 8 bytes each for IPv4, 21 for IPv6, which fit into one datagram with nodes and token.
 const MOST_GIVEN: [usize; 2] = [60, 30];
 
 #[derive(Clone, Copy)]
@@ -36,18 +37,18 @@ struct Stored {
     until: Instant,
 }
 
-/// The store.
+/// The announced peers.
 #[derive(Default)]
 pub(super) struct Peers {
     hashes: BTreeMap<Id, [Vec<Stored>; 2]>,
     stored: usize,
-    /// The infohash that is farthest from an id of ours, as far as that was looked for: a flood of infohashes that
-    /// are farther is refused without looking again.
+    /// The infohash that is farthest from an id of ours, as last searched for: a flood of farther infohashes is refused
+    /// without another search.
     farthest: Option<(Id, Id)>,
 }
 
 impl Peers {
-    /// A peer announced itself. `own` is our id in its family.
+    /// Records an announce of a peer. `own` is our id in its family.
     pub(super) fn announce(&mut self, own: &Id, hash: Id, address: SocketAddr, now: Instant) {
         let family = Family::of(address).index();
         let host = host(address);
@@ -79,7 +80,8 @@ impl Peers {
             until,
         };
         if crowded || peers.len() >= MOST_PEERS || self.stored >= MOST_IN_ALL {
-            // The oldest goes, of the same host if that has its share; who is still there announces again.
+            // The oldest is dropped, of the same host if that has its share; a peer that is still there announces
+            // itself again.
             let mut rivals = peers
                 .iter_mut()
                 .filter(|known| !crowded || known.host == host);
@@ -93,7 +95,7 @@ impl Peers {
         }
     }
 
-    /// Forgets the infohash that is farthest from us; false if that would be `new` itself.
+    /// Drops the infohash that is farthest from us; false if that would be `new` itself.
     fn make_room(&mut self, own: &Id, new: &Id) -> bool {
         let known = self
             .farthest
@@ -112,7 +114,7 @@ impl Peers {
                 self.remove(&farthest);
                 true
             }
-            // What is there already may stay and be refreshed.
+            // A known infohash may stay and be refreshed.
             _ => self.hashes.contains_key(new),
         }
     }
@@ -123,8 +125,8 @@ impl Peers {
         }
     }
 
-    /// Peers for somebody who asks; a random choice when there are many. Addresses on local networks are given
-    /// to `local` askers only.
+    /// Peers for an asker; a random choice if there are many. Addresses on local networks are given to `local` askers
+    /// only.
     pub(super) fn get<R: Rng + ?Sized>(
         &self,
         hash: &Id,
@@ -150,7 +152,7 @@ impl Peers {
         given
     }
 
-    /// Drops what expired. Costs time in proportion to what is stored: once in a few minutes.
+    /// Drops expired peers. Takes time in proportion to what is stored, so it is called every few minutes.
     pub(super) fn sweep(&mut self, now: Instant) {
         let mut left = 0;
         self.hashes.retain(|_, peers| {
@@ -165,7 +167,7 @@ impl Peers {
         self.stored = left;
     }
 
-    /// Infohashes and peers that are kept.
+    /// The number of infohashes and of peers that are kept.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.hashes.len(), self.stored)
     }

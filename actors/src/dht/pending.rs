@@ -1,4 +1,4 @@
-//! Questions that are not answered yet. Bounded by the limit of what is asked and by their time-out.
+//! Queries that are not answered yet. Bounded by the rate limit of our queries and by their time-out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,28 +8,28 @@ use std::{
 
 use super::{Id, lookup::LookupId};
 
-/// How long an answer may take.
+/// The time-out of a query.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Why something was asked.
+/// The purpose of a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// For a lookup.
+    /// A lookup.
     Lookup(LookupId),
-    /// To see whether somebody is there.
+    /// A check whether the node is there.
     Ping,
-    /// To be found under this infohash.
+    /// An announce of this infohash.
     Announce(Id),
 }
 
-/// One question.
+/// One query.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     transaction: Vec<u8>,
     pub(super) purpose: Purpose,
 }
 
-/// All of them.
+/// All queries that await an answer.
 #[derive(Default)]
 pub(super) struct Pending {
     by_address: HashMap<SocketAddr, Vec<Asked>>,
@@ -37,19 +37,19 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Whether an answer of that address is awaited.
+    /// Whether a query to that address awaits an answer.
     pub(super) fn awaits(&self, from: SocketAddr) -> bool {
         self.by_address.contains_key(&from)
     }
 
-    /// Whether that transaction id is free there.
+    /// Whether a transaction id is unused for that address.
     pub(super) fn is_free(&self, to: SocketAddr, transaction: &[u8]) -> bool {
         self.by_address
             .get(&to)
             .is_none_or(|asked| asked.iter().all(|asked| asked.transaction != transaction))
     }
 
-    /// A question goes out.
+    /// Records a query that is sent.
     pub(super) fn add(
         &mut self,
         to: SocketAddr,
@@ -65,7 +65,7 @@ impl Pending {
         });
     }
 
-    /// The question that this answers.
+    /// Removes and returns the query that is answered.
     pub(super) fn take(&mut self, from: SocketAddr, transaction: &[u8]) -> Option<Asked> {
         let asked = self.by_address.get_mut(&from)?;
         let at = asked
@@ -78,7 +78,7 @@ impl Pending {
         Some(taken)
     }
 
-    /// A question whose time is up.
+    /// Removes and returns a query that has timed out.
     pub(super) fn expired(&mut self, now: Instant) -> Option<(SocketAddr, Purpose)> {
         while let Some((due, _, _)) = self.order.front() {
             if *due > now {
@@ -92,7 +92,7 @@ impl Pending {
         None
     }
 
-    /// When the next time is up, at the latest.
+    /// The time of the next time-out; a query may be answered before.
     pub(super) fn next(&mut self) -> Option<Instant> {
         // Answered ones at the front would wake us for nothing.
         while let Some((due, to, transaction)) = self.order.front() {
@@ -104,7 +104,7 @@ impl Pending {
         None
     }
 
-    /// How many there are.
+    /// The number of queries.
     pub(super) fn len(&self) -> usize {
         self.by_address.values().map(Vec::len).sum()
     }

@@ -1,4 +1,4 @@
-//! Whose node ours looks like: the shape of what is sent, and how often announces are repeated.
+//! The client that our node looks like: the shape of its packets, and the interval of its announces.
 
 use std::{ops::Range, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::disguise::Disguise;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Transmission: no version, transaction ids of four bytes that begin with the kind of question, lookups for
-    /// nodes by `find_node`, announces each 25 to 28 minutes that name the port.
+    /// Transmission: no version, transaction ids of four bytes that begin with the kind of query, lookups of nodes by
+    /// `find_node`, announces every 25 to 28 minutes that name the port.
     #[default]
     Transmission,
-    /// libtorrent 2.0: version `LT`, transaction ids of two random bytes, every lookup by `get_peers`, announces
-    /// each 15 minutes with `implied_port`, answers that say where they see the asker.
+    /// libtorrent 2.0: version `LT`, transaction ids of two random bytes, every lookup by `get_peers`, announces every
+    /// 15 minutes with `implied_port`, answers that contain the asker's address.
     Libtorrent,
-    /// libtorrent 2.0.11, which differs by its version alone.
+    /// libtorrent 2.0.11, which differs in its version only.
     Libtorrent11,
 }
 
@@ -57,8 +57,8 @@ impl Profile {
         }
     }
 
-    /// The number of the next transaction id after this one: one counts up, the other looks random (a full
-    /// period, so that none comes twice soon).
+    /// The number of the transaction id after this one: either counted up, or seemingly random (with a full period, so
+    /// that none is repeated soon).
     pub(super) fn after(self, number: u16) -> u16 {
         match self {
             Self::Transmission => number.wrapping_add(1),
@@ -73,8 +73,8 @@ impl Profile {
         self != Self::Transmission
     }
 
-    /// Whether answers say where they see the asker, by address and by port.
-    pub(super) fn tells_address(self) -> bool {
+    /// Whether answers contain the asker's address and port.
+    pub(super) fn reports_address(self) -> bool {
         self != Self::Transmission
     }
 
@@ -94,7 +94,7 @@ impl Profile {
         }
     }
 
-    /// After how many milliseconds an announce is repeated.
+    /// The interval of announces, in milliseconds.
     pub(super) fn repeat(self) -> Range<u64> {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes).as_millis() as u64;
         match self {

@@ -1,7 +1,7 @@
 //! What is kept for the next run: nodes, and our external address.
 //!
-//! Not our ids: a new run gets new ones, valid for the address that was voted last, so that runs from different
-//! places cannot be told to be one node's.
+//! Our ids are not kept: a new run gets new ones, valid for the address that was voted last, so that runs in different
+//! places cannot be recognised as those of one node.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,20 +16,20 @@ use crate::store::Store;
 
 /// Nodes of a family that are kept.
 pub(super) const MOST_KEPT: usize = 200;
-/// Under which name the store has it.
+/// The key under which the store keeps it.
 const NAME: &str = "dht";
 
-/// What is kept.
+/// What is kept for the next run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Saved {
-    /// Where others saw us last, by family.
+    /// The address at which others last saw us, by family.
     pub external: [Option<IpAddr>; 2],
     /// Nodes that answered, the most useful first.
     pub nodes: Vec<Node>,
 }
 
 impl Saved {
-    /// As canonical bencode: `{"ip": compact, "ip6": compact, "nodes": compact, "nodes6": compact}`.
+    /// Encodes it as canonical bencode: `{"ip": compact, "ip6": compact, "nodes": compact, "nodes6": compact}`.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![b'd'];
         let mut put = |key: &str, value: &[u8]| {
@@ -49,7 +49,7 @@ impl Saved {
         out
     }
 
-    /// Reads that; whatever is damaged is nothing.
+    /// Decodes it; damaged parts are left empty.
     pub fn decode(bytes: &[u8]) -> Self {
         let limits = Limits {
             depth: 1,
@@ -77,11 +77,11 @@ impl Saved {
     }
 }
 
-/// Where it is kept.
+/// Storage for what is kept between runs.
 pub trait Keeper: Send + Sync + 'static {
-    /// What was kept last; nothing if there is none or it cannot be read.
+    /// Loads what was saved last; empty if there is nothing or it cannot be read.
     fn load(&self) -> BoxFuture<'_, Saved>;
-    /// Keeps this instead. Failures are the keeper's to tell.
+    /// Replaces what was saved. Failures are reported by the implementation.
     fn save(&self, saved: Saved) -> BoxFuture<'_, ()>;
 }
 

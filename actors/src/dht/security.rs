@@ -1,4 +1,4 @@
-//! Ids that are bound to addresses (BEP 42), so that nobody takes any place in the id space at will.
+//! Ids that are bound to addresses (BEP 42), so that a node cannot take any place in the id space at will.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,14 @@ use rand::{Rng, RngExt};
 
 use super::{Id, network::is_local};
 
-/// Which bits of an IPv4 address count.
+/// The bits of an IPv4 address that count.
 const MASK_V4: [u8; 4] = [0x03, 0x0f, 0x3f, 0xff];
-/// Which bits of the first half of an IPv6 address count.
+/// The bits of the first half of an IPv6 address that count.
 const MASK_V6: [u8; 8] = [0x01, 0x03, 0x07, 0x0f, 0x1f, 0x3f, 0x7f, 0xff];
-/// Of the third byte the first five bits are bound; with two bytes before, 21 bits.
+/// The first five bits of the third byte are bound: 21 bits with the two bytes before.
 const BOUND_BITS: u8 = 0xf8;
 
-/// Whether a node at `ip` may have this id. On local networks any id is good.
+/// Whether a node at `ip` may have this id. On local networks any id is valid.
 pub(super) fn is_valid(id: &Id, ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     if is_local(ip) {
@@ -23,7 +23,7 @@ pub(super) fn is_valid(id: &Id, ip: IpAddr) -> bool {
     id.0[..2] == bound[..2] && id.0[2] & BOUND_BITS == bound[2] & BOUND_BITS
 }
 
-/// An id that a node at `ip` may have.
+/// A random id that is valid at `ip`.
 pub(super) fn id_for<R: Rng + ?Sized>(ip: IpAddr, rng: &mut R) -> Id {
     let ip = ip.to_canonical();
     let mut id = Id::random(rng);
@@ -61,7 +61,7 @@ fn mask(octets: &mut [u8], mask: &[u8]) -> usize {
     mask.len()
 }
 
-/// CRC-32C (Castagnoli), bit by bit: eight bytes at most need no table.
+/// CRC-32C (Castagnoli), bit by bit: at most eight bytes need no table.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {

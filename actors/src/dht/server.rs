@@ -1,4 +1,4 @@
-//! Questions of others, and what they are told (BEP 5, BEP 32).
+//! Queries of other nodes, and our answers (BEP 5, BEP 32).
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 impl State {
-    /// Answers a question. `read_only`: who asks wants to be in no table (BEP 43).
+    /// Answers a query. `read_only`: the asker wants to be in no table (BEP 43).
     pub(super) fn query(
         &mut self,
         from: SocketAddr,
@@ -26,7 +26,7 @@ impl State {
         let family = Family::of(from);
         let Some(own) = self.own(family) else { return };
         if query.id == own {
-            // Ourselves, by way of some NAT.
+            // The sender is ourselves, behind some NAT.
             return;
         }
         let mut response = Response::new(own);
@@ -61,7 +61,7 @@ impl State {
                 let peer = SocketAddr::new(from.ip(), port);
                 self.peers.announce(&own, info_hash, peer, now);
                 if self.watches.contains(&info_hash) {
-                    // Whom we look for tells us by itself.
+                    // A peer that we look for has announced itself here.
                     self.effects.push(Effect::Found(DhtPeers {
                         hash: info_hash,
                         peers: vec![peer],
@@ -73,7 +73,7 @@ impl State {
                 return;
             }
         }
-        if self.profile.tells_address() {
+        if self.profile.reports_address() {
             response.port = Some(from.port());
         }
         self.reply(from, transaction, Body::Response(response));
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Somebody asked us something: worth knowing, if it also answers.
+    /// Considers a node that sent us a query for the table, if it also answers.
     fn meet(&mut self, node: Node, now: Instant) {
         let family = Family::of(node.address);
         let Some(side) = &mut self.sides[family.index()] else {
@@ -135,7 +135,7 @@ impl State {
             transaction,
             version: self.profile.version(),
             read_only: false,
-            observed: self.profile.tells_address().then_some(to),
+            observed: self.profile.reports_address().then_some(to),
             body,
         };
         self.send(to, &message);

@@ -1,7 +1,7 @@
-//! The node as a pure state machine: clock and random generator are passed in, and what is to be done comes out.
+//! The node as a pure state machine: the clock and the random generator are passed in, and effects are returned.
 //!
-//! Here is what it is made of, and its clock; [`super::inbound`] reads what comes, [`super::server`] answers
-//! questions, and [`super::drive`] asks them.
+//! This file has its parts and its timers; [`super::inbound`] handles what is received, [`super::server`] answers
+//! queries, and [`super::drive`] sends them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,83 +27,83 @@ use super::{
     votes::Votes,
 };
 
-/// How often nodes are kept for the next run.
+/// The interval of saving nodes for the next run.
 const SAVE: Duration = Duration::from_secs(300);
-/// When that is done for the first time.
+/// When they are saved for the first time.
 const FIRST_SAVE: Duration = Duration::from_secs(60);
-/// How often peers that expired are dropped.
+/// The interval of dropping expired peers.
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// What a node is made with.
+/// The configuration of a node.
 pub(super) struct Setup {
-    /// Which families there are sockets for.
+    /// The families for which there are sockets.
     pub(super) families: Vec<Family>,
-    /// Whose node ours looks like.
+    /// The client that our node looks like.
     pub(super) profile: Profile,
-    /// From the last run.
+    /// What the last run saved.
     pub(super) saved: Saved,
-    /// `host:port` of nodes to begin at when neither those nor channel files' help.
+    /// `host:port` of nodes to begin with when neither those nor channel files' nodes help.
     pub(super) bootstrap: Vec<String>,
-    /// `host:port` of nodes to begin at when nothing else helps.
+    /// `host:port` of nodes to begin with when nothing else helps.
     pub(super) routers: Vec<String>,
 }
 
-/// What happened.
+/// An input of the state machine.
 #[derive(Debug)]
 pub(super) enum Input<'a> {
-    /// A datagram came.
+    /// A datagram was received.
     Packet(SocketAddr, &'a [u8]),
-    /// Somebody wants something.
+    /// A command of the node's user.
     Command(Command),
-    /// Names of [`Effect::Resolve`] were resolved, or not.
+    /// The result of [`Effect::Resolve`], which may be empty.
     Resolved(Vec<SocketAddr>),
     /// Time has passed.
     Tick,
 }
 
-/// What somebody wants.
+/// A command.
 #[derive(Debug, Clone)]
 pub(super) enum Command {
-    /// To be found under an infohash, at this port, and to find others.
+    /// Announces an infohash, with this port, and looks it up.
     Watch(Id, u16),
-    /// No longer.
+    /// Stops announcing an infohash.
     Unwatch(Id),
-    /// To look again soon.
+    /// Looks a watched infohash up again soon.
     Find(Id),
-    /// To look once, without being found; answered by this ticket.
+    /// Looks an infohash up once, without announcing it; the answer has this ticket.
     Lookup(Id, u64),
-    /// To begin at nodes that a channel file names, `host:port` each.
+    /// Adds nodes that a channel file names, `host:port` each.
     Nodes(Vec<String>),
-    /// To announce another port.
+    /// Announces another port.
     SetPort(u16),
 }
 
-/// What is to be done.
+/// What the actor must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Send a datagram.
     Send(SocketAddr, Vec<u8>),
-    /// Tell whom a watched infohash led to.
+    /// Report the peers found under a watched infohash.
     Found(DhtPeers),
-    /// A lookup of a ticket ended.
+    /// Report the result of a ticket's lookup.
     Answer(u64, LookupResult),
     /// Resolve names; [`Input::Resolved`] is awaited for 10 s.
     Resolve(Vec<String>),
-    /// Keep nodes for the next run.
+    /// Save nodes for the next run.
     Save(Saved),
 }
 
-/// One family's part.
+/// The state of one family.
 pub(super) struct Side {
     pub(super) table: Table,
     pub(super) votes: Votes,
-    /// Where we are as far as we know.
+    /// Our address, as far as we know.
     pub(super) external: Option<IpAddr>,
-    /// When our id was changed last.
+    /// When our id was last changed.
     pub(super) rebased: Option<Instant>,
 }
 
-/// For whom a lookup runs.
+/// The owner of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
     Bootstrap,
@@ -112,17 +112,17 @@ pub(super) enum Owner {
     Ticket(u64),
 }
 
-/// A lookup that runs.
+/// A lookup under way.
 pub(super) struct Running {
     pub(super) lookup: Lookup,
     pub(super) owner: Owner,
-    /// When to look after it without news.
+    /// When to drive it without an answer.
     pub(super) wake: Instant,
-    /// Peers that were told already.
+    /// Peers that were reported already.
     pub(super) found: BTreeSet<SocketAddr>,
 }
 
-/// What a ticket waits for: one lookup a family.
+/// What a ticket waits for: one lookup per family.
 #[derive(Default)]
 pub(super) struct Ticket {
     pub(super) left: usize,
@@ -130,7 +130,7 @@ pub(super) struct Ticket {
     pub(super) cost: LookupCost,
 }
 
-/// All of it.
+/// The node.
 pub(super) struct State {
     pub(super) profile: Profile,
     pub(super) sides: [Option<Side>; 2],
@@ -146,14 +146,14 @@ pub(super) struct State {
     pub(super) effects: Vec<Effect>,
     pub(super) next_lookup: LookupId,
     pub(super) number: u16,
-    /// When a node answered last.
+    /// When a node last answered.
     pub(super) answered: Option<Instant>,
     save_at: Instant,
     sweep_at: Instant,
 }
 
 impl State {
-    /// A node that knows nobody but what `setup` says.
+    /// A node that knows no other nodes than those in `setup`.
     pub(super) fn new(setup: Setup, now: Instant, rng: &mut dyn Rng) -> Self {
         let Setup {
             families,
@@ -199,7 +199,7 @@ impl State {
         }
     }
 
-    /// Takes in what happened and says what to do.
+    /// Handles an input and returns what must be done.
     pub(super) fn handle(
         &mut self,
         input: Input<'_>,
@@ -214,13 +214,13 @@ impl State {
             }
             Input::Resolved(addresses) => {
                 if let Some(addresses) = self.bootstrap.resolved(addresses) {
-                    self.look_for_ourselves(&addresses, now, rng);
+                    self.look_up_own_id(&addresses, now, rng);
                 }
                 true
             }
             Input::Tick => true,
         };
-        // Questions of strangers, of which there may be many, change nothing of what is under way.
+        // Queries of strangers, of which there may be many, change nothing of what is under way.
         if news {
             self.drive(now, rng);
             self.keep(now);
@@ -233,7 +233,7 @@ impl State {
             Command::Watch(hash, port) => {
                 self.watches.add(hash, port, now);
                 self.bootstrap.want();
-                self.tell_stored(hash, now, rng);
+                self.report_stored(hash, now, rng);
             }
             Command::Unwatch(hash) => {
                 let watch = self.watches.remove(&hash);
@@ -250,8 +250,8 @@ impl State {
         }
     }
 
-    /// Peers that announced to us themselves.
-    pub(super) fn tell_stored(&mut self, hash: Id, now: Instant, rng: &mut dyn Rng) {
+    /// Reports peers that have announced an infohash to us.
+    pub(super) fn report_stored(&mut self, hash: Id, now: Instant, rng: &mut dyn Rng) {
         for family in Family::ALL {
             let peers = self.peers.get(&hash, family, true, now, rng);
             if !peers.is_empty() {
@@ -260,7 +260,7 @@ impl State {
         }
     }
 
-    /// What is done now and then.
+    /// Does the periodic work: saving and sweeping.
     fn keep(&mut self, now: Instant) {
         if self.save_at <= now {
             self.save_at = now + SAVE;
@@ -275,7 +275,7 @@ impl State {
         }
     }
 
-    /// When to [`Input::Tick`] next, if nothing else happens.
+    /// When to call with [`Input::Tick`], if no other input comes first.
     pub(super) fn next(&mut self, now: Instant) -> Instant {
         let mut next = self.save_at.min(self.sweep_at);
         let mut at = |moment: Option<Instant>| next = moment.map_or(next, |at| at.min(next));
@@ -299,14 +299,14 @@ impl State {
         next
     }
 
-    /// Good nodes in the fullest table.
+    /// The number of good nodes in the fullest table.
     pub(super) fn good(&self, now: Instant) -> usize {
         let sides = self.sides.iter().flatten();
         let good = sides.map(|side| side.table.counts(now).good);
         good.max().unwrap_or(0)
     }
 
-    /// What to keep for the next run.
+    /// What to save for the next run.
     pub(super) fn saved(&self) -> Saved {
         let side = |family: Family| self.sides[family.index()].as_ref();
         let mut saved = Saved::default();
@@ -319,7 +319,7 @@ impl State {
         saved
     }
 
-    /// How it stands.
+    /// The status of the node.
     pub(super) fn status(&self, now: Instant) -> DhtStatus {
         let side = |family: Family| {
             self.sides[family.index()]

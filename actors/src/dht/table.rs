@@ -1,8 +1,8 @@
-//! The routing table of one family (BEP 5): nodes that answered us, more of them the nearer they are.
+//! The routing table of one family (BEP 5): nodes that have answered us, with more of them the nearer they are.
 //!
-//! The bucket of a node is the number of leading bits that its id shares with ours, which is what splitting
-//! the bucket that holds one's own id comes to. No node gets in without an answer to a question of ours, one host
-//! has one place, and one network few.
+//! The bucket of a node is the number of leading bits that its id shares with ours, which is equivalent to splitting
+//! the bucket that holds one's own id. No node gets in without an answer to one of our queries, a host has one place,
+//! and a network has few.
 
 use std::{
     net::SocketAddr,
@@ -23,38 +23,39 @@ use super::{
 const NETWORK_IN_BUCKET: usize = 2;
 /// Nodes of one network in the whole table.
 const NETWORK_IN_TABLE: usize = 8;
-/// A bucket that did not change for so long is looked after (BEP 5).
+/// The time without a change after which a bucket is refreshed (BEP 5).
 const REFRESH: Duration = Duration::from_secs(15 * 60);
-/// A bucket with room is looked after sooner.
+/// The shorter time for a bucket with room.
 const REFRESH_ROOM: Duration = Duration::from_secs(6 * 60);
-/// And a new one sooner still.
+/// The time for a new bucket.
 const REFRESH_NEW: Duration = Duration::from_secs(60);
-/// Seconds between new buckets.
+/// Seconds between the refreshes of new buckets.
 const REFRESH_STEP_S: u64 = 15;
-/// A table that has next to nobody asks whom it has for more.
+/// The interval at which an almost empty table asks the nodes that it has for more.
 const REFRESH_FIRST: Duration = Duration::from_secs(8);
 
-/// The last bucket, of all nodes that share so many bits or more with us. A hundred million nodes share no more, so
-/// that whoever is nearer chose its id: such nodes get one bucket, and not one for each bit that they can choose.
+/// The last bucket, of all nodes that share this many bits or more with us. Among a hundred million nodes none shares
+/// more by chance, so a nearer node has chosen its id: such nodes get one bucket, and not one for each bit that they
+/// can choose.
 const DEEPEST: usize = 24;
 
-/// The table.
+/// The routing table.
 pub(super) struct Table {
     own: Id,
-    /// By shared bits up to [`DEEPEST`]; as many as are in use.
+    /// By shared bits up to [`DEEPEST`]; only those in use.
     buckets: Vec<Bucket>,
-    /// It had some company already, so that no bucket is in a hurry.
+    /// Whether it has had enough nodes before, so that no refresh is urgent.
     settled: bool,
 }
 
-/// How full a table is.
+/// The fill level of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TableCounts {
     /// Nodes in it.
     pub nodes: usize,
-    /// Those that answered or asked within the last 15 minutes.
+    /// Nodes that answered or sent a query within the last 15 minutes.
     pub good: usize,
-    /// Those whose ids are bound to their addresses (BEP 42).
+    /// Nodes whose ids are bound to their addresses (BEP 42).
     pub valid: usize,
 }
 
@@ -73,7 +74,7 @@ impl Table {
         &self.own
     }
 
-    /// Gives us another id; whoever fits stays.
+    /// Changes our id; nodes that fit stay.
     pub(super) fn rebase(&mut self, own: Id, now: Instant) {
         let mut nodes: Vec<Entry> = self.entries().copied().collect();
         nodes.sort_by_key(|entry| std::cmp::Reverse(entry.answered));
@@ -85,12 +86,12 @@ impl Table {
         }
     }
 
-    /// Which bucket an id belongs to.
+    /// The bucket that an id belongs to.
     fn depth(&self, id: &Id) -> usize {
         self.own.shared_bits(id).min(DEEPEST)
     }
 
-    /// The bucket of an id, made if it is not there; `None` for our own id.
+    /// The bucket of an id, created if necessary; `None` for our own id.
     fn bucket(&mut self, id: &Id, now: Instant) -> Option<&mut Bucket> {
         if *id == self.own {
             return None;
@@ -109,7 +110,7 @@ impl Table {
         self.buckets.get_mut(bits)
     }
 
-    /// Whether that node has a place.
+    /// Whether a node has a place.
     pub(super) fn has(&self, id: &Id, address: SocketAddr) -> bool {
         let here = |entry: &Entry| entry.node.id == *id && entry.node.address == address;
         let bucket = self.buckets.get(self.depth(id));
@@ -120,7 +121,7 @@ impl Table {
         self.buckets.iter().flat_map(Bucket::live)
     }
 
-    /// A node answered a question of ours. Returns a node of its bucket to be pinged, which may be gone.
+    /// Records an answer of a node. Returns a node of its bucket to be pinged, which may be gone.
     pub(super) fn answered(&mut self, node: Node, now: Instant) -> Option<Node> {
         if node.id == self.own {
             return None;
@@ -132,7 +133,7 @@ impl Table {
             Bucket::answered(entry, now);
             return None;
         }
-        // At that address there was another id: the node was started anew.
+        // There was another id at that address: the node has restarted.
         for bucket in &mut self.buckets {
             bucket.remove(|entry| entry.node.address == node.address);
         }
@@ -143,7 +144,7 @@ impl Table {
         self.put(new, now)
     }
 
-    /// Lets a node in; whoever has its id or its host, and is bad or waits, makes room.
+    /// Inserts a node; a bad or spare node with its id or host makes room.
     fn put(&mut self, new: Entry, now: Instant) -> Option<Node> {
         for bucket in &mut self.buckets {
             bucket.remove(|entry| entry.node.id == new.node.id || entry.host == new.host);
@@ -160,8 +161,8 @@ impl Table {
         doubtful
     }
 
-    /// Whether the table's rules let a node in that answered: nobody is pushed out by another node that claims
-    /// its id, and neither a host nor a network takes more than its share.
+    /// Whether the rules let a node in that has answered: no node is displaced by another one that claims its id, and
+    /// neither a host nor a network takes more than its share.
     fn admits(&self, new: &Entry) -> bool {
         let rival = |entry: &&Entry| {
             !entry.is_bad() && (entry.node.id == new.node.id || entry.host == new.host)
@@ -182,7 +183,7 @@ impl Table {
                 < NETWORK_IN_TABLE
     }
 
-    /// A node asked us something. True if it is not known, but would be welcome: it should be pinged.
+    /// Records a query of a node. True if it is unknown but would be welcome, so that it should be pinged.
     pub(super) fn asked(&mut self, node: Node, now: Instant) -> bool {
         if node.id == self.own {
             return false;
@@ -192,14 +193,14 @@ impl Table {
             return true;
         };
         if let Some(entry) = bucket.at(node.address) {
-            // Another id than it had: it has to answer first.
+            // With another id than before, it has to answer first.
             let same = entry.node.id == node.id;
             if same {
                 entry.asked = Some(now);
             }
             return !same;
         }
-        // Others would only wait, and all who ask would be pinged for nothing.
+        // Other nodes would only become spares, and all who ask would be pinged for nothing.
         if !bucket.has_place(security::is_valid(&node.id, node.address.ip())) {
             return false;
         }
@@ -208,15 +209,15 @@ impl Table {
             && network.is_none_or(|network| bucket.of_network(network) < NETWORK_IN_BUCKET)
     }
 
-    /// A node did not answer.
+    /// Records that a node did not answer.
     pub(super) fn failed(&mut self, address: SocketAddr) {
         for bucket in &mut self.buckets {
             bucket.failed(address);
         }
     }
 
-    /// The nodes nearest to an id, for others: none whose last question went unanswered, and those on local
-    /// networks to `local` askers only.
+    /// The nodes nearest to an id, for other nodes: none whose last query went unanswered, and those on local networks
+    /// to `local` askers only.
     pub(super) fn nearest(&self, target: &Id, local: bool) -> Vec<Node> {
         let mut nodes: Vec<Node> = self
             .entries()
@@ -241,7 +242,7 @@ impl Table {
         nodes
     }
 
-    /// Nodes to keep for the next run, the most useful first.
+    /// Nodes to save for the next run, the most useful first.
     pub(super) fn keepers(&self, most: usize) -> Vec<Node> {
         let mut entries: Vec<&Entry> = self.entries().filter(|entry| !entry.is_bad()).collect();
         entries.sort_by_key(|entry| {
@@ -250,7 +251,7 @@ impl Table {
         entries.iter().take(most).map(|entry| entry.node).collect()
     }
 
-    /// How full it is.
+    /// The fill level.
     pub(super) fn counts(&self, now: Instant) -> TableCounts {
         let mut counts = TableCounts::default();
         for entry in self.entries() {
@@ -261,8 +262,8 @@ impl Table {
         counts
     }
 
-    /// How many buckets are looked after, from the first on. Deeper ones hold no more nodes together than one lookup
-    /// finds, and one near us finds them all. A table that has next to nobody asks everywhere.
+    /// The number of buckets that are refreshed, from the first one on. Deeper ones together hold no more nodes than
+    /// one lookup finds, and a lookup near us finds them all. An almost empty table refreshes all.
     fn looked_at(&self) -> usize {
         let mut deeper = 0;
         let mut all = self.buckets.len();
@@ -276,7 +277,7 @@ impl Table {
         self.buckets.len()
     }
 
-    /// When a bucket wants looking after next.
+    /// When the next bucket needs a refresh.
     pub(super) fn next_refresh(&self) -> Option<Instant> {
         self.buckets
             .iter()
@@ -285,11 +286,11 @@ impl Table {
             .min()
     }
 
-    /// An id in a bucket that wants looking after now, which counts as done.
+    /// A random id in a bucket that needs a refresh now, which counts as done.
     pub(super) fn refresh(&mut self, now: Instant, rng: &mut dyn Rng) -> Option<Id> {
         let own = self.own;
         let due = |bucket: &Bucket| bucket.refresh.is_some_and(|due| due <= now);
-        // The nearest first: that is where others look for us.
+        // The nearest bucket comes first: there other nodes look for us.
         let all = self.looked_at();
         while let Some(bits) = self.buckets[..all].iter().rposition(due) {
             let fresh = self.buckets[bits].is_fresh(now);
@@ -301,7 +302,7 @@ impl Table {
         None
     }
 
-    /// A lookup went to that id: its bucket need not be looked after for a while.
+    /// Records a lookup of an id: its bucket needs no refresh for a while.
     pub(super) fn looked_up(&mut self, target: &Id, now: Instant, rng: &mut dyn Rng) {
         let bits = self.depth(target);
         self.looked_after(bits, now, rng);
@@ -320,7 +321,7 @@ impl Table {
     }
 }
 
-/// After how long a new bucket is looked after, one after the other.
+/// The time after which a new bucket is first refreshed, one after the other.
 fn first_refresh(bits: usize) -> Duration {
     REFRESH_NEW + Duration::from_secs(REFRESH_STEP_S * bits as u64)
 }

@@ -1,4 +1,4 @@
-//! Write tokens (BEP 5): who wants to announce here must have asked from the same address before.
+//! Write tokens (BEP 5): a node that announces here must have sent a query from the same address before.
 
 use std::{
     net::IpAddr,
@@ -9,7 +9,7 @@ use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use rand::Rng;
 use zeroize::Zeroizing;
 
-/// How long a secret makes new tokens; then it is good for as long again.
+/// How long a secret makes new tokens; they remain valid for as long again.
 const ROTATE: Duration = Duration::from_secs(300);
 
 /// The present secret and the one before.
@@ -21,7 +21,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Fresh secrets; tokens of `len` bytes.
+    /// Fresh secrets, for tokens of `len` bytes.
     pub(super) fn new(len: usize, now: Instant, rng: &mut dyn Rng) -> Self {
         Self {
             now: secret(rng),
@@ -31,13 +31,13 @@ impl Tokens {
         }
     }
 
-    /// The token for whoever asks from `ip`.
+    /// The token for an asker at `ip`.
     pub(super) fn give(&mut self, ip: IpAddr, now: Instant, rng: &mut dyn Rng) -> Vec<u8> {
         self.rotate(now, rng);
         token(&self.now, ip, self.len)
     }
 
-    /// Whether a token was given to `ip`, within the last five to ten minutes.
+    /// Whether a token was given to `ip` within the last five to ten minutes.
     pub(super) fn check(
         &mut self,
         ip: IpAddr,
@@ -52,7 +52,7 @@ impl Tokens {
     }
 
     fn rotate(&mut self, now: Instant, rng: &mut dyn Rng) {
-        // Nobody asked for a long time: both are old.
+        // After a long time without a query both secrets are old.
         for _ in 0..2 {
             if now.saturating_duration_since(self.since) < ROTATE {
                 return;

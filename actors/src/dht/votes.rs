@@ -1,4 +1,4 @@
-//! Where others see us: each node that answers may say so, and most of them are believed (BEP 42).
+//! Votes on our address: each node that answers may report where it sees us, and the majority is believed (BEP 42).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,11 +9,12 @@ use super::network::{Host, host};
 
 /// The latest votes that count.
 const MOST_VOTES: usize = 32;
-/// So many hosts must agree before anything is believed.
+/// The number of hosts that must agree before anything is believed.
 const LEAST_AGREEING: usize = 3;
-/// And so many, of all at least three quarters, before we announce a port that nobody told us: liars would make us
-/// unreachable. They draw lookups to themselves, so that of those who answer more lie than of all nodes: where one node
-/// of twenty lies, every hundredth hears more lies than truths, but none three times as many.
+/// The number of hosts, and they must be at least three quarters of all, that must agree before a port is announced
+/// that we did not choose: liars could make us unreachable. They draw lookups to themselves, so that more of those who
+/// answer lie than of all nodes: where one node in twenty lies, one node in a hundred receives more lies than truths,
+/// but none three times as many.
 const LEAST_FOR_ANNOUNCES: usize = 8;
 
 /// The votes of one family.
@@ -23,7 +24,7 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    /// A node at `voter` that answered a question of ours sees us at `address`. Each host has one vote.
+    /// Records that a node at `voter`, which answered one of our queries, sees us at `address`. Each host has one vote.
     pub(super) fn add(&mut self, voter: SocketAddr, address: SocketAddr) {
         if voter.is_ipv4() != address.is_ipv4() || address.port() == 0 {
             return;
@@ -36,14 +37,14 @@ impl Votes {
         self.votes.push_back((voter, address));
     }
 
-    /// The IP that more than half of the voters see.
+    /// The IP address that more than half of the voters see.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         let (ip, count) = most(self.votes.iter().map(|(_, address)| address.ip()))?;
         self.are_most(count).then_some(ip)
     }
 
-    /// The address with port that more than half of them see: behind a NAT that gives each
-    /// destination another port, there is none.
+    /// The address with port that more than half of the voters see; `None` behind a NAT that gives each destination
+    /// another port.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         let (address, count) = most(self.votes.iter().map(|(_, address)| *address))?;
         self.are_most(count).then_some(address)
@@ -53,15 +54,15 @@ impl Votes {
         count >= LEAST_AGREEING && count * 2 > self.votes.len()
     }
 
-    /// The port at which others reach us, if so many say so that it is worth announcing.
+    /// The port at which others reach us, if enough voters agree to announce it.
     fn port(&self) -> Option<u16> {
         let (address, count) = most(self.votes.iter().map(|(_, address)| *address))?;
         (count >= LEAST_FOR_ANNOUNCES && count * 4 >= self.votes.len() * 3).then(|| address.port())
     }
 
-    /// The ports to announce to nodes that say to see us at `seen`, in their order; `own` is the one where we listen. A
-    /// node hears the port that it sees itself, so that who lies spoils only what it keeps: but not a port that few see,
-    /// since behind a NAT that gives each destination another, it is nobody else's.
+    /// The ports to announce to nodes that report to see us at the ports `seen`, in their order; `own` is the one on
+    /// which we listen. A node is sent the port that it reports, so that a liar spoils only its own records; but not a
+    /// port that few report, since behind a NAT that gives each destination another port it is valid for no other peer.
     pub(super) fn announced(&self, own: u16, seen: &[Option<u16>]) -> Vec<u16> {
         let usual = self.port().unwrap_or(own);
         let shared = |port: &u16| {
@@ -73,7 +74,7 @@ impl Votes {
     }
 }
 
-/// What most say, and how many do.
+/// The most frequent vote, and its count.
 fn most<T: Ord + Copy>(votes: impl Iterator<Item = T>) -> Option<(T, usize)> {
     let mut counts: BTreeMap<T, usize> = BTreeMap::new();
     for vote in votes {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::dht::{Family, ID_LEN, Id};
 
-/// A node: its id and where it is.
+/// A node: its id and address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Node {
     /// Its id.
@@ -21,7 +21,7 @@ pub(crate) const fn address_len(family: Family) -> usize {
     }
 }
 
-/// Reads one compact address of either family; `None` for any other length.
+/// Parses one compact address of either family; `None` for any other length.
 pub fn read_address(bytes: &[u8]) -> Option<SocketAddr> {
     let (ip, port) = bytes.split_last_chunk::<2>()?;
     let ip = match ip.len() {
@@ -41,7 +41,7 @@ pub fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
     out.extend_from_slice(&address.port().to_be_bytes());
 }
 
-/// Reads up to `most` compact nodes of a family; bytes that make no whole node are passed over.
+/// Parses up to `most` compact nodes of a family; an incomplete rest is ignored.
 pub fn read_nodes(bytes: &[u8], family: Family, most: usize) -> Vec<Node> {
     bytes
         .chunks_exact(ID_LEN + address_len(family))
@@ -56,7 +56,7 @@ pub fn read_nodes(bytes: &[u8], family: Family, most: usize) -> Vec<Node> {
         .collect()
 }
 
-/// The compact form of those nodes that are of a family.
+/// The compact form of the nodes of one family; others are left out.
 pub fn write_nodes(nodes: &[Node], family: Family) -> Vec<u8> {
     let mut out = Vec::with_capacity(nodes.len() * (ID_LEN + address_len(family)));
     for node in nodes {

@@ -1,8 +1,8 @@
 //! KRPC: the bencoded messages of the mainline DHT (BEP 5, with 32, 42 and 43).
 //!
-//! [`Message::parse`] bounds size, depth and number of values before it looks at anything, allows what real
-//! nodes send (keys in any order, unknown keys, transaction ids of any length up to 64 bytes) and keeps only what
-//! this node uses. [`Message::encode`] writes canonical bencode, byte for byte the same for the same message.
+//! [`Message::parse`] bounds size, depth and number of values before anything is read, accepts what real nodes send
+//! (keys in any order, unknown keys, transaction ids of any length up to 64 bytes) and keeps only what this node uses.
+//! [`Message::encode`] writes canonical bencode: the same bytes for the same message.
 
 pub mod compact;
 mod read;
@@ -18,106 +18,106 @@ pub(crate) use read::looks_like_query;
 
 use super::Id;
 
-/// The longest message that is read. What others send is meant to fit in one datagram without fragments.
+/// The longest message that is read, in bytes. Messages are meant to fit into one datagram without fragments.
 pub const MAX_MESSAGE: usize = 2_048;
-/// The longest transaction id of others that is answered.
+/// The longest transaction id of a query that is answered, in bytes.
 pub const MAX_TRANSACTION: usize = 64;
-/// The longest write token that is kept.
+/// The longest write token that is kept, in bytes.
 pub const MAX_TOKEN: usize = 64;
-/// Nodes of a family that are read from one response; the specification says 8.
+/// Nodes of a family that are read from one response; the specification has 8.
 pub const MAX_NODES: usize = 16;
 /// Peers that are read from one response.
 pub const MAX_VALUES: usize = 100;
 
-/// Code of an error: a malformed message, bad arguments, a bad token.
+/// The error code for a malformed message, bad arguments or a bad token.
 pub const PROTOCOL_ERROR: i64 = 203;
-/// Code of an error: the method is not known.
+/// The error code for an unknown method.
 pub const METHOD_UNKNOWN: i64 = 204;
 
-/// One message.
+/// A message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// Chosen by who asks, and given back in the answer.
+    /// The transaction id, chosen by the asker and returned in the answer.
     pub transaction: Vec<u8>,
     /// The sender's client and version (`v`).
     pub version: Option<Vec<u8>>,
-    /// The sender answers no queries and belongs in no table (BEP 43).
+    /// Whether the sender answers no queries and belongs in no table (BEP 43).
     pub read_only: bool,
-    /// Where the sender sees the receiver (BEP 42).
+    /// The address at which the sender sees the receiver (BEP 42).
     pub observed: Option<SocketAddr>,
-    /// The rest.
+    /// The query, answer or error.
     pub body: Body,
 }
 
 /// The three kinds of messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// A question.
+    /// A query.
     Query(Query),
     /// An answer.
     Response(Response),
-    /// A refusal.
+    /// An error.
     Error {
         /// 201 to 204.
         code: i64,
-        /// In words. Of others' words the first 100 bytes, what is no UTF-8 replaced.
+        /// The message. Of a received one the first 100 bytes, with invalid UTF-8 replaced.
         text: String,
     },
 }
 
-/// A question.
+/// A query.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Query {
-    /// Who asks.
+    /// The id of the asker.
     pub id: Id,
-    /// Which families of nodes are wanted in the answer (BEP 32).
+    /// The families of nodes that are wanted in the answer (BEP 32).
     pub want: Want,
-    /// What is asked.
+    /// The method, with its arguments.
     pub method: Method,
 }
 
-/// Families of nodes that an answer should hold; neither: the one of the socket.
+/// The families of nodes that an answer should contain; if neither is set, that of the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Want {
-    /// `n4`.
+    /// IPv4 (`n4`).
     pub v4: bool,
-    /// `n6`.
+    /// IPv6 (`n6`).
     pub v6: bool,
 }
 
-/// What is asked.
+/// The method of a query.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Method {
-    /// Are you there?
+    /// `ping`: asks for a sign of life.
     Ping,
-    /// Who is near this id?
+    /// `find_node`: asks for the nodes nearest to an id.
     FindNode {
         /// The id.
         target: Id,
     },
-    /// Who has this, and who is near it?
+    /// `get_peers`: asks for the peers of an infohash, and for the nodes nearest to it.
     GetPeers {
         /// The infohash.
         info_hash: Id,
-        /// The sender only fills its table (libtorrent's `bs`).
+        /// Whether the sender only fills its table (libtorrent's `bs`).
         bootstrap: bool,
     },
-    /// I have this.
+    /// `announce_peer`: announces a peer of an infohash.
     AnnouncePeer {
         /// The infohash.
         info_hash: Id,
-        /// Where the sender's client listens; what counts if `implied_port` is not set.
+        /// The port on which the sender's client listens, unless `implied_port` is set.
         port: u16,
-        /// The port from which this message came counts. `None`: the key is left out.
+        /// Whether the port from which this message came is announced; `None` leaves the key out.
         implied_port: Option<bool>,
-        /// Whether the sender is a seed (BEP 33). `None`: the key is left out.
+        /// Whether the sender is a seed (BEP 33); `None` leaves the key out.
         seed: Option<bool>,
-        /// From the answer to `get_peers`.
+        /// The token from the answer to `get_peers`.
         token: Vec<u8>,
     },
-    /// Anything else.
+    /// Any other method.
     Other {
-        /// What it names as `target` or `info_hash`, if it does: answered as `find_node`.
+        /// Its `target` or `info_hash`, if it has one: then it is answered like `find_node`.
         target: Option<Id>,
     },
 }
@@ -125,22 +125,22 @@ pub enum Method {
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// Who answers.
+    /// The id of the node that answers.
     pub id: Id,
-    /// IPv4 nodes; `None`: the key is left out.
+    /// IPv4 nodes; `None` leaves the key out.
     pub nodes: Option<Vec<Node>>,
-    /// IPv6 nodes.
+    /// IPv6 nodes; `None` leaves the key out.
     pub nodes6: Option<Vec<Node>>,
-    /// The port from which the question came (libtorrent's `p`).
+    /// The port from which the query came (libtorrent's `p`).
     pub port: Option<u16>,
-    /// Lets who asked announce.
+    /// The token with which the asker may announce.
     pub token: Option<Vec<u8>>,
     /// Peers.
     pub values: Vec<SocketAddr>,
 }
 
 impl Response {
-    /// A bare answer, as to a ping.
+    /// An answer with nothing but an id, as to a ping.
     pub fn new(id: Id) -> Self {
         Self {
             id,

@@ -1,4 +1,4 @@
-//! Reading messages.
+//! Parsing messages.
 
 use std::net::SocketAddr;
 
@@ -17,9 +17,9 @@ const LIMITS: Limits = Limits {
     values: 512,
     canonical: false,
 };
-/// Bytes that are kept of an error's text.
+/// Bytes kept of an error's text.
 const MAX_TEXT: usize = 100;
-/// Bytes that are kept of a client's version.
+/// Bytes kept of a client's version.
 const MAX_VERSION: usize = 16;
 
 /// Why a message was refused.
@@ -29,24 +29,24 @@ pub enum ParseError {
     /// Longer than [`MAX_MESSAGE`].
     #[error("a message of {0} bytes is too long")]
     TooLong(usize),
-    /// Not bencode, or beyond what is allowed.
+    /// Not bencode, or beyond the limits.
     #[error("bad bencode: {0}")]
     Bencode(#[from] BencodeError),
-    /// No message of the DHT: to be dropped.
+    /// Not a message of the DHT: it is dropped.
     #[error("no {0}")]
     Missing(&'static str),
-    /// A question without what it needs: to be answered with an error.
+    /// A query that lacks an argument: it is answered with an error.
     #[error("a query without a good {what}")]
     BadQuery {
         /// Its transaction id.
         transaction: Vec<u8>,
-        /// What is missing or bad.
+        /// The argument that is missing or bad.
         what: &'static str,
     },
 }
 
 impl Message {
-    /// Reads a datagram.
+    /// Parses a datagram.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         if bytes.len() > MAX_MESSAGE {
             return Err(ParseError::TooLong(bytes.len()));
@@ -96,7 +96,7 @@ fn query(bytes: &[u8]) -> Result<Query, &'static str> {
         },
         b"announce_peer" => Method::AnnouncePeer {
             info_hash: self::id(arguments, b"info_hash").ok_or("info_hash")?,
-            // Whoever sets `implied_port` may leave the port out.
+            // The port may be missing if `implied_port` is set.
             port: port(arguments, b"port").unwrap_or(0),
             implied_port: flag(arguments, b"implied_port"),
             seed: flag(arguments, b"seed"),
@@ -141,7 +141,7 @@ fn response(bytes: &[u8]) -> Result<Response, ParseError> {
 
 fn error(bytes: &[u8]) -> Result<Body, ParseError> {
     let list = raw_value(bytes, b"e").ok_or(ParseError::Missing("error"))?;
-    // `li203e14:Protocol Errore`; some send other things, which are errors all the same.
+    // Usually `li203e14:Protocol Errore`; other contents are errors as well.
     let rest = list.strip_prefix(b"l").unwrap_or_default();
     let code = rest
         .iter()
@@ -151,7 +151,7 @@ fn error(bytes: &[u8]) -> Result<Body, ParseError> {
         .and_then(|(_, len)| text(&rest[len..]))
         .unwrap_or_default();
     let mut text = String::from_utf8_lossy(&text[..text.len().min(MAX_TEXT)]).into_owned();
-    // What replaces bad bytes is longer than they were.
+    // The replacement for bad bytes is longer than they were.
     while text.len() > MAX_TEXT {
         text.pop();
     }
@@ -161,7 +161,7 @@ fn error(bytes: &[u8]) -> Result<Body, ParseError> {
     })
 }
 
-/// The string at the start of what is left of a list.
+/// The string at the start of the rest of a list.
 fn text(rest: &[u8]) -> Option<&[u8]> {
     first_string(rest).map(|(text, _)| text)
 }
@@ -187,7 +187,7 @@ fn port(dictionary: &[u8], key: &[u8]) -> Option<u16> {
     integer(dictionary, key).and_then(|port| u16::try_from(port).ok())
 }
 
-/// A number at the start of the bytes, and its length with `i` and `e`; `None` too if it does not fit.
+/// The number at the start of the bytes, and its length with `i` and `e`; `None` too if it does not fit.
 fn number(raw: &[u8]) -> Option<(i64, usize)> {
     let digits = raw.strip_prefix(b"i")?;
     let end = digits.iter().position(|byte| *byte == b'e')?;
@@ -205,7 +205,7 @@ fn strings(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A string at the start of the bytes, and what stands behind it.
+/// The string at the start of the bytes, and the bytes after it.
 fn first_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = bytes.iter().take(20).position(|byte| *byte == b':')?;
     let len: usize = std::str::from_utf8(&bytes[..colon]).ok()?.parse().ok()?;
@@ -213,8 +213,8 @@ fn first_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len)
 }
 
-/// Whether a datagram looks like a query: what a stranger may send. Cheap, and wrong at times.
+/// Whether a datagram looks like a query, which is all that strangers may send. Cheap, and sometimes wrong.
 pub(crate) fn looks_like_query(bytes: &[u8]) -> bool {
-    // Canonical messages end in `1:y1:qe`; in others the key stands somewhere.
+    // Canonical messages end in `1:y1:qe`; in others the key is anywhere.
     bytes.ends_with(b"1:y1:qe") || bytes.windows(6).any(|part| part == b"1:y1:q")
 }

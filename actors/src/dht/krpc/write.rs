@@ -1,4 +1,4 @@
-//! Writing messages: canonical bencode, keys in order.
+//! Encoding messages: canonical bencode, keys in order.
 
 use super::{
     Body, Message, Method, Query, Response, Want,
@@ -7,7 +7,7 @@ use super::{
 use crate::dht::Family;
 
 impl Message {
-    /// The message as it goes into a datagram.
+    /// The bytes of the message.
     pub fn encode(&self) -> Vec<u8> {
         // Most messages are shorter; answers with peers grow.
         let mut out = Vec::with_capacity(160);
@@ -51,7 +51,7 @@ impl Message {
     }
 }
 
-/// The method's name. Methods that this node does not know it does not ask either.
+/// The method's name. Unknown methods are never sent.
 fn name(method: &Method) -> &'static [u8] {
     match method {
         Method::Ping => b"ping",
