@@ -1,4 +1,4 @@
-//! The addresses of one channel: where from, how they fared, when to try them again. Pure.
+//! The addresses of one channel: their sources, their results, and when to dial them again. Pure.
 
 use std::{
     collections::HashMap,
@@ -11,66 +11,67 @@ use libp2p_identity::PeerId;
 use super::Provenance;
 use crate::transport::Target;
 
-/// Addresses kept of one channel. A mesh has at most a hundred members, each with a few addresses.
+/// Addresses kept per channel. A mesh has at most a hundred members with a few addresses each.
 pub(super) const MAX_CANDIDATES: usize = 256;
-/// Addresses of strangers that are remembered, to be left alone.
+/// Addresses of strangers that are remembered so as not to be dialled.
 const MAX_STRANGERS: usize = 256;
 /// Sources that are counted: a file names at most 64 trackers.
 const MAX_TALLIES: usize = 128;
-/// How long a stranger's address is left alone.
+/// How long a stranger's address is not dialled.
 pub(super) const STRANGER_TIME: Duration = Duration::from_secs(30 * 60);
-/// The pause after the first failure; it doubles.
+/// The pause after the first failure; it doubles with each further one.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// The longest pause while a lost member is looked for: with those within a dial, nothing is sent for 4 s at most.
+/// The longest pause between dials for a lost member: together with the pauses within a dial, at most 4 s pass without
+/// a packet.
 pub(super) const LOST_PAUSE: Duration = Duration::from_secs(1);
-/// The same for a circuit, where a relay answers at once, and hears only so many questions.
+/// As [`LOST_PAUSE`], for a circuit: a relay answers at once, and limits how many requests it accepts.
 const LOST_CIRCUIT_PAUSE: Duration = Duration::from_secs(4);
-/// How long a lost member is looked for like that.
+/// How long a lost member is dialled that often.
 pub(super) const LOST_TIME: Duration = Duration::from_secs(600);
-/// After this many failures in a row an address is dropped, unless somebody names it again.
+/// After this many failures in a row an address is dropped, unless it is named again.
 pub(super) const MAX_FAILURES: u32 = 8;
 
-/// What is done with an address.
+/// What happens with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// To be dialled then.
+    /// To be dialled at this time.
     Waiting(Instant),
     /// Being dialled.
     Dialling,
-    /// A connection was handed up; what becomes of it must be said by then.
+    /// A connection was handed over; its outcome must be reported by this time.
     Reached(Instant),
     /// A member is linked there.
     Linked(PeerId),
 }
 
-/// One address.
+/// An address at which a member may be.
 pub(super) struct Candidate {
     pub(super) source: Provenance,
-    /// Who is there, if a member said so.
+    /// The peer that is there, if a member named it.
     pub(super) expected: Option<PeerId>,
-    /// Some source named the address without saying who is there.
+    /// Whether some source named the address without a PeerId.
     pub(super) open: bool,
     pub(super) phase: Phase,
-    /// Since when we want to get there.
+    /// Since when the address is wanted.
     pub(super) since: Instant,
-    /// In a row.
+    /// Failures in a row.
     pub(super) failures: u32,
     pub(super) successes: u32,
-    /// Somebody named it since the last failure.
+    /// Whether it was named since the last failure.
     named: bool,
-    /// Whose link there was lost: until then it is tried often.
+    /// The member whose link there was lost, and until when the address is dialled often.
     lost: Option<(IdentityId, Instant)>,
 }
 
-/// Preference: lower is better.
+/// The preference of an address: lower is better.
 type Rank = (bool, bool, u32, bool, u8);
 
 impl Candidate {
-    /// One was, or somebody who should know says that a member is there: the user, or another member. A first
-    /// refusal is forgiven to all: a member that has only just started, or that answers too many others at the
-    /// moment, refuses us as a stranger would.
+    /// Whether a refusal does not yet prove a stranger: a member was there, or the user or another member named the
+    /// address. A first refusal is always forgiven, since a member that has only just started, or that is answering too
+    /// many others, refuses us as a stranger would.
     pub(super) fn is_trusted(&self) -> bool {
         self.successes > 0
             || self.expected.is_some()
@@ -92,19 +93,19 @@ impl Candidate {
         }
     }
 
-    /// Members that were lost first, then what has worked before, then what failed least, then
-    /// what goes directly, then by source.
+    /// Lost members come first, then addresses that have worked, then those with the fewest failures, then direct ones,
+    /// then the better source.
     pub(super) fn rank(&self, target: &Target, now: Instant) -> Rank {
         let source = match self.source {
             Provenance::Hand => 0,
             Provenance::Cache => 1,
             Provenance::Pex => 2,
-            // Only who has the channel's key registers there.
+            // Only those who have the channel's key register there.
             Provenance::Relay => 3,
-            // Near, and only members can tell each other there.
+            // Near, and only members can recognise each other there.
             Provenance::Lan => 3,
             Provenance::Tracker(_) => 4,
-            // Where anybody may name anything.
+            // Anybody may name anything there.
             Provenance::Dht => 5,
             Provenance::Incoming => 6,
         };
@@ -121,7 +122,7 @@ impl Candidate {
         self.lost.is_some_and(|(_, until)| now < until)
     }
 
-    /// When it is to be dialled.
+    /// When it is to be dialled; `None` while something is under way.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::Waiting(at) => Some(at),
@@ -130,26 +131,26 @@ impl Candidate {
     }
 }
 
-/// A peer's links.
+/// The links to one peer.
 pub(super) struct Up {
     identity: IdentityId,
     links: usize,
-    /// Of them, those that go through no relay.
+    /// Links among them that go through no relay.
     direct: usize,
 }
 
-/// What came of a source in this run.
+/// What a source has led to in this run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Different addresses that it named first.
+    /// Distinct addresses that it was the first to name.
     pub(super) addresses: usize,
-    /// Of them, those that failed and were not reached since.
+    /// Addresses among them that failed and have not been reached since.
     pub(super) failed: usize,
-    /// Links that they led to.
+    /// Links made through them.
     pub(super) linked: usize,
-    /// When it named somebody or, for those that are not asked, when an address of it led to a link.
+    /// When it last named an address; for a source that is not asked, when an address from it last led to a link.
     pub(super) last: Option<Instant>,
-    /// When the next address of it is dialled.
+    /// When the next of its addresses is dialled.
     pub(super) next: Option<Instant>,
 }
 
@@ -162,13 +163,13 @@ pub(super) struct Tallies {
     pub(super) dht: Tally,
     pub(super) lan: Tally,
     pub(super) relay: Tally,
-    /// By URL.
+    /// By the tracker's URL.
     pub(super) trackers: HashMap<String, Tally>,
     /// Links that are up.
     pub(super) links: usize,
 }
 
-/// One channel's addresses and links.
+/// The addresses and links of one channel.
 #[derive(Default)]
 pub(super) struct Book {
     tallies: HashMap<Provenance, Tally>,
@@ -176,13 +177,13 @@ pub(super) struct Book {
     strangers: HashMap<Target, Instant>,
     /// Links that are up, by peer.
     pub(super) linked: HashMap<PeerId, Up>,
-    /// Members that were lost, and until when they are looked for urgently.
+    /// Lost members, and until when their addresses are dialled often.
     pub(super) lost: HashMap<IdentityId, Instant>,
 }
 
 impl Book {
-    /// Takes up an address, to be dialled at `at`. One that is known keeps its pauses: naming it again
-    /// must not make us knock more often.
+    /// Adds an address, to be dialled at `at`. A known one keeps its pauses, so that naming it again does not make us
+    /// dial more often.
     pub(super) fn name(
         &mut self,
         address: Target,
@@ -217,7 +218,7 @@ impl Book {
             if expected.is_some() {
                 known.expected = expected;
             }
-            // A user who names an address wants it tried now.
+            // A user who enters an address wants it dialled now.
             if let (Provenance::Hand, Phase::Waiting(due)) = (&source, &mut known.phase) {
                 *due = (*due).min(at);
                 known.source = source;
@@ -235,7 +236,7 @@ impl Book {
         self.candidates.insert(address, new);
     }
 
-    /// Of a source that there is room to count.
+    /// The tally of a source, unless too many sources are counted already.
     fn tally(&mut self, source: &Provenance) -> Option<&mut Tally> {
         let is_known = self.tallies.contains_key(source);
         (is_known || self.tallies.len() < MAX_TALLIES)
@@ -256,7 +257,7 @@ impl Book {
             }
         }
         for (source, tally) in &mut tallies {
-            // Those that are gone failed, too.
+            // Addresses that were dropped have failed, too.
             tally.failed = tally
                 .addresses
                 .saturating_sub(alive.get(source).copied().unwrap_or_default());
@@ -280,7 +281,7 @@ impl Book {
         }
     }
 
-    /// Drops the worst address that nothing is under way with, if it is worse than a new one.
+    /// Makes room for a new address by dropping the worst idle one, if that is worse than the new one.
     fn make_room(&mut self, address: Target, new: &Candidate, now: Instant) -> bool {
         let worst = self
             .candidates
@@ -297,7 +298,7 @@ impl Book {
         }
     }
 
-    /// A dial, or what came of it, failed: a pause follows. `jitter` is in 0..=1.
+    /// Schedules the next dial after a failure. `jitter` is in 0..=1.
     pub(super) fn failed(&mut self, address: Target, now: Instant, jitter: f64) {
         let Some(candidate) = self.candidates.get_mut(&address) else {
             return;
@@ -311,11 +312,11 @@ impl Book {
         };
         let last_try = candidate.failures >= MAX_FAILURES && !lost;
         let pause = if last_try {
-            // The last word is spoken at the end of this pause, in `expire`.
+            // Whether the address is dropped is decided at the end of this pause, in `expire`.
             LONGEST_PAUSE
         } else {
             let doubled = FIRST_PAUSE.saturating_mul(1 << (candidate.failures - 1).min(10));
-            // Half of it is random, so that a mesh does not knock in step.
+            // Half of it is random, so that the members of a mesh do not dial in step.
             doubled
                 .min(longest)
                 .mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
@@ -324,7 +325,7 @@ impl Book {
         candidate.phase = Phase::Waiting(now + pause);
     }
 
-    /// Whether an address that is due has failed too often and nobody has named it since; then it is gone.
+    /// Drops an address that is due, has failed too often and was not named since; returns whether it was dropped.
     pub(super) fn expire(&mut self, address: Target, now: Instant) -> bool {
         let gone = self.candidates.get(&address).is_some_and(|candidate| {
             candidate.failures >= MAX_FAILURES && !candidate.named && !candidate.is_lost(now)
@@ -335,7 +336,7 @@ impl Book {
         gone
     }
 
-    /// Leaves a stranger alone for a while.
+    /// Does not dial a stranger's address for a while.
     pub(super) fn shun(&mut self, address: Target, now: Instant) {
         self.candidates.remove(&address);
         if self.strangers.len() >= MAX_STRANGERS {
@@ -350,7 +351,7 @@ impl Book {
         self.strangers.insert(address, now + STRANGER_TIME);
     }
 
-    /// A member is linked at an address.
+    /// Records a new link with a member.
     pub(super) fn linked(
         &mut self,
         identity: IdentityId,
@@ -385,13 +386,14 @@ impl Book {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.phase = Phase::Linked(peer);
             candidate.failures = 0;
-            // That a peer came from there does not prove that it can be reached there.
+            // A connection from an address does not prove that the peer can be reached there.
             candidate.successes = candidate.successes.saturating_add(u32::from(dialled));
         }
     }
 
-    /// A lost member is linked. Its other addresses are no longer urgent, and circuits that lead to its former run end
-    /// nowhere: else they would be asked for again and again, at relays that hear only so many questions.
+    /// Ends the search for a lost member that is linked again. Its other addresses are no longer urgent, and circuits
+    /// to its former run are dropped: otherwise they would be requested again and again, at relays that accept only so
+    /// many requests.
     fn found_again(&mut self, identity: IdentityId, now_as: PeerId) {
         self.lost.remove(&identity);
         self.candidates.retain(|target, candidate| {
@@ -404,7 +406,8 @@ impl Book {
         });
     }
 
-    /// A link ended. Unless another one to the same peer or person is up, its addresses are tried at once.
+    /// Records the end of a link. Unless another link to the same peer or member is up, its addresses are dialled at
+    /// once.
     pub(super) fn unlinked(
         &mut self,
         identity: IdentityId,
@@ -435,7 +438,7 @@ impl Book {
             candidate.phase = Phase::Waiting(now);
             candidate.since = now;
             candidate.failures = 0;
-            // It may come back as another peer: peer ids last for one run.
+            // It may come back as another peer: PeerIds last for one run.
             candidate.expected = None;
             candidate.lost = alone.then_some((identity, until));
         }
@@ -451,14 +454,14 @@ impl Book {
         }
     }
 
-    /// Whether more members are wanted than are linked, as far as anyone knows.
+    /// Whether members are missing, as far as we know.
     pub(super) fn is_lonely(&mut self, now: Instant) -> bool {
         self.lost.retain(|_, until| now < *until);
         self.linked.is_empty() || !self.lost.is_empty()
     }
 
-    /// The peer that is expected there, if it is linked already: nothing is to be done then, unless it is linked through
-    /// a relay and this may be a way to do without.
+    /// The peer expected at an address, if it is linked already, so that no dial is needed. A peer that is linked only
+    /// through relays is still dialled at direct addresses.
     pub(super) fn is_covered(&self, target: &Target, candidate: &Candidate) -> Option<PeerId> {
         let covers = |up: &Up| up.direct > 0 || target.is_circuit();
         candidate

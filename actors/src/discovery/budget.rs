@@ -1,4 +1,4 @@
-//! The dials under way, and whether another may begin. Pure.
+//! The dials under way, and whether another one may begin. Pure.
 
 use std::{
     collections::HashMap,
@@ -11,40 +11,40 @@ use libp2p_identity::PeerId;
 use super::book::Candidate;
 use crate::transport::Target;
 
-/// Dials under way, of all channels. Those that nobody answers take the whole time-out; fewer of them would let
-/// stale addresses hold up the good ones.
+/// Dials under way, for all channels. A dial without an answer takes the whole time-out; with a lower limit stale
+/// addresses would hold up good ones.
 pub(super) const MAX_DIALS: usize = 32;
-/// Attempts that have just begun, of all channels: dials, and connections whose links are being made. Most answers
+/// Attempts that have just begun, for all channels: dials, and connections whose links are being set up. Most answers
 /// come soon, and more handshakes at once starve each other: on a busy machine a large mesh would never form.
 pub(super) const MAX_FRESH: usize = 4;
-/// For how long at least each of the two stages of an attempt counts as just begun. What takes longer is most likely
-/// nobody's answer, unless those that were answered of late took long as well.
+/// The shortest time for which each of the two stages of an attempt counts as just begun. An attempt that takes longer
+/// will most likely never be answered, unless recent ones took long as well.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
-/// For how long at most: the time-out of each.
+/// The longest such time: the time-out of each stage.
 const LONGEST_FRESH: Duration = Duration::from_secs(10);
 
 /// A dial under way.
 pub(super) struct Dial {
     expected: Option<PeerId>,
-    /// For whom.
+    /// The channels that want it.
     pub(super) channels: Vec<ChannelId>,
     pub(super) since: Instant,
 }
 
-/// Whether a dial may begin.
+/// Whether another dial may begin.
 pub(super) enum Room {
-    /// So many may.
+    /// This many dials may begin.
     For(usize),
-    /// When an attempt is not fresh any more, at the latest then.
+    /// A dial may begin at this time, when an attempt is no longer fresh.
     At(Instant),
-    /// When a dial has ended.
+    /// No dial may begin before another one has ended.
     None,
 }
 
-/// All dials.
+/// All dials under way.
 pub(super) struct Budget {
     pub(super) dials: HashMap<Target, Dial>,
-    /// For how long attempts count as just begun, as machine and network are now.
+    /// How long attempts count as just begun, as measured on this machine and network.
     pub(super) fresh: Duration,
 }
 
@@ -56,13 +56,13 @@ impl Budget {
         }
     }
 
-    /// A stage of an attempt ended well, so long after its beginning.
+    /// Records that a stage of an attempt succeeded after `time`.
     pub(super) fn took(&mut self, time: Duration) {
         let fresh = (time * 4).clamp(FRESH, LONGEST_FRESH);
         self.fresh = (self.fresh * 3 + fresh) / 4;
     }
 
-    /// `reached`: since when connections wait for their links.
+    /// Whether another dial may begin. `reached`: the times since which connections have been waiting for their links.
     pub(super) fn room(&self, reached: impl Iterator<Item = Instant>, now: Instant) -> Room {
         if self.dials.len() >= MAX_DIALS {
             return Room::None;
@@ -97,7 +97,8 @@ impl Budget {
         self.dials.insert(address, dial);
     }
 
-    /// Joins a dial of the same address for another channel, if there is one; false if that must wait.
+    /// Joins a dial of the same address for another channel. `None` if there is none; false if the channel must wait
+    /// for its end.
     pub(super) fn join(
         &mut self,
         cid: ChannelId,
@@ -105,7 +106,7 @@ impl Budget {
         candidate: &Candidate,
     ) -> Option<bool> {
         let dial = self.dials.get_mut(&address)?;
-        // A dial that accepts only one peer serves those who want that one or do not mind.
+        // A dial that accepts only one peer serves channels that want that peer or accept any.
         let fits = dial.expected.is_none()
             || candidate
                 .expected
@@ -116,7 +117,7 @@ impl Budget {
         Some(fits)
     }
 
-    /// A channel wants none of them any more; returns those that nobody else wants, which are gone.
+    /// Withdraws a channel from all dials; returns those that no other channel wants, which are dropped.
     pub(super) fn forget(&mut self, cid: ChannelId) -> Vec<Target> {
         let mut gone = Vec::new();
         self.dials.retain(|address, dial| {

@@ -1,6 +1,6 @@
-//! Datagrams that keep a NAT open towards addresses that do not answer, so that whoever is there, behind a NAT of its
-//! own, gets through when it tries the same (`docs/PROTOCOL.md`, punching). Pure: a schedule, and a budget that makes it
-//! useless for harming others.
+//! Datagrams that keep a NAT open towards addresses that do not answer, so that a peer there, behind a NAT of its own,
+//! gets through when it does the same (`docs/PROTOCOL.md`, punching). Pure: a schedule, and a budget that makes it
+//! useless for attacking others.
 
 use std::{
     collections::HashMap,
@@ -10,46 +10,47 @@ use std::{
 
 use crate::transport::network::subscriber;
 
-/// Addresses at a time.
+/// Addresses probed at a time.
 pub(super) const MOST: usize = 64;
-/// Of them, addresses of one host (of IPv6, one /64).
+/// Addresses among them of one host (for IPv6, one /64).
 pub(super) const MOST_A_HOST: usize = 8;
-/// At first the probes are that far apart, for [`FIRST`] of them: NATs keep a mapping for at least half a minute.
+/// The interval of the first [`FIRST`] probes: NATs keep a mapping for at least half a minute.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-/// From 0 s to 30 s.
+/// Probes at that interval: from 0 s to 30 s.
 pub(super) const FIRST: u32 = 7;
-/// After that a pause, which doubles,
+/// The first pause after them; it doubles.
 const PAUSE: Duration = Duration::from_secs(60);
-/// up to this.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// An address that somebody names again is probed at once, if the last probe is so long ago.
+/// An address that is named again is probed at once if its last probe is at least this old.
 const NAMED_AGAIN: Duration = Duration::from_secs(45);
-/// Probes of one address within an hour.
+/// Probes of one address per hour.
 pub(super) const MOST_AN_HOUR: u32 = 24;
 const HOUR: Duration = Duration::from_secs(3_600);
-/// An address that nobody has named for so long is left alone.
+/// An address that has not been named for this long is dropped.
 const FORGOTTEN: Duration = Duration::from_secs(2 * 3_600);
-/// A probe that comes from an address is a reason to dial it, no more often than this.
-const HEARD_PAUSE: Duration = Duration::from_secs(2);
+/// The shortest time between two dials that probes from one address trigger.
+const RECEIVED_PAUSE: Duration = Duration::from_secs(2);
 
 struct Probe {
     sent: u32,
     last: Option<Instant>,
     next: Instant,
     named: Instant,
-    heard: Option<Instant>,
-    /// When the hour began in which probes are counted, and how many there were.
+    received: Option<Instant>,
+    /// When the current hour began, and the number of probes sent in it.
     hour: (Instant, u32),
 }
 
-/// All that are probed.
+/// All addresses that are probed.
 #[derive(Default)]
 pub(super) struct Probes {
     all: HashMap<SocketAddr, Probe>,
 }
 
 impl Probes {
-    /// A member may be there, and does not answer. What is beyond the budget is left out.
+    /// Starts to probe an address at which a member may be, but does not answer. Addresses beyond the budget are
+    /// ignored.
     pub(super) fn want(&mut self, address: SocketAddr, now: Instant) {
         if self.all.contains_key(&address) {
             return;
@@ -66,13 +67,13 @@ impl Probes {
             last: None,
             next: now,
             named: now,
-            heard: None,
+            received: None,
             hour: (now, 0),
         };
         self.all.insert(address, probe);
     }
 
-    /// Somebody says again that a member is there: it may just have heard of us, too.
+    /// Records that an address was named again: the member there may have just learned ours, too.
     pub(super) fn named(&mut self, address: SocketAddr, now: Instant) {
         if let Some(probe) = self.all.get_mut(&address) {
             probe.named = now;
@@ -83,25 +84,25 @@ impl Probes {
         }
     }
 
-    /// Nobody is wanted there any more.
+    /// Stops probing an address.
     pub(super) fn forget(&mut self, address: &SocketAddr) {
         self.all.remove(address);
     }
 
-    /// A probe came from there: whether to dial now.
+    /// Records a probe from an address; returns whether to dial it now.
     pub(super) fn received(&mut self, address: &SocketAddr, now: Instant) -> bool {
         let Some(probe) = self.all.get_mut(address) else {
             return false;
         };
-        let lately = |at: Instant| now.saturating_duration_since(at) < HEARD_PAUSE;
-        let fresh = !probe.heard.is_some_and(lately);
+        let lately = |at: Instant| now.saturating_duration_since(at) < RECEIVED_PAUSE;
+        let fresh = !probe.received.is_some_and(lately);
         if fresh {
-            probe.heard = Some(now);
+            probe.received = Some(now);
         }
         fresh
     }
 
-    /// Where to send a probe now.
+    /// The addresses to probe now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<SocketAddr> {
         self.all
             .retain(|_, probe| now.saturating_duration_since(probe.named) < FORGOTTEN);
@@ -126,13 +127,13 @@ impl Probes {
         due
     }
 
-    /// When to ask [`Probes::due`] again.
+    /// When to call [`Probes::due`] again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.all.values().map(|probe| probe.next).min()
     }
 }
 
-/// After so many probes.
+/// The pause after this many probes.
 fn pause(sent: u32) -> Duration {
     match sent.checked_sub(FIRST) {
         None => EVERY,
@@ -193,17 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_heard_now_and_then() {
+    fn a_probe_that_comes_back_triggers_a_dial_now_and_then() {
         let start = Instant::now();
         let mut probes = Probes::default();
         let at = address(1, 7);
         assert!(!probes.received(&at, start), "a stranger");
         probes.want(at, start);
         assert!(probes.received(&at, start));
-        assert!(!probes.received(&at, start + HEARD_PAUSE / 2));
-        assert!(probes.received(&at, start + HEARD_PAUSE));
+        assert!(!probes.received(&at, start + RECEIVED_PAUSE / 2));
+        assert!(probes.received(&at, start + RECEIVED_PAUSE));
         probes.forget(&at);
-        assert!(!probes.received(&at, start + HEARD_PAUSE * 9));
+        assert!(!probes.received(&at, start + RECEIVED_PAUSE * 9));
     }
 
     proptest! {

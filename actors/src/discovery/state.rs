@@ -1,4 +1,4 @@
-//! Decides whom to dial. Pure: clock and random generator are passed in.
+//! The state machine that decides which addresses to dial. Pure: the clock and the random generator are passed in.
 
 use std::{
     collections::HashMap,
@@ -17,51 +17,53 @@ use super::{
 };
 use crate::transport::{DialError, Target, network::is_plausible};
 
-/// How long whoever was given a connection may take to say what became of it. A handshake has 10 s.
+/// The time within which the outcome of a [`Effect::Reached`] connection must be reported. A handshake has 10 s.
 pub(super) const OUTCOME_TIME: Duration = Duration::from_secs(20);
-/// How long the higher of two peers that know each other waits for the lower one's dial.
+/// How long the higher of two PeerIds waits for the dial of the lower one, if both know of each other.
 pub(super) const HIGHER_WAITS: Duration = Duration::from_secs(1);
-/// The same of a circuit that a member has told us of: who comes anew hears of the others a second before they hear of it.
-const HIGHER_WAITS_HERE: Duration = Duration::from_millis(400);
+/// As [`HIGHER_WAITS`], for a circuit learned from a member. Shorter, because a newcomer learns of the others about a
+/// second before they learn of it.
+const HIGHER_WAITS_CIRCUIT: Duration = Duration::from_millis(400);
 /// How long a circuit waits for the direct addresses that were named with it.
 const CIRCUIT_WAITS: Duration = Duration::from_millis(400);
-/// How often trackers and DHT are asked while members are missing; they have limits of their own.
+/// How often the sources are asked while members are missing; they keep to limits of their own.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How long an address that led to ourselves is not dialled. No longer, since addresses change hands: whoever has
-/// taken over a member's for a while must find that member there again.
+/// How long an address that led to ourselves is not dialled. It is short because addresses change hands: after we have
+/// used a member's address for a while, that member must be found there again.
 const OWN_TIME: Duration = Duration::from_secs(60);
-/// Such addresses that are remembered.
+/// Own addresses that are remembered.
 const MAX_OWN: usize = 64;
 
-/// What happened.
+/// An input of the state machine.
 #[derive(Debug)]
 pub(super) enum Input {
     /// A channel wants members.
     Want(ChannelId),
-    /// It does not any more.
+    /// A channel is not wanted any more.
     Forget(ChannelId),
-    /// An earlier run reached members there, the latest success first.
+    /// Addresses at which an earlier run reached members, the latest success first.
     Cached(ChannelId, Vec<SocketAddr>),
     /// A source named addresses.
     Sighted(ChannelId, Sighting),
-    /// What became of a connection or link.
+    /// The outcome of a connection or link was reported.
     Outcome(ChannelId, Outcome),
     /// A dial ended.
     Dialled(Target, Result<PeerId, DialError>),
-    /// Whoever is there tries to reach us: now is the moment.
+    /// The peer at this address is trying to reach us, so that a dial may get through now.
     Knocked(SocketAddr),
-    /// The network has changed: what failed may work, and dials under way have left by the old one.
+    /// The network has changed: what failed may work now, and the dials under way left over the old network.
     Moved,
     /// Time has passed.
     Tick,
 }
 
-/// What is to be done.
+/// What the actor must do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Dial; the end is told by [`Input::Dialled`].
+    /// Dial an address, where only that peer is accepted, if one is given. The result is expected as
+    /// [`Input::Dialled`].
     Dial(Target, Option<PeerId>),
-    /// Give up a dial; nothing is told.
+    /// Give up a dial. No result is expected.
     GiveUp(Target),
     /// Hand the connection of the dial that just ended to a channel.
     Reached {
@@ -70,20 +72,20 @@ pub(super) enum Effect {
         source: Provenance,
         took: Duration,
     },
-    /// Ask a channel's trackers and the DHT.
+    /// Ask a channel's sources.
     Announce(ChannelId),
-    /// Keep an address for the next run.
+    /// Store an address for the next run.
     Remember(ChannelId, IdentityId, SocketAddr),
 }
 
 /// A channel that wants members.
 pub(super) struct Channel {
     pub(super) book: Book,
-    /// When its trackers were asked last.
+    /// When its sources were last asked.
     asked: Instant,
 }
 
-/// All of it.
+/// The candidates of all channels, and the dials under way.
 pub(super) struct State {
     own: PeerId,
     own_addresses: HashMap<Target, Instant>,
@@ -92,7 +94,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Nothing is wanted yet. `own` is our PeerId.
+    /// A state without channels. `own` is our PeerId.
     pub(super) fn new(own: PeerId) -> Self {
         Self {
             own,
@@ -102,7 +104,7 @@ impl State {
         }
     }
 
-    /// Takes in what happened and says what to do.
+    /// Handles an input and returns what must be done.
     pub(super) fn handle(&mut self, input: Input, now: Instant, rng: &mut impl Rng) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
@@ -141,7 +143,7 @@ impl State {
         effects
     }
 
-    /// When to call with [`Input::Tick`], if nothing happens before.
+    /// When to call with [`Input::Tick`], if no other input comes first.
     pub(super) fn next(&mut self, now: Instant) -> Option<Instant> {
         let room = self.room(now);
         let dials = &self.budget.dials;
@@ -158,7 +160,7 @@ impl State {
                     .iter()
                     .filter_map(|(address, candidate)| {
                         match candidate.phase {
-                            // While the same address is dialled, the end of that dial wakes us.
+                            // While another channel dials the same address, the end of that dial wakes us.
                             Phase::Waiting(_) if dials.contains_key(address) => None,
                             Phase::Waiting(at) => match room {
                                 Room::For(_) => Some(at),
@@ -180,14 +182,15 @@ impl State {
             .values()
             .flat_map(|channel| channel.book.candidates.values());
         let reached = candidates.filter_map(|candidate| match candidate.phase {
-            // It was handed up so long before its end.
+            // The connection was handed over this long before the deadline.
             Phase::Reached(until) => until.checked_sub(OUTCOME_TIME),
             _ => None,
         });
         self.budget.room(reached, now)
     }
 
-    /// Addresses that are not linked, and how many of them are dialled; `None` for a channel not wanted.
+    /// The number of addresses that are not linked, and of those being dialled; `None` for a channel that is not
+    /// wanted.
     pub(super) fn counts(&self, cid: ChannelId) -> Option<(usize, usize)> {
         let candidates = &self.channels.get(&cid)?.book.candidates;
         let of = |which: fn(Phase) -> bool| candidates.values().filter(|c| which(c.phase)).count();
@@ -211,12 +214,12 @@ impl State {
         }
     }
 
-    /// The tallies of a channel's sources; `None` for a channel not wanted.
+    /// The tallies of a channel's sources; `None` for a channel that is not wanted.
     pub(super) fn tallies(&self, cid: ChannelId) -> Option<Tallies> {
         Some(self.channels.get(&cid)?.book.tallies())
     }
 
-    /// Whether a member may be there, who has not been reached.
+    /// Whether a member that has not been reached may be at this address.
     pub(super) fn is_sought(&self, address: SocketAddr) -> bool {
         let there = Target::Direct(address);
         self.channels.values().any(|channel| {
@@ -256,19 +259,19 @@ impl State {
         if sighting.peer == Some(self.own) {
             return;
         }
-        // Of two that hear of each other the lower one dials, so that they do not meet twice.
+        // Of two peers that know of each other, the lower one dials, so that they do not dial at the same time.
         let waits = sighting.peer.is_some_and(|peer| self.own > peer);
-        let told = matches!(sighting.source, Provenance::Pex);
-        // What the user says is not questioned.
+        let from_member = matches!(sighting.source, Provenance::Pex);
+        // An address that the user entered is not questioned.
         let local = sighting.local || matches!(sighting.source, Provenance::Hand);
-        // A relay is for where nothing else works, so what goes directly is tried a little earlier.
+        // A relay is for where nothing else works, so direct addresses get a head start.
         let only_circuits = sighting.addresses.iter().all(Target::is_circuit);
         for &address in &sighting.addresses {
             let circuit = address.is_circuit();
             let mut at = now;
             if waits {
-                at += if circuit && told {
-                    HIGHER_WAITS_HERE
+                at += if circuit && from_member {
+                    HIGHER_WAITS_CIRCUIT
                 } else {
                     HIGHER_WAITS
                 };
@@ -315,7 +318,7 @@ impl State {
                     self.budget
                         .took(OUTCOME_TIME.saturating_sub(until.saturating_duration_since(now)));
                 }
-                // A circuit leads to a PeerId, and those end with their run.
+                // A circuit leads to a PeerId, which lasts for one run only.
                 if let Target::Direct(address) = address
                     && is_plausible(address)
                 {
@@ -389,11 +392,11 @@ impl State {
                         took: now.saturating_duration_since(candidate.since),
                     });
                 }
-                // Relay and peer are those of one run, which has ended.
+                // Relay and peer belong to a run that has ended.
                 Ok(_) | Err(DialError::OtherPeer) if address.is_circuit() => {
                     book.candidates.remove(&address);
                 }
-                // Another peer is there. A member's word is used up; others' may hold.
+                // Another peer is there. What a member named is refuted; what others named may still hold.
                 Ok(_) | Err(DialError::OtherPeer) if candidate.open => {
                     candidate.expected = None;
                     book.failed(address, now, rng.random());
@@ -406,7 +409,7 @@ impl State {
         }
     }
 
-    /// Some source named us to ourselves.
+    /// A source named our own address.
     fn ourselves(&mut self, address: Target, now: Instant) {
         self.own_addresses.retain(|_, until| now < *until);
         if self.own_addresses.len() < MAX_OWN {
@@ -417,7 +420,7 @@ impl State {
         }
     }
 
-    /// Nobody said what became of a connection: that counts as a failure.
+    /// A connection whose outcome was not reported in time counts as failed.
     fn overdue(&mut self, now: Instant, rng: &mut impl Rng) {
         for channel in self.channels.values_mut() {
             let late: Vec<Target> = channel
@@ -433,7 +436,7 @@ impl State {
         }
     }
 
-    /// Dials what is due, the best first, as far as the budget goes.
+    /// Dials the addresses that are due, the best first, within the budget.
     fn launch(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let mut due: Vec<_> = self
             .channels
@@ -488,7 +491,7 @@ impl State {
         }
     }
 
-    /// Asks trackers for members that are missing.
+    /// Asks the sources of channels whose members are missing.
     fn ask(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for (cid, channel) in &mut self.channels {
             if channel.asked + ASK_AGAIN <= now && channel.book.is_lonely(now) {

@@ -10,7 +10,7 @@ use crate::dht::{Dht, DhtPeers, Id, Watch};
 
 /// What the DHT watches for discovery.
 pub(super) struct Hashes {
-    /// The DHT, and where it sends what it finds; `None`: it is off.
+    /// The DHT, and the sender for its results; `None` if it is off.
     dht: Option<(Dht, mpsc::Sender<DhtPeers>)>,
     port: u16,
     pub(super) channels: HashMap<ChannelId, Watched>,
@@ -19,7 +19,7 @@ pub(super) struct Hashes {
 /// What the DHT watches for one channel.
 pub(super) struct Watched {
     keys: EpochKeys,
-    /// That of the present period comes first.
+    /// The hash of the present period comes first.
     pub(super) hashes: Vec<Id>,
 }
 
@@ -36,7 +36,7 @@ impl Hashes {
         self.dht.as_ref().map(|(dht, _)| dht)
     }
 
-    /// Starts to look for a channel's members. `nodes`: nodes of the DHT that its file names.
+    /// Starts to look for a channel's members. `nodes`: DHT nodes that its file names.
     pub(super) async fn want(
         &mut self,
         cid: ChannelId,
@@ -62,7 +62,7 @@ impl Hashes {
         }
     }
 
-    /// Watches hashes whose period has begun, and unwatches those whose period is over.
+    /// Watches hashes whose period has begun, and stops watching those whose period is over.
     pub(super) async fn rotate(&mut self, unix: u64) {
         let all: Vec<ChannelId> = self.channels.keys().copied().collect();
         for cid in all {
@@ -70,7 +70,7 @@ impl Hashes {
         }
     }
 
-    /// The time from `unix` to the next change of a hash; a day at most.
+    /// The time from `unix` to the next change of a hash, at most a day.
     pub(super) fn next_change(&self, unix: u64) -> Duration {
         let changes = self
             .channels

@@ -96,13 +96,13 @@ impl Report for LanReport {
     fn add_to(self: Box<Self>, status: &mut DiscoveryStatus, tallies: &Tallies, _: bool) {
         let (mut state, mut about) = (SourceState::Off, String::new());
         if let Some(lan) = &self.0 {
-            (state, about) = match (&lan.error, lan.networks, lan.heard) {
+            (state, about) = match (&lan.error, lan.networks, lan.last_announce) {
                 (Some(error), 0, _) => (SourceState::Failing, error.clone()),
                 (_, _, Some(_)) => (SourceState::Working, String::new()),
                 (_, 0, None) => (SourceState::Waiting, String::new()),
                 (_, _, None) => (
                     SourceState::Waiting,
-                    "announced; no member was heard here".to_owned(),
+                    "announced; no member was found here".to_owned(),
                 ),
             };
         }
@@ -110,7 +110,7 @@ impl Report for LanReport {
         status.sources.push(SourceStatus {
             kind: SourceKind::Lan,
             state,
-            last_success: self.0.as_ref().and_then(|lan| lan.heard),
+            last_success: self.0.as_ref().and_then(|lan| lan.last_announce),
             next_try: next_try.filter(|_| state == SourceState::Failing),
             linked: tallies.lan.linked,
             about,

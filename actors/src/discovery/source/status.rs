@@ -65,7 +65,10 @@ pub struct SourceStatus {
 pub(super) fn cache(tally: &Tally) -> SourceStatus {
     let (state, about) = match (tally.addresses, tally.linked) {
         (_, 1..) => (SourceState::Working, String::new()),
-        (0, _) => (SourceState::Waiting, "nobody is remembered yet".to_owned()),
+        (0, _) => (
+            SourceState::Waiting,
+            "no address is remembered yet".to_owned(),
+        ),
         (_, 0) if tally.failed == 0 => (SourceState::Waiting, "being tried".to_owned()),
         (addresses, 0) => (
             SourceState::Failing,

@@ -86,7 +86,7 @@ impl Source for TrackerSource {
         let unasked = self.unasked.get(&cid).into_iter().flatten().enumerate();
         let unasked: Vec<TrackerStatus> = unasked
             .flat_map(|(tier, urls)| {
-                let why = "is not asked: it would tell everybody where we are";
+                let why = "is not asked: it would show our address to everybody";
                 let unasked = move |url| TrackerStatus::unasked(url, tier, why);
                 urls.iter().cloned().map(unasked)
             })

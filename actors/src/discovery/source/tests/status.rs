@@ -224,7 +224,7 @@ fn the_local_network_works_when_a_member_was_heard() {
         ..LanStatus::default()
     };
     assert_eq!(state(&lan), SourceState::Waiting);
-    lan.heard = Some(Instant::now());
+    lan.last_announce = Some(Instant::now());
     assert_eq!(state(&lan), SourceState::Working);
     lan.networks = 0;
     lan.error = Some("there is none".to_owned());
