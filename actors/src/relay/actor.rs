@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    client::{Effect, Event, Reservations, State, circuit},
+    client::{Effect, Input, Reservations, State, circuit},
     metrics::Metrics,
     msg::{Found, Msg},
     server::Server,
@@ -74,11 +74,11 @@ impl Actor for RelayActor {
         let mut alone = std::pin::pin!(tokio::time::sleep(REACHABLE_SOON));
         let mut waiting = true;
         if self.parts.always {
-            self.apply(Event::Needed(true));
+            self.apply(Input::Needed(true));
             waiting = false;
         }
         for (cid, (keys, relays)) in &wanted.channels {
-            self.apply(Event::Watch(*cid, keys.clone(), relays.clone()));
+            self.apply(Input::Watch(*cid, keys.clone(), relays.clone()));
         }
         let mut clock = tokio::time::interval(CHECK_CLOCK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,15 +97,15 @@ impl Actor for RelayActor {
                 () = self.reservations.ended() => continue,
                 () = &mut alone, if waiting => {
                     waiting = false;
-                    self.apply(Event::Needed(!wanted.reached));
+                    self.apply(Input::Needed(!wanted.reached));
                     continue;
                 }
                 _ = clock.tick() => {
-                    self.apply(Event::Tick);
+                    self.apply(Input::Tick);
                     continue;
                 }
                 () = sleep => {
-                    self.apply(Event::Tick);
+                    self.apply(Input::Tick);
                     continue;
                 }
             };
@@ -119,24 +119,24 @@ impl Actor for RelayActor {
                 Some(Msg::Stream(connection, _, stream)) => {
                     self.accept(&connection, stream, scope);
                 }
-                Some(Msg::Event(event)) => {
-                    match &*event {
-                        Event::Watch(cid, keys, relays) => {
+                Some(Msg::Input(input)) => {
+                    match &*input {
+                        Input::Watch(cid, keys, relays) => {
                             let kept = (keys.clone(), relays.clone());
                             wanted.channels.insert(*cid, kept);
                         }
-                        Event::Unwatch(cid) => drop(wanted.channels.remove(cid)),
+                        Input::Unwatch(cid) => drop(wanted.channels.remove(cid)),
                         _ => {}
                     }
                     let named = wanted.channels.values().flat_map(|(_, relays)| relays);
                     self.parts.transport.only_relays(named.copied().collect());
-                    self.apply(*event);
+                    self.apply(*input);
                 }
                 Some(Msg::Placed) => {
                     // A node behind a NAT that lets nobody in needs no waiting.
                     if waiting && !wanted.reached && self.is_behind() {
                         waiting = false;
-                        self.apply(Event::Needed(true));
+                        self.apply(Input::Needed(true));
                     }
                 }
                 Some(Msg::Moved) => {
@@ -148,7 +148,7 @@ impl Actor for RelayActor {
                 }
                 Some(Msg::Reached) => {
                     if !std::mem::replace(&mut wanted.reached, true) && !self.parts.always {
-                        self.apply(Event::Needed(false));
+                        self.apply(Input::Needed(false));
                     }
                 }
             }
@@ -192,12 +192,12 @@ impl RelayActor {
         views.iter().any(behind) && !views.iter().any(open)
     }
 
-    fn apply(&mut self, event: Event) {
+    fn apply(&mut self, input: Input) {
         if !self.parts.transport.paths().relay {
             // Relays may not be used, so none is asked for anything.
             return;
         }
-        let effects = self.state.handle(event, now(), unix(), &mut rand::rng());
+        let effects = self.state.handle(input, now(), unix(), &mut rand::rng());
         let wants = self.state.wants();
         self.parts.wanting.send_if_modified(|wanted| {
             let changed = *wanted != wants;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     actor::{Parts, RelayActor},
-    client::{Event, Origin, circuit},
+    client::{Input, Origin, circuit},
     limits::{RelayLimits, RelayMode},
     metrics::Metrics,
     msg::{Found, Msg},
@@ -134,7 +134,7 @@ impl Relays {
             .filter(|_| ours)
             .map(|address| Relay { address, peer });
         if let Some(relay) = known {
-            self.notify(Event::Known(relay, Origin::Member));
+            self.notify(Input::Known(relay, Origin::Member));
             // Where only TCP gets through, no peer reports an address.
             let _ = self.parts.own.try_send(Msg::Placed);
         }
@@ -142,20 +142,20 @@ impl Relays {
         Guard::new(move || {
             drop(serving);
             if known.is_some() {
-                relays.notify(Event::Unknown(peer, Origin::Member));
+                relays.notify(Input::Unknown(peer, Origin::Member));
             }
         })
     }
 
     /// Adds a public relay to those that may be used.
     pub fn offered(&self, relay: Relay) {
-        self.notify(Event::Known(relay, Origin::Public));
+        self.notify(Input::Known(relay, Origin::Public));
     }
 
     /// Registers a channel at relays, so that its members find each other there; `relays` are those of its file.
     pub async fn watch(&self, cid: ChannelId, keys: EpochKeys, relays: Vec<Relay>) {
-        let event = Event::Watch(cid, Box::new(keys), relays);
-        let _ = self.parts.own.send(Msg::Event(Box::new(event))).await;
+        let input = Input::Watch(cid, Box::new(keys), relays);
+        let _ = self.parts.own.send(Msg::Input(Box::new(input))).await;
     }
 
     /// Ends a channel's registrations.
@@ -163,7 +163,7 @@ impl Relays {
         let _ = self
             .parts
             .own
-            .send(Msg::Event(Box::new(Event::Unwatch(cid))))
+            .send(Msg::Input(Box::new(Input::Unwatch(cid))))
             .await;
     }
 
@@ -192,11 +192,11 @@ impl Relays {
         self.parts.server.drain(patience).await;
     }
 
-    /// For callers that must not wait. An event that finds no room is lost, and comes again with the next link.
-    fn notify(&self, event: Event) {
-        let sent = self.parts.own.try_send(Msg::Event(Box::new(event)));
+    /// For callers that must not wait. An input that finds no room is dropped; it comes again with the next link.
+    fn notify(&self, input: Input) {
+        let sent = self.parts.own.try_send(Msg::Input(Box::new(input)));
         if sent.is_err() {
-            tracing::debug!("an event about relays was dropped: the mailbox is full");
+            tracing::debug!("news of a relay was dropped: the mailbox is full");
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use bitchat_wire::{channel::ChannelId, stream::StreamKind};
 
-use super::client::Event;
+use super::client::Input;
 use crate::transport::{Connection, Stream, Target};
 
 /// A message to the actor.
 pub(super) enum Msg {
     /// A peer opened a stream of a relay's kind.
     Stream(Connection, StreamKind, Stream),
-    /// An event for the client's state.
-    Event(Box<Event>),
+    /// An input of the client's state.
+    Input(Box<Input>),
     /// A peer has connected to this node directly, so that others can, too.
     Reached,
     /// The transport has learned more about the node's address.

@@ -10,4 +10,4 @@ mod state;
 
 pub(super) use reserve::Reservations;
 pub use state::MOST_OFFERED;
-pub(super) use state::{Effect, Event, Origin, State};
+pub(super) use state::{Effect, Input, Origin, State};

@@ -17,7 +17,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::state::Event;
+use super::state::Input;
 use crate::{
     kit::Addr,
     relay::{framing, msg::Msg},
@@ -61,9 +61,9 @@ impl Reservations {
         let (transport, own) = (self.transport.clone(), self.own.clone());
         let task = self.tasks.spawn(async move {
             let (reason, pause) = hold(&transport, relay, keys, &own).await;
-            let ended = Event::Ended(relay.peer, reason, pause);
+            let ended = Input::Ended(relay.peer, reason, pause);
             // A release aborts this task, and so is not reported.
-            let _ = own.send(Msg::Event(Box::new(ended))).await;
+            let _ = own.send(Msg::Input(Box::new(ended))).await;
         });
         let reservation = Reservation { keys: sender, task };
         if let Some(earlier) = self.held.insert(relay.peer, reservation) {
@@ -126,8 +126,8 @@ async fn hold(
         }
     };
     tracing::debug!(relay = %relay.address, "reserved");
-    let event = |event| own.send(Msg::Event(Box::new(event)));
-    if event(Event::Reserved(relay.peer)).await.is_err() {
+    let input = |input| own.send(Msg::Input(Box::new(input)));
+    if input(Input::Reserved(relay.peer)).await.is_err() {
         return (None, Duration::ZERO);
     }
     let Stream { mut send, mut recv } = stream;
@@ -138,13 +138,13 @@ async fn hold(
                     let key = met.key.as_ref().try_into().ok();
                     let peers = met.peers.iter();
                     let peers = peers.filter_map(|peer| PeerId::from_bytes(peer).ok());
-                    key.map(|key| Event::Met(relay.peer, key, peers.collect()))
+                    key.map(|key| Input::Met(relay.peer, key, peers.collect()))
                 }
-                Kind::Leaving(_) => Some(Event::Leaving(relay.peer)),
+                Kind::Leaving(_) => Some(Input::Leaving(relay.peer)),
                 _ => None,
             };
             if let Some(news) = news {
-                event(news)
+                input(news)
                     .await
                     .map_err(|_| io::Error::from(io::ErrorKind::Other))?;
             }

@@ -45,7 +45,7 @@ pub(in crate::relay) enum Origin {
 }
 
 /// An input of the state.
-pub(in crate::relay) enum Event {
+pub(in crate::relay) enum Input {
     /// Whether others can reach this node through relays only.
     Needed(bool),
     /// A relay is known.
@@ -72,7 +72,7 @@ pub(in crate::relay) enum Event {
 /// An output of the state.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::relay) enum Effect {
-    /// Request a reservation; [`Event::Reserved`] and [`Event::Ended`] report on it.
+    /// Request a reservation; [`Input::Reserved`] and [`Input::Ended`] report on it.
     Reserve(Relay),
     /// End a reservation or the request for it; this is not reported back.
     Release(PeerId),
@@ -150,24 +150,24 @@ impl State {
             && working().count() < MEETINGS
     }
 
-    /// Takes in an event and returns what to do. `unix` is in seconds.
+    /// Takes in an input and returns what to do. `unix` is in seconds.
     pub(in crate::relay) fn handle(
         &mut self,
-        event: Event,
+        input: Input,
         now: Instant,
         unix: u64,
         rng: &mut impl Rng,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
-        match event {
-            Event::Needed(needed) => self.needed = needed,
-            Event::Known(relay, origin) => self.know(relay, origin, now),
-            Event::Unknown(peer, origin) => {
+        match input {
+            Input::Needed(needed) => self.needed = needed,
+            Input::Known(relay, origin) => self.know(relay, origin, now),
+            Input::Unknown(peer, origin) => {
                 if let Some(known) = self.known.get_mut(&peer) {
                     known.origins.remove(&origin);
                 }
             }
-            Event::Watch(cid, keys, relays) => {
+            Input::Watch(cid, keys, relays) => {
                 self.unwatch(cid);
                 let named = relays.iter().map(|relay| relay.peer).collect();
                 self.watched.insert(cid, Watched { keys, named });
@@ -175,8 +175,8 @@ impl State {
                     self.know(relay, Origin::Named, now);
                 }
             }
-            Event::Unwatch(cid) => self.unwatch(cid),
-            Event::Reserved(peer) => {
+            Input::Unwatch(cid) => self.unwatch(cid),
+            Input::Reserved(peer) => {
                 if let Some(known) = self.known.get_mut(&peer) {
                     known.phase = Phase::Held;
                     known.failures = 0;
@@ -184,7 +184,7 @@ impl State {
                     known.registered.clear();
                 }
             }
-            Event::Ended(peer, reason, pause) => {
+            Input::Ended(peer, reason, pause) => {
                 if let Some(known) = self.known.get_mut(&peer) {
                     // A relay that was held is tried again at once: it may just have been restarted.
                     if known.phase == Phase::Held && reason.is_none() {
@@ -201,19 +201,19 @@ impl State {
                     }
                 }
             }
-            Event::Leaving(peer) => {
+            Input::Leaving(peer) => {
                 if let Some(known) = self.known.get_mut(&peer) {
                     known.leaving = true;
                 }
             }
-            Event::Met(relay, key, peers) => self.met(relay, key, peers, (now, unix), &mut effects),
-            Event::Tick => {}
+            Input::Met(relay, key, peers) => self.met(relay, key, peers, (now, unix), &mut effects),
+            Input::Tick => {}
         }
         self.settle(now, unix, &mut effects);
         effects
     }
 
-    /// When to call with [`Event::Tick`], if no other event comes before.
+    /// When to call with [`Input::Tick`], if no other input comes before.
     pub(in crate::relay) fn next(&self, now: Instant) -> Option<Instant> {
         let pauses = self.known.values().filter_map(|known| match known.phase {
             // A pause that is over needs no timer: the reservation was requested, or is not wanted.

@@ -41,13 +41,13 @@ impl Bench {
         }
     }
 
-    fn on(&mut self, event: Event) -> Vec<Effect> {
-        self.state.handle(event, self.now, UNIX, &mut self.rng)
+    fn on(&mut self, input: Input) -> Vec<Effect> {
+        self.state.handle(input, self.now, UNIX, &mut self.rng)
     }
 
     fn watch(&mut self, n: u8, relays: &[u8]) -> Vec<Effect> {
         let (cid, keys) = keys(n);
-        self.on(Event::Watch(
+        self.on(Input::Watch(
             cid,
             keys,
             relays.iter().map(|n| relay(*n)).collect(),
@@ -55,7 +55,7 @@ impl Bench {
     }
 
     fn failed(&mut self, n: u8) -> Vec<Effect> {
-        self.on(Event::Ended(peer(n), None, Duration::ZERO))
+        self.on(Input::Ended(peer(n), None, Duration::ZERO))
     }
 }
 
@@ -71,36 +71,36 @@ fn reserved(effects: &[Effect]) -> Vec<PeerId> {
 fn who_needs_relays_holds_three_and_heals_them() {
     let mut bench = Bench::new();
     for n in 0..5 {
-        assert_eq!(bench.on(Event::Known(relay(n), Origin::Member)), []);
+        assert_eq!(bench.on(Input::Known(relay(n), Origin::Member)), []);
     }
     assert_eq!(bench.state.next(bench.now), None, "nothing is wanted");
-    let first = reserved(&bench.on(Event::Needed(true)));
+    let first = reserved(&bench.on(Input::Needed(true)));
     assert_eq!(first.len(), RESERVATIONS);
-    let effects = bench.on(Event::Reserved(first[0]));
+    let effects = bench.on(Input::Reserved(first[0]));
     assert!(matches!(&effects[..], [Effect::Reachable(relays)] if relays[0].peer == first[0]));
     // One is refused, and another takes its place at once.
-    let refused = Event::Ended(first[1], Some(Reason::Full), Duration::from_secs(30));
+    let refused = Input::Ended(first[1], Some(Reason::Full), Duration::from_secs(30));
     let next = reserved(&bench.on(refused));
     assert_eq!(next.len(), 1);
     assert!(!first.contains(&next[0]));
     // The one that was held is lost.
-    let effects = bench.on(Event::Ended(first[0], None, Duration::ZERO));
+    let effects = bench.on(Input::Ended(first[0], None, Duration::ZERO));
     assert_eq!(reserved(&effects).len(), 1);
     assert!(effects.contains(&Effect::Reachable(vec![])));
     // One that leaves is replaced, and not released.
-    bench.on(Event::Reserved(first[2]));
-    let effects = bench.on(Event::Leaving(first[2]));
+    bench.on(Input::Reserved(first[2]));
+    let effects = bench.on(Input::Leaving(first[2]));
     assert!(effects.contains(&Effect::Reachable(vec![])), "{effects:?}");
     assert!(!effects.contains(&Effect::Release(first[2])));
     bench.now += LONGEST_PAUSE;
-    assert!(!reserved(&bench.on(Event::Tick)).is_empty());
-    let released = bench.on(Event::Needed(false));
+    assert!(!reserved(&bench.on(Input::Tick)).is_empty());
+    let released = bench.on(Input::Needed(false));
     assert!(
         released
             .iter()
             .all(|effect| matches!(effect, Effect::Release(_)))
     );
-    assert_eq!(reserved(&bench.on(Event::Tick)), []);
+    assert_eq!(reserved(&bench.on(Input::Tick)), []);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn members_meet_at_the_same_relays_of_their_file() {
     back.sort_unstable();
     assert_eq!(there, back);
     assert_eq!(there.len(), MEETINGS);
-    let effects = one.on(Event::Reserved(there[0]));
+    let effects = one.on(Input::Reserved(there[0]));
     let Some(Effect::Register(at, registered)) = effects.first() else {
         panic!("{effects:?}");
     };
@@ -121,7 +121,7 @@ fn members_meet_at_the_same_relays_of_their_file() {
     let (cid, keys) = keys(1);
     let key = keys.relay_registration(&at.to_bytes(), keys.period(UNIX));
     assert!(registered.contains(&key));
-    let met = |key| Event::Met(there[0], key, vec![peer(9), peer(200), there[0]]);
+    let met = |key| Input::Met(there[0], key, vec![peer(9), peer(200), there[0]]);
     let relay = one.state.held(&there[0]).unwrap();
     let circuit = Target::Circuit {
         relay,
@@ -131,17 +131,17 @@ fn members_meet_at_the_same_relays_of_their_file() {
     assert_eq!(one.on(met([0; 32])), [], "a key that is not ours");
     // The first is gone for good: both move on to the same third one.
     for bench in [&mut one, &mut other] {
-        bench.on(Event::Reserved(there[1]));
-        bench.on(Event::Ended(there[0], None, Duration::ZERO));
+        bench.on(Input::Reserved(there[1]));
+        bench.on(Input::Ended(there[0], None, Duration::ZERO));
         bench.now += Duration::from_secs(2);
-        bench.on(Event::Tick);
+        bench.on(Input::Tick);
     }
-    let (a, b) = (one.on(Event::Ended(there[0], None, Duration::ZERO)), {
-        other.on(Event::Ended(there[0], None, Duration::ZERO))
+    let (a, b) = (one.on(Input::Ended(there[0], None, Duration::ZERO)), {
+        other.on(Input::Ended(there[0], None, Duration::ZERO))
     });
     assert_eq!(reserved(&a), reserved(&b));
     assert_eq!(reserved(&a).len(), 1);
-    let gone = one.on(Event::Unwatch(cid));
+    let gone = one.on(Input::Unwatch(cid));
     assert!(gone.contains(&Effect::Release(there[1])), "{gone:?}");
 }
 
@@ -152,8 +152,8 @@ fn a_channel_that_never_rotates_registers_the_same_for_good() {
     let keys = keys.with_fixed_hash(bitchat_wire::channel::RendezvousHash([9; 20]));
     let relays = vec![relay(1)];
     let fixed = Box::new(keys.clone());
-    bench.on(Event::Watch(cid, fixed, relays));
-    let effects = bench.on(Event::Reserved(peer(1)));
+    bench.on(Input::Watch(cid, fixed, relays));
+    let effects = bench.on(Input::Reserved(peer(1)));
     let key = keys.relay_registration(&peer(1).to_bytes(), 0);
     assert!(
         effects.contains(&Effect::Register(peer(1), [key].into())),
@@ -164,7 +164,7 @@ fn a_channel_that_never_rotates_registers_the_same_for_good() {
         let unix = UNIX + day * 86_400 + 3_599;
         let effects = bench
             .state
-            .handle(Event::Tick, bench.now, unix, &mut bench.rng);
+            .handle(Input::Tick, bench.now, unix, &mut bench.rng);
         let again = |effect: &Effect| matches!(effect, Effect::Register(..));
         assert!(!effects.iter().any(again), "{effects:?}");
     }
@@ -173,19 +173,19 @@ fn a_channel_that_never_rotates_registers_the_same_for_good() {
 #[test]
 fn strangers_relays_are_used_by_those_who_need_them_only() {
     let mut bench = Bench::new();
-    bench.on(Event::Known(relay(1), Origin::Public));
+    bench.on(Input::Known(relay(1), Origin::Public));
     assert_eq!(bench.watch(1, &[]), []);
-    let effects = bench.on(Event::Needed(true));
+    let effects = bench.on(Input::Needed(true));
     assert_eq!(reserved(&effects), [peer(1)]);
     // Before members they have no precedence.
     let mut bench = Bench::new();
     for n in 0..5 {
-        bench.on(Event::Known(relay(n), Origin::Public));
+        bench.on(Input::Known(relay(n), Origin::Public));
     }
     for n in 10..13 {
-        bench.on(Event::Known(relay(n), Origin::Member));
+        bench.on(Input::Known(relay(n), Origin::Member));
     }
-    let mut asked = reserved(&bench.on(Event::Needed(true)));
+    let mut asked = reserved(&bench.on(Input::Needed(true)));
     asked.sort_unstable();
     let mut members: Vec<_> = (10..13).map(peer).collect();
     members.sort_unstable();
@@ -203,15 +203,15 @@ proptest! {
             bench.now += Duration::from_millis(ms);
             let origin = [Origin::Member, Origin::Named, Origin::Public][usize::from(n) % 3];
             let effects = match step {
-                0 | 1 => bench.on(Event::Known(relay(n), origin)),
-                2 => bench.on(Event::Unknown(peer(n), origin)),
-                3 => bench.on(Event::Needed(n > 3)),
+                0 | 1 => bench.on(Input::Known(relay(n), origin)),
+                2 => bench.on(Input::Unknown(peer(n), origin)),
+                3 => bench.on(Input::Needed(n > 3)),
                 4 => bench.watch(n % 3, &[n, n / 2, n / 3]),
-                5 => bench.on(Event::Unwatch(keys(n % 3).0)),
-                6 if busy.contains(&peer(n)) => bench.on(Event::Reserved(peer(n))),
+                5 => bench.on(Input::Unwatch(keys(n % 3).0)),
+                6 if busy.contains(&peer(n)) => bench.on(Input::Reserved(peer(n))),
                 7 if busy.remove(&peer(n)) => bench.failed(n),
-                8 => bench.on(Event::Leaving(peer(n))),
-                _ => bench.on(Event::Tick),
+                8 => bench.on(Input::Leaving(peer(n))),
+                _ => bench.on(Input::Tick),
             };
             for effect in effects {
                 match effect {
@@ -237,22 +237,22 @@ proptest! {
 #[test]
 fn relays_of_strangers_are_wanted_where_there_are_no_others() {
     let mut bench = Bench::new();
-    bench.on(Event::Needed(true));
+    bench.on(Input::Needed(true));
     assert!(!bench.state.wants(), "there is nobody to be met");
     bench.watch(1, &[]);
     assert!(bench.state.wants());
-    bench.on(Event::Known(relay(1), Origin::Public));
+    bench.on(Input::Known(relay(1), Origin::Public));
     assert!(bench.state.wants(), "one is not enough");
-    bench.on(Event::Known(relay(2), Origin::Public));
+    bench.on(Input::Known(relay(2), Origin::Public));
     assert!(!bench.state.wants());
     bench.failed(1);
     bench.failed(1);
     assert!(bench.state.wants(), "one is gone");
-    bench.on(Event::Known(relay(3), Origin::Member));
+    bench.on(Input::Known(relay(3), Origin::Member));
     assert!(!bench.state.wants(), "members go before strangers");
-    bench.on(Event::Unknown(peer(3), Origin::Member));
+    bench.on(Input::Unknown(peer(3), Origin::Member));
     assert!(bench.state.wants());
-    bench.on(Event::Needed(false));
+    bench.on(Input::Needed(false));
     assert!(!bench.state.wants());
 }
 
@@ -260,16 +260,16 @@ fn relays_of_strangers_are_wanted_where_there_are_no_others() {
 fn strangers_cannot_name_relays_without_end() {
     let mut bench = Bench::new();
     for n in 0..100 {
-        bench.on(Event::Known(relay(n), Origin::Public));
+        bench.on(Input::Known(relay(n), Origin::Public));
     }
     assert_eq!(bench.state.known.len(), MOST_OFFERED);
-    bench.on(Event::Known(relay(101), Origin::Named));
+    bench.on(Input::Known(relay(101), Origin::Named));
     assert_eq!(bench.state.known.len(), MOST_OFFERED + 1);
     // What never works is forgotten.
     for _ in 0..=FORGET {
         bench.failed(0);
     }
     bench.now += Duration::from_secs(3_600);
-    bench.on(Event::Tick);
+    bench.on(Input::Tick);
     assert!(!bench.state.known.contains_key(&peer(0)));
 }
