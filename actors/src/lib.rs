@@ -1,7 +1,7 @@
 //! Bit Chat's node as a library.
 //!
 //! One folder an actor, ranked; a module imports only lower ranks: [`kit`] and [`disguise`] 0, [`store`] 1,
-//! [`transport`] 2, relay and [`portmap`] 3, [`tracker`], [`dht`] and [`lan`] 4, [`discovery`] and [`offers`] 5, [`link`] 6, [`channel`] 7, [`chat`] 8, [`node`] 9.
+//! [`transport`] 2, relay and [`portmap`] 3, [`tracker`], [`dht`] and [`lan`] 4, [`discovery`] and [`public_relays`] 5, [`link`] 6, [`channel`] 7, [`chat`] 8, [`node`] 9.
 //! Commands go down through an `Addr`; events go up through a sender given at construction, whose type
 //! belongs to the lower module. Nothing here is process-wide: no crypto provider, signal handler,
 //! standard output or subscriber is installed, so a program may run many nodes.
@@ -22,8 +22,8 @@ pub mod kit;
 pub mod lan;
 pub mod link;
 pub mod node;
-pub mod offers;
 pub mod portmap;
+pub mod public_relays;
 pub mod relay;
 pub mod store;
 pub mod tracker;

@@ -7,7 +7,7 @@ use bitchat_wire::identity::IdentityKey;
 use super::Node;
 use crate::{
     disguise::{Disguise, Torrents},
-    offers::Offer,
+    public_relays::Offer,
     relay::RelayMode,
     transport::{Paths, Proxy},
 };

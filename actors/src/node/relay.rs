@@ -17,7 +17,7 @@ use crate::{
     dht::{Keeper, Saved},
     disguise::{Disguise, Torrents},
     kit::{Metrics, Scope},
-    offers::{self, Offer, OffersConfig, Uses},
+    public_relays::{self, Offer, PublicRelaysConfig, Uses},
     relay::{RelayConfig, RelayLimits, RelayMode, Relays},
     tracker::{self, TrackerConfig, Trackers},
     transport::{EVENTS, IncomingLimits, Relay, Transport, TransportConfig, TransportEvent},
@@ -170,7 +170,7 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
     } else {
         None
     };
-    let config = OffersConfig {
+    let config = PublicRelaysConfig {
         offer: Offer::Always,
         look: None,
         channels: Arc::new(Vec::new),
@@ -185,7 +185,7 @@ async fn offer(announce: Announce, transport: &Transport, relays: &Relays, layer
         trackers,
         dht,
     };
-    offers::start(config, uses, &layers[0]);
+    public_relays::start(config, uses, &layers[0]);
 }
 
 /// A relay keeps no DHT nodes for its next run: it has no database.
@@ -274,9 +274,9 @@ impl RelayNode {
 
     /// Stops: accepts nothing new, notifies the holders of reservations, and waits up to `patience` for circuits to end.
     pub async fn stop(&self, patience: Duration) {
-        let [offers, trackers, ..] = &self.inner.layers;
+        let [announces, trackers, ..] = &self.inner.layers;
         let quiet = async {
-            offers.stop(LAYER_STOP).await;
+            announces.stop(LAYER_STOP).await;
             trackers.stop(TRACKERS_STOP).await;
         };
         tokio::join!(quiet, self.inner.relays.drain(patience));

@@ -23,7 +23,7 @@ use crate::{
     kit::{Death, Metrics, Scope},
     lan::{Lan, LanConfig},
     link::Links,
-    offers,
+    public_relays::{self, PublicRelaysConfig},
     relay::{RelayConfig, RelayMode, Relays},
     store::Store,
     tracker::{TrackerConfig, Trackers},
@@ -90,7 +90,7 @@ impl Builder {
             met,
             lan,
         };
-        let uses = offers::Uses {
+        let uses = public_relays::Uses {
             transport: transport.clone(),
             relays: relays.clone(),
             trackers,
@@ -145,13 +145,13 @@ impl Builder {
             }),
         };
         node.route(transport_events, reached, deaths);
-        let config = offers::OffersConfig {
+        let config = PublicRelaysConfig {
             offer,
             look,
-            channels: super::offers::channels(&node),
+            channels: super::public_relays::channels(&node),
             trackers: Vec::new(),
         };
-        offers::start(config, uses, &node.inner.layers.discovery);
+        public_relays::start(config, uses, &node.inner.layers.discovery);
         if let Err(error) = node.open_channels().await {
             node.stop().await;
             return Err(error.into());

@@ -19,7 +19,7 @@ const RANKS: &[(&str, u8)] = &[
     ("dht", 4),
     ("lan", 4),
     ("discovery", 5),
-    ("offers", 5),
+    ("public_relays", 5),
     ("link", 6),
     ("channel", 7),
     ("chat", 8),

@@ -1,11 +1,11 @@
-//! What public relays have to do with the rest of the node.
+//! Gives the search for public relays the channels of the node.
 
 use std::sync::Arc;
 
 use super::Node;
-use crate::offers::Channels;
+use crate::public_relays::Channels;
 
-/// The node's channels as they are at each moment. Does not keep the node alive.
+/// The node's channels at the moment of each call. Does not keep the node alive.
 pub(super) fn channels(node: &Node) -> Channels {
     let inner = Arc::downgrade(&node.inner);
     Arc::new(move || {
