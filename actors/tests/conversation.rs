@@ -9,10 +9,9 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::ChannelEvent,
+    PageQuery, StoreError,
     chat::{ChatError, EventKind, EventView, MemberView, Mesh},
-    node::Node,
-    store::{PageQuery, StoreError},
+    node::{Node, NodeEvent},
 };
 use bitchat_wire::{
     channel::ChannelId,
@@ -324,7 +323,7 @@ async fn typing_is_heard_seldom_and_ends_with_the_text() {
     while let Ok(event) = news.try_recv() {
         heard += usize::from(matches!(
             event,
-            ChannelEvent::Typing { member, .. } if member == alice.id()
+            NodeEvent::Typing { member, .. } if member == alice.id()
         ));
     }
     // All of it took less than the 5 seconds between two, unless this machine stood still.

@@ -12,10 +12,9 @@ use std::{
 };
 
 use bitchat_actors::{
-    channel::ChannelEvent,
+    PageQuery,
     chat::{EventKind, Mesh},
     node::{ChannelRequest, Node, NodeEvent},
-    store::PageQuery,
 };
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, Policy, Rotation},
@@ -126,7 +125,7 @@ impl Friends {
         })
         .await;
         while let Ok(event) = self.happenings.try_recv() {
-            if let ChannelEvent::Member { member, online, .. } = event {
+            if let NodeEvent::Member { member, online, .. } = event {
                 assert!(
                     online || member != self.bob.id(),
                     "{after}: the honest link broke"
@@ -148,7 +147,11 @@ impl Friends {
 }
 
 /// Sends `m1` and expects a reset with code 0 and not one byte.
-async fn refused(connection: &bitchat_actors::transport::Connection, m1: &[u8], finish: bool) {
+async fn refused(
+    connection: &bitchat_actors::internals::transport::Connection,
+    m1: &[u8],
+    finish: bool,
+) {
     let mut stream = connection.open(StreamKind::Link).await.unwrap();
     stream.send.write_all(m1).await.unwrap();
     stream.send.flush().await.unwrap();
@@ -172,7 +175,7 @@ async fn refused(connection: &bitchat_actors::transport::Connection, m1: &[u8], 
 
 fn m1(
     keys: &bitchat_wire::channel::EpochKeys,
-    connection: &bitchat_actors::transport::Connection,
+    connection: &bitchat_actors::internals::transport::Connection,
 ) -> [u8; M1_LEN] {
     Initiator::start(
         keys,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use bitchat_actors::{
+    PageQuery,
     chat::{EventKind, Mesh, Progress},
     node::Node,
-    store::PageQuery,
 };
 use bitchat_wire::channel::ChannelId;
 

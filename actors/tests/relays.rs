@@ -10,14 +10,14 @@ use std::{
 };
 
 use bitchat_actors::{
-    kit::{Metrics, Scope},
-    node::{Node, RELAY_KEYS, RelayNode},
-    relay::RelayLimits,
-    store::PageQuery,
-    transport::{
-        Connection, EVENTS, PathKind, Proxy, Relay, Stream, Transport, TransportConfig,
-        TransportEvent,
+    PageQuery,
+    internals::{
+        kit::Scope,
+        transport::{Connection, EVENTS, Stream, Transport, TransportConfig, TransportEvent},
     },
+    node::{Node, RELAY_KEYS, RelayNode},
+    settings::{Proxy, Relay, RelayLimits},
+    status::{Metrics, PathKind},
 };
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId},

@@ -15,8 +15,11 @@ use std::{
 };
 
 use bitchat_actors::{
-    kit::{Metrics, Scope},
-    tracker::{TrackerConfig, TrackerPeers, TrackerState, TrackerStatus, Trackers, Watch},
+    internals::{
+        kit::Scope,
+        tracker::{TrackerConfig, TrackerPeers, Trackers, Watch},
+    },
+    status::{Metrics, TrackerState, TrackerStatus},
 };
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::{

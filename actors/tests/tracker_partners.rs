@@ -13,10 +13,14 @@ use std::{
 };
 
 use bitchat_actors::{
-    disguise::{Disguise, Torrents},
-    kit::{Metrics, Scope},
-    tracker::{TrackerConfig, TrackerPeers, TrackerState, TrackerStatus, Trackers, Watch},
-    transport::{EVENTS, Transport, TransportConfig, TransportEvent},
+    internals::{
+        disguise::Torrents,
+        kit::Scope,
+        tracker::{TrackerConfig, TrackerPeers, Trackers, Watch},
+        transport::{EVENTS, Transport, TransportConfig, TransportEvent},
+    },
+    settings::Disguise,
+    status::{Metrics, TrackerState, TrackerStatus},
 };
 use bitchat_wire::channel::{ChannelId, EpochKeys};
 use tokio::sync::mpsc;

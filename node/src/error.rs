@@ -3,10 +3,9 @@
 use std::{borrow::Cow, fmt, io::ErrorKind, path::Path};
 
 use bitchat_actors::{
-    channel::ChannelError,
+    ChannelError, StoreError,
     chat::ChatError,
     node::{NodeError, StartError},
-    store::StoreError,
 };
 
 /// A failure with a stable code. The message says what happened and what to do.

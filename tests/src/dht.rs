@@ -12,8 +12,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
-    dht::{Dht, DhtConfig, DhtPeers, Family, Id, Keeper, Profile, Saved, Watch},
-    kit::{Metrics, Scope},
+    internals::{
+        dht::{Dht, DhtConfig, DhtPeers, Family, Id, Keeper, Profile, Saved, Watch},
+        kit::Scope,
+    },
+    status::Metrics,
 };
 use futures_util::future::BoxFuture;
 use tokio::{net::UdpSocket, sync::mpsc};

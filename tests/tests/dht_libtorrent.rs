@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bitchat_actors::dht::{Id, Profile};
+use bitchat_actors::internals::dht::{Id, Profile};
 use bitchat_tests::{
     dht::{
         Ours, PATIENCE, Swarm, among_twenty, three_programs_meet,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use bitchat_actors::dht::{Id, Profile};
+use bitchat_actors::internals::dht::{Id, Profile};
 use bitchat_tests::dht::{
     PATIENCE, Swarm, among_twenty, three_programs_meet, who_knows_only_us_knows_the_others,
 };

@@ -10,12 +10,16 @@ use std::{
 };
 
 use bitchat_actors::{
-    discovery::{Discovery, Outcome, Provenance, Reached, Sources, Wanted},
-    kit::{Metrics, Scope},
-    relay::{RelayConfig, RelayMode, Relays},
-    store::{ChannelRecord, Store},
-    tracker::Trackers,
-    transport::{Transport, TransportConfig, TransportEvent},
+    internals::{
+        discovery::{Discovery, Outcome, Provenance, Reached, Sources, Wanted},
+        kit::Scope,
+        relay::{RelayConfig, Relays},
+        store::{ChannelRecord, Store},
+        tracker::Trackers,
+        transport::{Transport, TransportConfig, TransportEvent},
+    },
+    settings::RelayMode,
+    status::Metrics,
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::{

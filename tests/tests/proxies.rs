@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bitchat_actors::transport::{Proxy, ProxyError};
+use bitchat_actors::settings::{Proxy, ProxyError};
 use bitchat_tests::{
     lab::{self, Kind, Lab, LabNode},
     process::NodeProcess,

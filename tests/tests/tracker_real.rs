@@ -8,8 +8,11 @@ use std::{
 };
 
 use bitchat_actors::{
-    kit::{Metrics, Scope},
-    tracker::{TrackerConfig, TrackerPeers, TrackerState, Trackers, Watch},
+    internals::{
+        kit::Scope,
+        tracker::{TrackerConfig, TrackerPeers, Trackers, Watch},
+    },
+    status::{Metrics, TrackerState},
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::channel::{ChannelId, EpochKeys, RendezvousHash};

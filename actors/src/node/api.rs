@@ -112,6 +112,20 @@ pub struct ChannelRequest {
     pub relays: Vec<Relay>,
 }
 
+impl ChannelRequest {
+    /// An open channel whose rendezvous hash changes daily, without trackers, DHT nodes or relays of its own.
+    pub fn open(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            policy: Policy::Open,
+            rotation: Rotation::Daily,
+            trackers: Vec::new(),
+            nodes: Vec::new(),
+            relays: Vec::new(),
+        }
+    }
+}
+
 /// A channel in a list.
 #[derive(Clone, Debug)]
 pub struct ChannelSummary {

@@ -74,27 +74,27 @@ pub enum PortmapStatus {
 }
 
 /// The mapping to ask for.
-pub struct PortmapConfig {
+pub(crate) struct PortmapConfig {
     /// The addresses that the node listens on.
-    pub bind: Vec<IpAddr>,
+    pub(crate) bind: Vec<IpAddr>,
     /// The internal port; also the external one if the router has it free.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The description shown in the router's user interface.
-    pub description: String,
+    pub(crate) description: String,
     /// The key from which the nonce is derived by which the router recognizes this node after a crash.
-    pub key: Zeroizing<[u8; 64]>,
+    pub(crate) key: Zeroizing<[u8; 64]>,
 }
 
 /// A handle to the mapper. Cheap to clone.
 #[derive(Clone)]
-pub struct Portmap {
+pub(crate) struct Portmap {
     addr: Addr<Msg>,
     status: watch::Receiver<PortmapStatus>,
 }
 
 impl Portmap {
     /// Starts the actor in `scope`. It reports mappings to the transport.
-    pub fn start(config: PortmapConfig, transport: Transport, scope: &Scope) -> Self {
+    pub(crate) fn start(config: PortmapConfig, transport: Transport, scope: &Scope) -> Self {
         let (sender, status) = watch::channel(PortmapStatus::Asking);
         let metrics = Metrics::default();
         scope.metrics().register(|registry| {
@@ -116,13 +116,13 @@ impl Portmap {
     }
 
     /// Asks again: this machine is on another network, or back on one.
-    pub async fn moved(&self) {
+    pub(crate) async fn moved(&self) {
         // An actor that has stopped maps nothing.
         let _ = self.addr.send(Msg::Moved).await;
     }
 
     /// The current state.
-    pub fn status(&self) -> PortmapStatus {
+    pub(crate) fn status(&self) -> PortmapStatus {
         self.status.borrow().clone()
     }
 }

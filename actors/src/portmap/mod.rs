@@ -18,4 +18,6 @@ mod ask;
 mod gateway;
 mod plan;
 
-pub use api::*;
+use api::Metrics;
+pub use api::{Mapping, PortmapStatus, Protocol};
+pub(crate) use api::{Portmap, PortmapConfig};

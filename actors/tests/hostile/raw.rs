@@ -7,10 +7,13 @@ use std::{
 };
 
 use bitchat_actors::{
-    kit::{Metrics, Scope},
-    transport::{
-        Connection, DialError, EVENTS, Stream, Transport, TransportConfig, TransportEvent,
+    internals::{
+        kit::Scope,
+        transport::{
+            Connection, DialError, EVENTS, Stream, Transport, TransportConfig, TransportEvent,
+        },
     },
+    status::Metrics,
 };
 use bitchat_wire::{
     channel::{ChannelFile, ChannelId, EpochKeys},

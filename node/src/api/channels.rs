@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use bitchat_actors::{node::ChannelRequest, tracker::public_trackers};
+use bitchat_actors::{internals::tracker::public_trackers, node::ChannelRequest};
 use bitchat_wire::channel::ChannelFile;
 use utoipa::OpenApi;
 

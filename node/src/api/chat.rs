@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use bitchat_actors::store::PageQuery;
+use bitchat_actors::PageQuery;
 use utoipa::OpenApi;
 
 use super::{

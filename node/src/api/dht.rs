@@ -1,7 +1,7 @@
 //! The DHT: the state of this node's part of it, and lookups by hand.
 
 use axum::{Json, extract::State, routing};
-use bitchat_actors::dht::Id;
+use bitchat_actors::internals::dht::Id;
 use utoipa::OpenApi;
 
 use super::{

@@ -10,7 +10,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
-use bitchat_actors::disguise::Disguise;
+use bitchat_actors::settings::Disguise;
 use serde::{Deserialize, Serialize};
 
 use self::keys::{KEYS, known, put};

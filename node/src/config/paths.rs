@@ -1,6 +1,6 @@
 //! Settings with a fixed set of values: allowed paths, and whom to relay for.
 
-use bitchat_actors::{relay::RelayMode, transport::Paths};
+use bitchat_actors::settings::{Paths, RelayMode};
 use serde::{Deserialize, Serialize};
 
 /// A kind of path between members.

@@ -7,10 +7,8 @@ mod tests;
 use std::time::Instant;
 
 use bitchat_actors::{
-    dht::DhtState,
     node::NodeStatus,
-    portmap::PortmapStatus,
-    transport::{NatKind, NatView, PathKind},
+    status::{DhtState, NatKind, NatView, PathKind, PortmapStatus},
 };
 
 use crate::shapes::{Diagnosis, Finding, Health};

@@ -1,6 +1,6 @@
 use bitchat_actors::{
-    portmap::{Mapping, Protocol},
-    transport::{Paths, ProxyStatus},
+    settings::Paths,
+    status::{Mapping, Protocol, ProxyStatus},
 };
 use bitchat_wire::identity::IdentityKey;
 

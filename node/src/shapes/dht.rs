@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use bitchat_actors::{
-    dht::{self, DhtState, DhtStatus, FamilyStatus, LookupResult, Traffic, WatchStatus},
-    discovery::DhtChannelStatus,
+    internals::dht,
+    status::{
+        DhtChannelStatus, DhtState, DhtStatus, FamilyStatus, LookupResult, Traffic, WatchStatus,
+    },
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,6 +1,9 @@
 //! Members, and the paths to them.
 
-use bitchat_actors::{channel::PathView, chat::MemberView, transport::PathKind};
+use bitchat_actors::{
+    chat::MemberView,
+    status::{PathKind, PathView},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use bitchat_actors::discovery::{self, SourceKind, SourceState, SourceStatus};
+use bitchat_actors::{
+    internals::discovery,
+    status::{SourceKind, SourceState, SourceStatus},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bitchat_actors::{node::NodeStatus, portmap::PortmapStatus};
+use bitchat_actors::{node::NodeStatus, status::PortmapStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bitchat_actors::tracker::{TrackerState, TrackerStatus};
+use bitchat_actors::status::{TrackerState, TrackerStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -6,8 +6,9 @@ use std::{
 };
 
 use bitchat_actors::{
+    internals::transport::DialError,
     node::{RelayCheck, check_relay, relay_peer},
-    transport::{DialError, Relay},
+    settings::Relay,
 };
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, http::header, response::IntoResponse, routing::get};
 use bitchat_actors::{
     node::{Announce, RelayBuilder, RelayNode},
-    relay::RelayLimits,
+    settings::RelayLimits,
 };
 use serde::Serialize;
 use tokio::net::TcpListener;

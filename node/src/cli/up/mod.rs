@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bitchat_actors::disguise::Disguise;
+use bitchat_actors::settings::Disguise;
 use clap::Args;
 
 use crate::{

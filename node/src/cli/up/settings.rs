@@ -1,6 +1,6 @@
 //! The settings of a run: flags over the environment over `config.toml`.
 
-use bitchat_actors::transport::Proxy;
+use bitchat_actors::settings::Proxy;
 
 use super::Up;
 use crate::{

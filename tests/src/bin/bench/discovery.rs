@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
-    discovery::SourceState,
     node::{Builder, ChannelRequest, Node},
+    status::SourceState,
 };
 use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::{
@@ -165,10 +165,8 @@ async fn ready(node: &Node, by: By, file: &ChannelFile) -> Result<()> {
         let known = node.channel(file.id()).await?.discovery;
         Ok(match by {
             By::Http | By::Udp => known.sources.iter().any(|source| {
-                matches!(
-                    source.kind,
-                    bitchat_actors::discovery::SourceKind::Tracker(_)
-                ) && source.state == SourceState::Working
+                matches!(source.kind, bitchat_actors::status::SourceKind::Tracker(_))
+                    && source.state == SourceState::Working
             }),
             By::Dht => known.dht.is_some_and(|dht| dht.announced_to > 0),
             By::Cache | By::Lan => true,

@@ -8,12 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bitchat_actors::{
-    kit::{Metrics, Scope},
-    node::{RELAY_KEYS, RelayNode},
-    relay::{RelayConfig, RelayLimits, RelayMode, Relays},
-    transport::{
-        Connection, EVENTS, PathKind, Relay, Stream, Transport, TransportConfig, TransportEvent,
+    internals::{
+        kit::Scope,
+        relay::{RelayConfig, Relays},
+        transport::{Connection, EVENTS, Stream, Transport, TransportConfig, TransportEvent},
     },
+    node::{RELAY_KEYS, RelayNode},
+    settings::{Relay, RelayLimits, RelayMode},
+    status::{Metrics, PathKind},
 };
 use bitchat_wire::stream::StreamKind;
 use tokio::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bitchat_actors::transport::{Connection, Relay};
+use bitchat_actors::{internals::transport::Connection, settings::Relay};
 use bitchat_tests::process;
 use futures_util::future::try_join_all;
 use serde_json::Value;

@@ -57,7 +57,7 @@ impl Subscriber for Watch {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target() == bitchat_actors::link::VERIFIED
+        metadata.is_event() && metadata.target() == bitchat_actors::internals::link::VERIFIED
     }
 
     fn event(&self, event: &Event<'_>) {
