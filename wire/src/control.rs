@@ -7,31 +7,31 @@ use crate::{
     proto::{self, control::Kind},
 };
 
-/// The longest control message, in bytes, its length prefix not counted.
+/// Maximum size of a control message, in bytes, without its length prefix.
 pub const MAX_CONTROL: usize = 4_096;
 
-/// Addresses in one punch.
+/// Maximum number of addresses in one punch.
 pub const MAX_PUNCH_ADDRESSES: usize = 8;
-/// Addresses of TCP in one punch: one of each family.
+/// Maximum number of TCP addresses in one punch: one of each family.
 pub const MAX_PUNCH_TCP: usize = 2;
-/// The longest PeerId, in bytes.
+/// Maximum length of a PeerId, in bytes.
 pub const MAX_PEER_ID: usize = 64;
 
 /// Why a control message was refused. Any of these closes the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// The length prefix, or the message itself, passes [`MAX_CONTROL`].
+    /// The length prefix, or the message itself, exceeds [`MAX_CONTROL`].
     #[error("a control message of {0} bytes is longer than {MAX_CONTROL}")]
     TooLong(usize),
-    /// Not protobuf.
+    /// The message is not valid protobuf.
     #[error("a control message that is not protobuf")]
     Malformed,
     /// The observed address has no bytes, or more than [`MAX_ADDRESS`].
     #[error("an observed address of {0} bytes")]
     BadAddress(usize),
-    /// A punch without its parts, with too many of them, or with too long ones.
-    #[error("a punch that is none")]
+    /// A punch lacks a field, or has too many or too long ones.
+    #[error("a malformed punch")]
     BadPunch,
 }
 
@@ -41,7 +41,7 @@ impl From<Kind> for proto::Control {
     }
 }
 
-/// The bytes of a message, its length before it. Callers keep addresses within [`MAX_ADDRESS`].
+/// Encodes a message with its length prefix. Callers keep addresses within [`MAX_ADDRESS`].
 pub fn encode(message: &proto::Control) -> Vec<u8> {
     let len = message.encoded_len();
     let mut out = Vec::with_capacity(4 + len);
@@ -61,7 +61,7 @@ pub fn check_len(prefix: [u8; 4]) -> Result<usize, ControlError> {
     }
 }
 
-/// Decodes the bytes behind the prefix. `Ok(None)`: a kind that is not known here, to be passed over.
+/// Decodes the bytes after the prefix. `Ok(None)` means a kind that this program does not know, to be ignored.
 pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, ControlError> {
     if bytes.len() > MAX_CONTROL {
         return Err(ControlError::TooLong(bytes.len()));

@@ -1,20 +1,20 @@
-//! The labelled primitives that the whole protocol is made of (`docs/PROTOCOL.md`, notation).
+//! The labelled primitives that the whole protocol is built from (`docs/PROTOCOL.md`, notation).
 //!
 //! Every use of a hash, a key derivation or a signature starts with a label of its own,
-//! `L(x) = "bitchat/1 " ‖ x ‖ 0x00`, so that no output of one can pass for another's.
+//! `L(x) = "bitchat/1 " ‖ x ‖ 0x00`, so that the output of one use cannot pass for that of another.
 
 use hkdf::{Hkdf, HkdfExtract};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-/// What every label starts with.
+/// Prefix of every label.
 const PREFIX: &[u8] = b"bitchat/1 ";
 
 /// A 32-byte secret, wiped when dropped. Never printed.
 pub type Secret = Zeroizing<[u8; 32]>;
 
-/// `H(x; d) = SHA-256(L(x) ‖ d)`, `d` being the concatenation of `parts`.
+/// Hashes: `H(x; d) = SHA-256(L(x) ‖ d)`, `d` being the concatenation of `parts`.
 pub fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
     let mut sha = Sha256::new();
     for part in labelled(label, parts) {
@@ -23,8 +23,8 @@ pub fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
     sha.finalize().into()
 }
 
-/// `X(k, x; d, n) = HKDF-Expand-SHA256(k, L(x) ‖ d, n)` (RFC 5869, section 2.3), filling `out`
-/// (n = its length, at most 8,160).
+/// Derives a key: `X(k, x; d, n) = HKDF-Expand-SHA256(k, L(x) ‖ d, n)` (RFC 5869, section 2.3). Fills `out`
+/// (n = its length, at most 8,160 bytes).
 pub fn expand(key: &[u8; 32], label: &str, parts: &[&[u8]], out: &mut [u8]) {
     let info: Vec<&[u8]> = labelled(label, parts).collect();
     Hkdf::<Sha256>::from_prk(key)
@@ -33,14 +33,14 @@ pub fn expand(key: &[u8; 32], label: &str, parts: &[&[u8]], out: &mut [u8]) {
         .expect("every caller asks for less than 8,160 bytes");
 }
 
-/// `X(k, x; d)` of 32 bytes, as a secret.
+/// Derives a secret of 32 bytes: `X(k, x; d)`.
 pub fn expand_key(key: &[u8; 32], label: &str, parts: &[&[u8]]) -> Secret {
     let mut out = Secret::default();
     expand(key, label, parts, out.as_mut());
     out
 }
 
-/// `HKDF-Extract(salt, ikm)` (RFC 5869, section 2.2), `ikm` being the concatenation of `parts`.
+/// Extracts a key: `HKDF-Extract(salt, ikm)` (RFC 5869, section 2.2), `ikm` being the concatenation of `parts`.
 pub fn extract(salt: &[u8; 32], parts: &[&[u8]]) -> Secret {
     let mut state = HkdfExtract::<Sha256>::new(Some(salt));
     for part in parts {
@@ -53,7 +53,7 @@ pub fn extract(salt: &[u8; 32], parts: &[&[u8]]) -> Secret {
     out
 }
 
-/// `HMAC-SHA256(key, d)` (RFC 2104), without a label: `d` is the concatenation of `parts`.
+/// Authenticates: `HMAC-SHA256(key, d)` (RFC 2104), without a label; `d` is the concatenation of `parts`.
 pub fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     let mut state =
         <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -63,7 +63,7 @@ pub fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     state.finalize().into_bytes().into()
 }
 
-/// `L(x) ‖ d` in one piece, as signatures need it.
+/// `L(x) ‖ d` in one buffer, as signing requires.
 pub(crate) fn message(label: &str, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
     for part in labelled(label, parts) {

@@ -9,24 +9,24 @@ use crate::{
     proto::{self, relay::Kind},
 };
 
-/// The longest message, in bytes, its length prefix not counted.
+/// Maximum size of a message, in bytes, without its length prefix.
 pub const MAX_RELAY: usize = 4_096;
-/// Keys that one client registers under.
+/// Maximum number of keys that one client registers under.
 pub const MAX_KEYS: usize = 64;
-/// Peers in one `met`.
+/// Maximum number of peers in one `met`.
 pub const MAX_MET: usize = 32;
 
 /// Why a message was refused. Any of these resets the stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// The length prefix, or the message itself, passes [`MAX_RELAY`].
+    /// The length prefix, or the message itself, exceeds [`MAX_RELAY`].
     #[error("a relay message of {0} bytes is longer than {MAX_RELAY}")]
     TooLong(usize),
-    /// Not protobuf.
+    /// The message is not valid protobuf.
     #[error("a relay message that is not protobuf")]
     Malformed,
-    /// A field that is too long, too short, or there too often.
+    /// A field is too long, too short, or repeated too often.
     #[error("{0} out of bounds in a relay message")]
     OutOfBounds(&'static str),
 }
@@ -37,14 +37,14 @@ impl From<Kind> for proto::Relay {
     }
 }
 
-/// The keys that everybody knows, under whose rendezvous hashes public relays are announced and looked for: those of epoch
-/// 0 of a channel whose id and secret are both `H("relay"; "public")`.
+/// The well-known keys under whose rendezvous hashes public relays are announced and looked up: those of epoch 0 of a
+/// channel whose id and secret are both `H("relay"; "public")`.
 pub fn public_keys() -> EpochKeys {
     let known = hash("relay", &[b"public"]);
     EpochKeys::derive(ChannelId(known), 0, &known)
 }
 
-/// The bytes of a message, its length before it. Callers keep to the caps.
+/// Encodes a message with its length prefix. Callers keep to the caps.
 pub fn encode(kind: Kind) -> Vec<u8> {
     let message = proto::Relay::from(kind);
     let len = message.encoded_len();
@@ -65,7 +65,7 @@ pub fn check_len(prefix: [u8; 4]) -> Result<usize, RelayError> {
     }
 }
 
-/// Decodes the bytes behind the prefix. `Ok(None)`: a kind that is not known here, to be passed over.
+/// Decodes the bytes after the prefix. `Ok(None)` means a kind that this program does not know, to be ignored.
 pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, RelayError> {
     if bytes.len() > MAX_RELAY {
         return Err(RelayError::TooLong(bytes.len()));

@@ -1,10 +1,10 @@
-//! What a stream of a connection opens with: `kind u8 ‖ version u8` (`docs/PROTOCOL.md`, streams).
+//! The first bytes of each stream of a connection: `kind u8 ‖ version u8` (`docs/PROTOCOL.md`, streams).
 
-/// What a stream carries.
+/// The purpose of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamKind {
-    /// One a connection: observed address, drain.
+    /// The control stream, one per connection: observed addresses, draining, punching.
     Control,
     /// A link.
     Link,
@@ -12,11 +12,11 @@ pub enum StreamKind {
     Sub,
     /// A request to a relay.
     RelayHop,
-    /// A relay's word to the circuit's target.
+    /// A circuit that a relay opens to its target.
     RelayStop,
 }
 
-/// The version of every stream kind so far.
+/// The version of all stream kinds so far.
 pub const STREAM_VERSION: u8 = 1;
 
 impl StreamKind {

@@ -1,17 +1,17 @@
-//! Which characters names that others chose may hold, so that no name can forge what stands around it.
+//! Characters that are allowed in names chosen by others, so that no name can forge the text shown around it.
 
-/// Control characters, line and paragraph separators, and marks that turn the direction of text.
+/// Control characters, line and paragraph separators, and marks that change the direction of text.
 fn is_treacherous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether `name` has 1 to `max` bytes, not white space alone, and no treacherous character.
+/// Whether `name` has 1 to `max` bytes, is not only white space, and contains no treacherous character.
 pub(crate) fn is_name(name: &str, max: usize) -> bool {
     name.len() <= max && !name.trim().is_empty() && !name.contains(is_treacherous)
 }
 
-/// The name without treacherous characters and outer white space, cut to `max` bytes; `None` if nothing is left.
+/// Removes treacherous characters and outer white space, and cuts to `max` bytes; `None` if nothing is left.
 pub(crate) fn clamp_name(name: &str, max: usize) -> Option<String> {
     let mut out = String::new();
     for c in name.trim().chars().filter(|c| !is_treacherous(*c)) {

@@ -1,9 +1,9 @@
 //! Checks bencode before any parser recurses into it (BEP 3): size, depth, and canonical form.
 //!
 //! [`scan`] walks the bytes with a bounded stack on the heap, so that no input can exhaust the call
-//! stack, and never allocates by what a length prefix claims. What passed it may be given to a
+//! stack, and never allocates what a length prefix claims. Bytes that passed may be given to a
 //! recursive parser such as `serde_bencode`. [`entries`], [`raw_value`] and [`byte_string`] read
-//! single values where they lie, so that signed parts keep their bytes.
+//! single values in place, so that signed parts keep their bytes.
 
 /// Why bencode was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,41 +15,41 @@ pub enum BencodeError {
     /// Nested deeper than allowed.
     #[error("nested more than {0} levels deep")]
     TooDeep(usize),
-    /// Keys unsorted or doubled, or a number with leading zeros, at this offset.
+    /// Unsorted or duplicate keys, or a number with leading zeros, at this offset.
     #[error("not in canonical form at byte {0}")]
     NotCanonical(usize),
-    /// Bytes behind the value.
-    #[error("{0} bytes behind the end")]
+    /// This many bytes after the value.
+    #[error("{0} bytes after the end")]
     Trailing(usize),
     /// More values than allowed.
     #[error("more than {0} values")]
     TooMany(usize),
 }
 
-/// What [`scan`] allows.
+/// Limits that [`scan`] enforces.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Nesting levels of lists and dictionaries.
+    /// Maximum nesting depth of lists and dictionaries.
     pub depth: usize,
-    /// Values in all (each string, number, list and dictionary counts one, and so does a key).
+    /// Maximum number of values (each string, number, list, dictionary and key counts one).
     pub values: usize,
-    /// Refuse what is not canonical (sorted unique keys, no leading zeros, no trailing bytes).
+    /// Whether to refuse what is not canonical (sorted unique keys, no leading zeros, no trailing bytes).
     ///
-    /// Without it keys may stand in any order and twice, numbers may have leading zeros, and bytes
-    /// behind the value are passed over: what real trackers send.
+    /// Otherwise keys may be unsorted and repeated, numbers may have leading zeros, and bytes after
+    /// the value are ignored, as in what real trackers send.
     pub canonical: bool,
 }
 
 /// A list or dictionary that is not closed yet.
 enum Open<'a> {
     List,
-    /// A dictionary in front of a key, with the key before it.
+    /// A dictionary before a key, with the previous key.
     Key(Option<&'a [u8]>),
-    /// A dictionary in front of this key's value.
+    /// A dictionary before the value of this key.
     Value(&'a [u8]),
 }
 
-/// Walks one value without recursion or allocation in proportion to claims; returns its length in bytes.
+/// Walks one value without recursion and without allocating what prefixes claim; returns its length in bytes.
 /// With `canonical`, the value must fill `bytes` exactly.
 pub fn scan(bytes: &[u8], limits: Limits) -> Result<usize, BencodeError> {
     let mut open: Vec<Open<'_>> = Vec::new();
@@ -112,7 +112,7 @@ pub fn scan(bytes: &[u8], limits: Limits) -> Result<usize, BencodeError> {
     Ok(at)
 }
 
-/// A byte string at `at`: its contents and the offset behind it.
+/// Reads the byte string at `at`: its contents and the offset after it.
 fn string(bytes: &[u8], at: usize, canonical: bool) -> Result<(&[u8], usize), BencodeError> {
     let syntax = BencodeError::Syntax(at);
     let mut len = 0usize;
@@ -138,7 +138,7 @@ fn string(bytes: &[u8], at: usize, canonical: bool) -> Result<(&[u8], usize), Be
     Ok((bytes.get(start..end).ok_or(syntax)?, end))
 }
 
-/// A number at `at` (which is the `i`): the offset behind it.
+/// Reads the number at `at` (the offset of its `i`); returns the offset after it.
 fn number(bytes: &[u8], at: usize, canonical: bool) -> Result<usize, BencodeError> {
     let negative = bytes.get(at + 1) == Some(&b'-');
     let first = at + 1 + usize::from(negative);
@@ -158,7 +158,7 @@ fn number(bytes: &[u8], at: usize, canonical: bool) -> Result<usize, BencodeErro
     Ok(end + 1)
 }
 
-/// The offset behind the value at `at`; `None` if there is none.
+/// The offset after the value at `at`; `None` if there is no value.
 fn skip(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0usize;
     loop {
@@ -180,9 +180,9 @@ fn skip(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The keys of the top-level dictionary, each with the raw bytes of its value, in the order in which
-/// they stand. Empty if `bytes` is no dictionary. `bytes` must have passed [`scan`]; of others, as
-/// many entries as make sense are given.
+/// The keys of the top-level dictionary with the raw bytes of their values, in their order in
+/// `bytes`. Empty if `bytes` is not a dictionary. `bytes` must have passed [`scan`]; otherwise
+/// the entries up to the first malformed one are returned.
 pub fn entries(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut at = if bytes.first() == Some(&b'd') {
         1
@@ -197,8 +197,8 @@ pub fn entries(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The raw bytes of the value behind `key` in the top-level dictionary. `bytes` must have passed [`scan`].
-/// Of a key that stands there twice (not canonical), the first.
+/// The raw bytes of the value of `key` in the top-level dictionary. `bytes` must have passed [`scan`].
+/// If the key is repeated (not canonical), the first.
 pub fn raw_value<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     entries(bytes)
         .find(|(name, _)| *name == key)

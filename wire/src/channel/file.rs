@@ -1,7 +1,7 @@
 //! The channel file (`.chat`) and its link form (`docs/PROTOCOL.md`, channel file).
 //!
-//! A file is kept as the bytes that it was, so that ids, signature and unknown keys never change by
-//! passing through this program.
+//! A file is kept as its original bytes, so that ids, the signature and unknown keys do not change
+//! when it passes through this program.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,29 +19,29 @@ use crate::{
     text,
 };
 
-/// What a link starts with.
+/// The scheme of a link.
 pub const LINK_SCHEME: &str = "bitchat:";
 
-/// A file as it is made is three levels deep and holds a few hundred values; the rest is room for keys to come.
+/// A file is three levels deep and holds a few hundred values when it is created; the rest is room for future keys.
 const LIMITS: Limits = Limits {
     depth: 16,
     values: 16_384,
     canonical: true,
 };
-/// The base64url characters of the largest file.
+/// Maximum length of a link after its scheme: the largest file in base64url.
 const MAX_LINK: usize = (MAX_FILE * 4).div_ceil(3);
 /// The version of `info` that this program knows.
 const VERSION: u64 = 1;
-/// What the signature over `info` is labelled with.
+/// Label of the signature over `info`.
 const SIGNATURE_LABEL: &str = "channel file";
 
 /// Who may link in a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Whoever holds the file.
+    /// Everyone who holds the file.
     Open,
-    /// Holders of the file that are on the signed roster.
+    /// Holders of the file who are on the signed roster.
     Invite,
 }
 
@@ -74,35 +74,35 @@ impl std::str::FromStr for Policy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rotation {
-    /// Once a day, at a moment of the channel's own; what a file without `rotate` means.
+    /// Once a day, at a time derived from the channel; the meaning of a file without `rotate`.
     #[default]
     Daily,
-    /// Never: it is the file's infohash (`rotate` 0). Members meet whatever their clocks say, and whoever watches a
-    /// tracker or the DHT can follow the channel for as long as it lives.
+    /// Never: the hash is the file's infohash (`rotate` 0). Members meet even if their clocks are wrong, but an
+    /// observer of a tracker or the DHT can follow the channel for as long as it exists.
     Never,
 }
 
 /// The signed part of a channel file.
 #[derive(Clone)]
 pub struct ChannelInfo {
-    /// Unix seconds.
+    /// Creation time, in Unix seconds.
     pub created: u64,
-    /// Shown to users; 1 to 128 bytes of UTF-8 without control characters.
+    /// The name shown to users: 1 to 128 bytes of UTF-8 without control characters.
     pub name: String,
-    /// Who made the channel.
+    /// The identity that created the channel.
     pub owner: IdentityId,
     /// Who may link.
     pub policy: Policy,
-    /// How often its rendezvous hash changes.
+    /// How often the rendezvous hash changes.
     pub rotation: Rotation,
     /// The channel's 32 random bytes.
     pub secret: Secret,
-    /// 1.
+    /// Version of the format: 1.
     pub version: u64,
 }
 
 impl fmt::Debug for ChannelInfo {
-    /// All but the secret.
+    /// Shows everything except the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChannelInfo")
             .field("created", &self.created)
@@ -115,13 +115,13 @@ impl fmt::Debug for ChannelInfo {
     }
 }
 
-/// What it takes to make a channel.
+/// The parameters of a new channel.
 pub struct NewChannel<'a> {
-    /// Its name.
+    /// The name, 1 to [`MAX_CHANNEL_NAME`] bytes.
     pub name: &'a str,
     /// Who may link.
     pub policy: Policy,
-    /// How often its rendezvous hash changes.
+    /// How often the rendezvous hash changes.
     pub rotation: Rotation,
     /// Tiers of tracker URLs (BEP 12).
     pub trackers: Vec<Vec<String>>,
@@ -129,9 +129,9 @@ pub struct NewChannel<'a> {
     pub nodes: Vec<(String, u16)>,
     /// Relays, as multiaddrs.
     pub relays: Vec<String>,
-    /// Unix seconds.
+    /// Creation time, in Unix seconds.
     pub created: u64,
-    /// 32 random bytes.
+    /// The channel's secret: 32 random bytes.
     pub secret: Secret,
 }
 
@@ -144,7 +144,7 @@ pub struct ChannelFile {
     trackers: Vec<Vec<String>>,
     nodes: Vec<(String, u16)>,
     relays: Vec<String>,
-    /// The file; it holds the secret.
+    /// The bytes of the file, which contain the secret.
     raw: Zeroizing<Vec<u8>>,
 }
 
@@ -157,11 +157,11 @@ impl fmt::Debug for ChannelFile {
     }
 }
 
-/// The keys of a dictionary, each with its value's bytes.
+/// The entries of a dictionary: keys with the raw bytes of their values.
 type Keys = BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>;
 
 impl ChannelFile {
-    /// Makes and signs a file.
+    /// Creates and signs a file.
     pub fn create(new: NewChannel<'_>, owner: &IdentityKey) -> Result<Self, ChannelFileError> {
         if !text::is_name(new.name, MAX_CHANNEL_NAME) {
             return Err(ChannelFileError::BadName);
@@ -197,7 +197,7 @@ impl ChannelFile {
         }
         keys.insert(b"info".to_vec(), info);
         put(&mut keys, "signature", serde_bytes::Bytes::new(&signature));
-        // Read like any other, so that nothing is made that others refuse.
+        // Parsed like any other, so that no file is created that others refuse.
         Self::parse(&write(&keys))
     }
 
@@ -229,7 +229,7 @@ impl ChannelFile {
         })
     }
 
-    /// Parses `bitchat:` + base64url (no padding). White space around it is passed over, and the scheme's case does not matter.
+    /// Parses `bitchat:` + base64url (no padding). White space around it and the scheme's case are ignored.
     pub fn parse_link(link: &str) -> Result<Self, ChannelFileError> {
         let link = link.trim();
         let (scheme, data) = link
@@ -247,12 +247,12 @@ impl ChannelFile {
         Self::parse(&Zeroizing::new(bytes))
     }
 
-    /// The file's canonical bytes. They hold the secret.
+    /// The file's canonical bytes, which contain the secret.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.raw.to_vec()
     }
 
-    /// The same bytes as a link. It holds the secret.
+    /// The file as a link, which contains the secret.
     pub fn to_link(&self) -> String {
         format!(
             "{LINK_SCHEME}{}",
@@ -276,7 +276,7 @@ impl ChannelFile {
     pub fn trackers(&self) -> &[Vec<String>] {
         &self.trackers
     }
-    /// The keys that follow from the file's own secret, of epoch 0.
+    /// The keys of epoch 0, derived from the file's secret.
     pub fn keys(&self) -> EpochKeys {
         let keys = EpochKeys::derive(self.id, 0, &self.info.secret);
         match self.info.rotation {
@@ -293,7 +293,7 @@ impl ChannelFile {
         &self.relays
     }
 
-    /// The same channel with other trackers (hints are not signed).
+    /// A copy of the file with other trackers (hints are not signed).
     pub fn with_trackers(&self, trackers: Vec<Vec<String>>) -> Result<Self, ChannelFileError> {
         let trackers = hints::check_trackers(trackers)?;
         let mut keys: Keys = bencode::entries(&self.raw)
@@ -320,7 +320,7 @@ fn parse_info(raw: &[u8]) -> Result<ChannelInfo, ChannelFileError> {
     };
     let bytes = |name, label| array::<32>(key(name).ok_or(Missing(label))?).ok_or(BadValue(label));
 
-    // The version first: what a later one is like cannot be known here.
+    // The version first: the layout of later versions is unknown.
     let version = number("version", "info.version")?;
     if version != VERSION {
         return Err(ChannelFileError::UnknownVersion(version));
@@ -355,12 +355,12 @@ fn parse_info(raw: &[u8]) -> Result<ChannelInfo, ChannelFileError> {
     })
 }
 
-/// The contents of a raw byte string of `N` bytes, where they lie.
+/// The contents of a raw byte string of `N` bytes, in place.
 fn array<const N: usize>(raw: &[u8]) -> Option<&[u8; N]> {
     bencode::byte_string(raw)?.try_into().ok()
 }
 
-/// `announce` is the first tracker; `announce-list` is there when it is not the only one (BEP 12).
+/// Writes `announce`, the first tracker, and `announce-list` if there are more (BEP 12).
 fn put_trackers(keys: &mut Keys, tiers: &[Vec<String>]) {
     keys.remove(&b"announce"[..]);
     keys.remove(&b"announce-list"[..]);
@@ -374,15 +374,15 @@ fn put_trackers(keys: &mut Keys, tiers: &[Vec<String>]) {
 }
 
 fn put(keys: &mut Keys, key: &str, value: &(impl Serialize + ?Sized)) {
-    // Only floats and maps with odd keys cannot be written, and no value of ours is one.
+    // Only floats and maps with non-string keys cannot be written, and there are none here.
     let raw =
         serde_bencode::to_bytes(&value).expect("strings, numbers and lists of them are bencode");
     keys.insert(key.as_bytes().to_vec(), Zeroizing::new(raw));
 }
 
-/// A dictionary's bytes, its keys in order.
+/// Writes a dictionary with sorted keys.
 fn write(keys: &Keys) -> Zeroizing<Vec<u8>> {
-    // Reserved whole: a buffer that grew would leave copies of the secret behind.
+    // Reserved in full: a buffer that grows leaves copies of the secret in freed memory.
     let len = keys
         .iter()
         .map(|(key, value)| key.len() + value.len() + 24)

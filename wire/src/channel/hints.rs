@@ -1,17 +1,17 @@
 //! The unsigned part of a channel file: trackers, DHT nodes and relays.
 //!
-//! Whoever passes a file on can change them, so that they are held to what is safe to try. Reading
-//! drops what is not, since one bad line must not make a channel unreachable; making refuses it,
-//! since then someone is there to mend it.
+//! Anyone who forwards a file can change them, so they are limited to what is safe to try. Reading
+//! drops invalid ones, since one bad line must not make a channel unreachable; writing refuses them,
+//! since then someone is there to correct them.
 
 use serde_bencode::value::Value;
 
 use super::{ChannelFileError, MAX_NODES, MAX_RELAY, MAX_RELAYS, MAX_TRACKERS, MAX_URL};
 
-/// Bytes of a node's host: the longest name that DNS knows.
+/// Maximum length of a node's host, in bytes: the longest name in DNS.
 const MAX_HOST: usize = 253;
 
-/// Whether `url` is one of a tracker that we would ask: http, https or udp (which needs a port), of visible ASCII.
+/// Whether `url` is a usable tracker URL: http, https or udp (which needs a port), in visible ASCII.
 pub(super) fn is_tracker(url: &str) -> bool {
     if url.len() > MAX_URL || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return false;
@@ -39,7 +39,7 @@ pub(super) fn is_tracker(url: &str) -> bool {
     }
 }
 
-/// Whether a node's host and port can be one's: a name or address of visible ASCII.
+/// Whether host and port can be those of a node: a name or address in visible ASCII, and a port other than 0.
 pub(super) fn is_node(host: &str, port: u16) -> bool {
     port > 0
         && (1..=MAX_HOST).contains(&host.len())
@@ -55,7 +55,7 @@ pub(super) fn is_relay(relay: &str) -> bool {
         && relay.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The usable tiers of `announce-list`, else `announce` as the only one (BEP 12).
+/// The usable tiers of `announce-list`; without it, `announce` as the only tier (BEP 12).
 pub(super) fn read_trackers(
     announce: Option<&[u8]>,
     list: Option<&[u8]>,
@@ -113,7 +113,7 @@ pub(super) fn read_nodes(raw: Option<&[u8]>) -> Result<Vec<(String, u16)>, Chann
     Ok(nodes)
 }
 
-/// The usable ones of `relays`.
+/// The usable entries of `relays`.
 pub(super) fn read_relays(raw: Option<&[u8]>) -> Result<Vec<String>, ChannelFileError> {
     let relays = items(raw, "relays")?;
     Ok(relays
@@ -124,7 +124,7 @@ pub(super) fn read_relays(raw: Option<&[u8]>) -> Result<Vec<String>, ChannelFile
         .collect())
 }
 
-/// Drops empty tiers, and refuses trackers that no reader would use.
+/// Drops empty tiers, and rejects tracker URLs that a reader would ignore.
 pub(super) fn check_trackers(
     mut tiers: Vec<Vec<String>>,
 ) -> Result<Vec<Vec<String>>, ChannelFileError> {
@@ -138,7 +138,7 @@ pub(super) fn check_trackers(
     Ok(tiers)
 }
 
-/// Refuses nodes that no reader would use.
+/// Rejects nodes that a reader would ignore.
 pub(super) fn check_nodes(nodes: &[(String, u16)]) -> Result<(), ChannelFileError> {
     if let Some((host, port)) = nodes.iter().find(|(host, port)| !is_node(host, *port)) {
         return Err(ChannelFileError::BadNode(format!(
@@ -149,7 +149,7 @@ pub(super) fn check_nodes(nodes: &[(String, u16)]) -> Result<(), ChannelFileErro
     at_most(nodes.len(), MAX_NODES, "DHT nodes")
 }
 
-/// Refuses relays that no reader would use.
+/// Rejects relays that a reader would ignore.
 pub(super) fn check_relays(relays: &[String]) -> Result<(), ChannelFileError> {
     if let Some(bad) = relays.iter().find(|relay| !is_relay(relay)) {
         return Err(ChannelFileError::BadRelay(bad.chars().take(100).collect()));
@@ -165,7 +165,7 @@ fn at_most(count: usize, max: usize, what: &'static str) -> Result<(), ChannelFi
     }
 }
 
-/// The items of a list; none if the key is not there.
+/// The items of a list; empty if the key is missing.
 fn items(raw: Option<&[u8]>, key: &'static str) -> Result<Vec<Value>, ChannelFileError> {
     match raw.map(|raw| value(raw, key)).transpose()? {
         None => Ok(Vec::new()),
@@ -174,7 +174,7 @@ fn items(raw: Option<&[u8]>, key: &'static str) -> Result<Vec<Value>, ChannelFil
     }
 }
 
-/// Bytes that were scanned, as a value; the scan bounded their depth and number.
+/// Parses bytes that were scanned before: the scan bounded depth and number of their values.
 fn value(raw: &[u8], key: &'static str) -> Result<Value, ChannelFileError> {
     serde_bencode::from_bytes(raw).map_err(|_| ChannelFileError::BadValue(key))
 }

@@ -11,10 +11,10 @@ use crate::{
 pub const LOBBY_EPOCH: u32 = 0xffff_ffff;
 /// The length of a rendezvous period, in seconds.
 pub const PERIOD: u64 = 86_400;
-/// How near to a period's boundary the neighbouring hash is announced too, in seconds.
+/// Distance from a period's boundary within which the neighbouring hash is announced, too, in seconds.
 pub const PERIOD_OVERLAP: u64 = 3_600;
 
-/// A channel's id, covering its whole `info`: storage, keys and signatures use it. Shown as hex.
+/// A channel's id, which covers its whole `info` and is used by storage, keys and signatures. Shown as hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub [u8; 32]);
 
@@ -25,44 +25,44 @@ pub struct RendezvousHash(pub [u8; 20]);
 /// The keys of one epoch of a channel, wiped when dropped.
 #[derive(Clone)]
 pub struct EpochKeys {
-    /// The channel.
+    /// The channel that the keys belong to.
     pub cid: ChannelId,
-    /// The epoch.
+    /// The epoch, from 0.
     pub epoch: u32,
-    /// Proves membership in a handshake's first message.
+    /// Key of the tag that proves membership in a handshake's first message.
     pub tag: Secret,
-    /// Salts the handshake.
+    /// Salt of the handshake.
     pub link: Secret,
-    /// Makes rendezvous hashes.
+    /// Key that rendezvous hashes are derived from.
     pub rendezvous: Secret,
-    /// Makes registrations at relays.
+    /// Key that registrations at relays are derived from.
     pub relay: Secret,
-    /// Makes mailbox tags.
+    /// Key that mailbox tags are derived from.
     pub mail: Secret,
-    /// Makes tags for the local network.
+    /// Key that tags for the local network are derived from.
     pub lan: Secret,
-    /// The one hash of a channel whose hash never changes.
+    /// The fixed hash of a channel whose hash never changes; `None` for any other.
     fixed: Option<RendezvousHash>,
 }
 
 impl ChannelId {
-    /// A channel with a file: `H("channel"; raw bencoded info)`.
+    /// The id of a channel with a file: `H("channel"; raw bencoded info)`.
     pub fn of_info(raw_info: &[u8]) -> Self {
         Self(hash("channel", &[raw_info]))
     }
 
-    /// A group: `H("group"; owner-signed genesis)`.
+    /// The id of a group: `H("group"; owner-signed genesis)`.
     pub fn of_group(genesis: &[u8]) -> Self {
         Self(hash("group", &[genesis]))
     }
 
-    /// A conversation of two: `H("direct"; lower id ‖ higher id)`. The same for both.
+    /// The id of a conversation between two, the same for both: `H("direct"; lower id ‖ higher id)`.
     pub fn of_direct(a: &IdentityId, b: &IdentityId) -> Self {
         let (low, high) = if a < b { (a, b) } else { (b, a) };
         Self(hash("direct", &[low.as_bytes(), high.as_bytes()]))
     }
 
-    /// Where contact requests go: `H("inbox"; id ‖ token)`.
+    /// The id of the channel for contact requests: `H("inbox"; id ‖ token)`.
     pub fn of_inbox(owner: &IdentityId, token: &[u8; 12]) -> Self {
         Self(hash("inbox", &[owner.as_bytes(), token]))
     }
@@ -74,7 +74,7 @@ impl fmt::Display for ChannelId {
     }
 }
 
-/// Eight digits only: the whole id has no place in a log.
+/// Shows eight digits only: the whole id has no place in a log.
 impl fmt::Debug for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(&self.0[..4]))
@@ -87,14 +87,14 @@ impl fmt::Display for RendezvousHash {
     }
 }
 
-/// Eight digits only, like every id in a log.
+/// Shows eight digits only, like every id in a log.
 impl fmt::Debug for RendezvousHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(&self.0[..4]))
     }
 }
 
-/// Names the epoch, never a key.
+/// Shows the epoch, never a key.
 impl fmt::Debug for EpochKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EpochKeys")
@@ -105,7 +105,7 @@ impl fmt::Debug for EpochKeys {
 }
 
 impl EpochKeys {
-    /// `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the six keys are `X(K_e, name; u32 e)` with
+    /// Derives the keys: `K_e = HKDF-Extract(salt = cid, ikm = secret)`; the six keys are `X(K_e, name; u32 e)` with
     /// the names `tag`, `link`, `rv`, `relay`, `mail` and `lan`.
     pub fn derive(cid: ChannelId, epoch: u32, secret: &[u8; 32]) -> Self {
         let master = extract(&cid.0, &[secret]);
@@ -123,8 +123,8 @@ impl EpochKeys {
         }
     }
 
-    /// The same keys for a channel that is always found under `hash` (`rotate` 0 in its file). There is one period
-    /// then, of number 0, that never ends.
+    /// The same keys for a channel that is always found under `hash` (`rotate` 0 in its file). Its only period has
+    /// number 0 and never ends.
     #[must_use]
     pub fn with_fixed_hash(self, hash: RendezvousHash) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl EpochKeys {
         self.fixed.is_some()
     }
 
-    /// The period in which `unix` (seconds) lies: `floor((unix + off) / 86,400)`; 0 if the hash never changes.
+    /// The period that contains `unix` (seconds): `floor((unix + off) / 86,400)`; 0 if the hash never changes.
     pub fn period(&self, unix: u64) -> u64 {
         if self.is_fixed() {
             return 0;
@@ -154,7 +154,7 @@ impl EpochKeys {
         period.saturating_mul(PERIOD).saturating_sub(self.offset())
     }
 
-    /// The hash of one period: `X(k_rv, "period"; u64 p, 20)`, or the one that never changes.
+    /// The hash of a period: `X(k_rv, "period"; u64 p, 20)`, or the fixed one if it never changes.
     pub fn rendezvous_hash(&self, period: u64) -> RendezvousHash {
         if let Some(hash) = self.fixed {
             return hash;
@@ -193,8 +193,8 @@ impl EpochKeys {
         [Some(current), neighbour].into_iter().flatten()
     }
 
-    /// The first Unix second after `unix` from which [`Self::announced`] says something else: within a day, or at the
-    /// end of time if the hash never changes.
+    /// The first Unix second after `unix` at which [`Self::announced`] changes: within a day, or `u64::MAX` if the
+    /// hash never changes.
     pub fn next_change(&self, unix: u64) -> u64 {
         if self.is_fixed() {
             return u64::MAX;
@@ -205,7 +205,7 @@ impl EpochKeys {
         unix.saturating_add(next.unwrap_or(PERIOD) - within)
     }
 
-    /// What stands for the channel in the local network, in one period, in the announces of the node that chose
+    /// The tag of the channel in the local network for one period, in the announcements of the node that chose
     /// `salt`: `X(k_lan, "lan tag"; u64 p ‖ salt, 12)`.
     pub fn lan_tag(&self, period: u64, salt: &[u8; 8]) -> [u8; 12] {
         let mut out = [0; 12];
@@ -214,7 +214,7 @@ impl EpochKeys {
         out
     }
 
-    /// What registers the channel at a relay for one period, and ranks relays:
+    /// The key under which the channel registers at a relay for one period, and by which it ranks relays:
     /// `X(k_relay, "relay"; SHA-256(relay PeerId) ‖ u64 p)`.
     pub fn relay_registration(&self, relay_peer_id: &[u8], period: u64) -> [u8; 32] {
         use sha2::{Digest, Sha256};
@@ -229,7 +229,7 @@ impl EpochKeys {
         out
     }
 
-    /// The channel's own moment of change, so that not all channels change at midnight:
+    /// The time of day at which the channel's hash changes, so that not all channels change at midnight:
     /// `u32 of X(k_rv, "offset"; "", 4) mod 86,400`, in seconds.
     fn offset(&self) -> u64 {
         let mut out = [0; 4];
@@ -330,7 +330,7 @@ mod tests {
         let (daily, fixed) = (keys(0, 1), keys(0, 1).with_fixed_hash(hash));
         assert!(fixed.is_fixed() && !daily.is_fixed());
         let (salt, relay) = ([3; 8], b"a relay");
-        // 1970, half an hour at a time around a change of the daily one, and the end of time.
+        // 1970, steps of half an hour around a change of the daily one, and the end of time.
         let change = daily.next_change(1_900_000_000);
         let around = (0..100).map(|n| change - 90_000 + n * 1_800);
         for unix in around.chain([0, 1, u64::MAX]) {
@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(fixed.next_change(unix), u64::MAX);
             assert_eq!(fixed.rendezvous_hash(unix), hash);
         }
-        // All else is made as ever.
+        // Everything else is derived as usual.
         assert_eq!(fixed.lan_tag(0, &salt), daily.lan_tag(0, &salt));
         let registration = daily.relay_registration(relay, 0);
         assert_eq!(fixed.relay_registration(relay, 0), registration);

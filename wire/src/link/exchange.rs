@@ -1,7 +1,7 @@
 //! The ephemeral key exchange that handshake and renewal share: X25519 and ML-KEM-768 side by side.
 //!
-//! Randomness is drawn in a fixed order, so that the test vectors can name it: the asking side
-//! takes its X25519 scalar (32), then `d ‖ z` of the KEM key (64, FIPS 203, algorithm 16); the
+//! Randomness is drawn in a fixed order, so that the test vectors can specify it: the offering side
+//! draws its X25519 scalar (32), then `d ‖ z` of the KEM key (64, FIPS 203, algorithm 16); the
 //! answering side its X25519 scalar (32), then the encapsulated `m` (32, FIPS 203, algorithm 17).
 
 use ml_kem::{
@@ -12,14 +12,14 @@ use rand_core::CryptoRng;
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
-/// An X25519 public key's length, in bytes.
+/// Length of an X25519 public key, in bytes.
 pub(super) const DH_LEN: usize = 32;
-/// An ML-KEM-768 encapsulation key's length, in bytes.
+/// Length of an ML-KEM-768 encapsulation key, in bytes.
 pub(super) const EK_LEN: usize = 1_184;
-/// An ML-KEM-768 ciphertext's length, in bytes.
+/// Length of an ML-KEM-768 ciphertext, in bytes.
 pub(super) const CT_LEN: usize = 1_088;
 
-/// `X25519 ‖ KEM secret`, wiped when dropped.
+/// The shared secret: `X25519 ‖ KEM secret`, wiped when dropped.
 pub(super) type Shared = Zeroizing<[u8; 64]>;
 
 /// Why the other side's half of an exchange was refused.
@@ -31,20 +31,20 @@ pub(super) enum ExchangeError {
     Point,
 }
 
-/// The asking side's secrets, wiped when dropped.
+/// The offering side's secrets, wiped when dropped.
 pub(super) struct Ephemeral {
     dh: StaticSecret,
-    /// On the heap: some kilobytes that would otherwise move through every future.
+    /// Boxed: several kilobytes that would otherwise be moved through every future.
     kem: Box<DecapsulationKey768>,
 }
 
-/// What the asking side sends.
+/// The offering side's half, as sent.
 pub(super) struct Offer {
     pub(super) dh: [u8; DH_LEN],
     pub(super) ek: Box<[u8; EK_LEN]>,
 }
 
-/// What the answering side sends.
+/// The answering side's half, as sent.
 pub(super) struct Answer {
     pub(super) dh: [u8; DH_LEN],
     pub(super) ct: Box<[u8; CT_LEN]>,

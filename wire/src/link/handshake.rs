@@ -1,4 +1,4 @@
-//! The three messages that make a link: a SIGMA-I exchange keyed with the channel, X25519 + ML-KEM-768.
+//! The three messages that establish a link: a SIGMA-I exchange keyed with the channel, X25519 + ML-KEM-768.
 //!
 //! Pure: the caller moves the bytes, keeps the deadline and the limits on rates and pending
 //! handshakes, and on any error resets the stream with code 0 and sends nothing.
@@ -33,12 +33,12 @@ const CREDENTIAL_LEN: usize = 200;
 /// A credential and its GCM tag.
 const BOX_LEN: usize = CREDENTIAL_LEN + 16;
 
-/// Why a handshake failed. The peer is never told: the stream is reset with code 0.
+/// Why a handshake failed. The peer does not learn the reason: the stream is reset with code 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The message has another length or number than the one that was due.
-    #[error("not the handshake message that was due")]
+    /// The message does not have the length and number of the one that was expected.
+    #[error("not the handshake message that was expected")]
     Malformed,
     /// The tag is not this channel's on this connection: a stranger, or a relayed message.
     #[error("the tag does not prove the channel's key on this connection")]
@@ -50,15 +50,15 @@ pub enum HandshakeError {
     #[error("not a valid ML-KEM-768 key")]
     KemKey,
     /// The X25519 point is of low order.
-    #[error("the X25519 exchange gave nothing secret")]
+    #[error("the X25519 exchange gave no secret")]
     Point,
-    /// The sealed credential does not open: another key, or changed on the way.
+    /// The sealed credential does not open: another key, or changed in transit.
     #[error("the sealed credential does not open")]
     Sealed,
     /// The credential's keys or its certificate are not valid.
     #[error("the device's certificate is not valid")]
     Certificate,
-    /// The device did not sign this very handshake.
+    /// The device did not sign this handshake.
     #[error("the device's signature of the handshake is not valid")]
     Signature,
     /// The other side is this device.
@@ -78,16 +78,16 @@ impl From<ExchangeError> for HandshakeError {
     }
 }
 
-/// Which end of the transport connection's TLS session the handshake's initiator is.
+/// The initiator's role in the TLS session of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsSide {
-    /// It dialled.
+    /// The TLS client: it dialled.
     Client,
-    /// It accepted.
+    /// The TLS server: it accepted.
     Server,
 }
 
-/// `B`: what ties a handshake to one TLS session and the two PeerIds.
+/// The binding `B`, which ties a handshake to one TLS session and the two PeerIds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding(pub [u8; 32]);
 
@@ -95,7 +95,7 @@ impl Binding {
     /// The label of the TLS exporter (RFC 8446, section 7.5); its context is empty, its length 32.
     pub const EXPORTER_LABEL: &'static [u8] = b"EXPORTER-bitchat-link-1";
 
-    /// `H("binding"; exporter ‖ SHA-256(client PeerId) ‖ SHA-256(server PeerId))`; PeerIds as bytes.
+    /// Computes `B = H("binding"; exporter ‖ SHA-256(client PeerId) ‖ SHA-256(server PeerId))`; PeerIds as bytes.
     pub fn new(exporter: &[u8; 32], client_peer_id: &[u8], server_peer_id: &[u8]) -> Self {
         let client = Sha256::digest(client_peer_id);
         let server = Sha256::digest(server_peer_id);
@@ -103,8 +103,8 @@ impl Binding {
     }
 }
 
-/// `HMAC-SHA256(k_tag, B ‖ s)`, s = 0 if the initiator is the TLS client, else 1. A responder makes
-/// its table of these once a connection.
+/// The tag of a first message: `HMAC-SHA256(k_tag, B ‖ s)`, s = 0 if the initiator is the TLS client, otherwise 1.
+/// A responder computes its table of these once per connection.
 pub fn link_tag(keys: &EpochKeys, binding: &Binding, initiator: TlsSide) -> [u8; 32] {
     let side = match initiator {
         TlsSide::Client => 0,
@@ -113,7 +113,7 @@ pub fn link_tag(keys: &EpochKeys, binding: &Binding, initiator: TlsSide) -> [u8;
     mac(&keys.tag, &[&binding.0, &[side]])
 }
 
-/// The tag of a first message, by which a responder finds the channel in its table; `None` if this
+/// Reads the tag of a first message, with which a responder finds the channel in its table; `None` if this
 /// is not a first message.
 pub fn m1_tag(m1: &[u8]) -> Option<[u8; 32]> {
     if m1.len() != M1_LEN || m1[0] != 1 {
@@ -122,7 +122,7 @@ pub fn m1_tag(m1: &[u8]) -> Option<[u8; 32]> {
     m1[1..33].try_into().ok()
 }
 
-/// Who we are, as a handshake shows it.
+/// Our identity and device, as the handshake proves them.
 #[derive(Clone, Copy)]
 pub struct Local<'a> {
     /// Our device's key.
@@ -133,17 +133,17 @@ pub struct Local<'a> {
 
 /// A finished handshake.
 pub struct Established {
-    /// The other's identity and device, proven.
+    /// The peer's identity and device, proven.
     pub peer: Certificate,
-    /// Seals what we send.
+    /// Seals outgoing frames.
     pub sealer: Sealer,
-    /// Opens what we receive.
+    /// Opens incoming frames.
     pub opener: Opener,
     /// Renews the keys.
     pub renewal: Renewal,
 }
 
-/// Names the peer, never a key.
+/// Shows the peer, never a key.
 impl fmt::Debug for Established {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Established")
@@ -152,7 +152,7 @@ impl fmt::Debug for Established {
     }
 }
 
-/// The side that opened the stream, waiting for M2.
+/// The side that opened the stream, while it waits for M2.
 pub struct Initiator {
     /// `k_link`.
     salt: Secret,
@@ -160,14 +160,14 @@ pub struct Initiator {
     ephemeral: Ephemeral,
 }
 
-/// The other side, waiting for M3.
+/// The other side, while it waits for M3.
 pub struct Responder {
     prk: Secret,
     th3: [u8; 32],
 }
 
 impl Initiator {
-    /// Makes M1. `side` is our own end of the TLS session.
+    /// Creates M1. `side` is our own role in the TLS session.
     pub fn start(
         keys: &EpochKeys,
         binding: Binding,
@@ -190,8 +190,8 @@ impl Initiator {
         (state, m1)
     }
 
-    /// Checks M2 (AEAD, certificate, signature, not ourselves, then `accept`, which holds expected
-    /// identity, roster and block list) and only then makes M3.
+    /// Checks M2 (AEAD, certificate, signature, not ourselves, then `accept`, which checks expected
+    /// identity, roster and block list) and only then creates M3.
     pub fn finish(
         self,
         m2: &[u8],
@@ -214,8 +214,8 @@ impl Initiator {
 }
 
 impl Responder {
-    /// Checks M1 (length, tag, pow, ek modulus, non-zero DH) and makes M2. `initiator` is the end
-    /// of the TLS session that sent M1.
+    /// Checks M1 (length, tag, pow, ek modulus, non-zero DH) and creates M2. `initiator` is the role
+    /// of M1's sender in the TLS session.
     pub fn start(
         keys: &EpochKeys,
         binding: Binding,
@@ -264,7 +264,7 @@ fn th1(keys: &EpochKeys, binding: &Binding, m1: &[u8]) -> [u8; 32] {
     hash("link", &[&keys.cid.0, &epoch, &binding.0, m1])
 }
 
-/// Salted with `k_link`: without the channel's key, knowing both exchanges is worth nothing.
+/// Derives the keys, salted with `k_link`: both exchanges are worthless without the channel's key.
 fn prk(salt: &Secret, shared: &Shared) -> Secret {
     extract(salt, &[shared.as_slice()])
 }
@@ -286,7 +286,7 @@ fn establish(
     }
 }
 
-/// The labels of a side's box key and of its signature.
+/// The labels of one side's box key and signature.
 fn labels(sender: Role) -> (&'static str, &'static str) {
     match sender {
         Role::Initiator => ("M3", "link I"),
@@ -294,7 +294,7 @@ fn labels(sender: Role) -> (&'static str, &'static str) {
     }
 }
 
-/// A nonce of zeros: each box key seals exactly one box.
+/// An all-zero nonce: each box key seals exactly one box.
 fn cipher(
     prk: &Secret,
     label: &str,
@@ -304,7 +304,7 @@ fn cipher(
     (Aes256Gcm::new((&*key).into()), Nonce::default())
 }
 
-/// Our credential under the transcript `th`.
+/// Seals our credential under the transcript `th`.
 fn seal(prk: &Secret, sender: Role, th: &[u8; 32], local: Local<'_>) -> [u8; BOX_LEN] {
     let (box_label, sig_label) = labels(sender);
     let own = local.certificate;
@@ -327,7 +327,7 @@ fn seal(prk: &Secret, sender: Role, th: &[u8; 32], local: Local<'_>) -> [u8; BOX
     out
 }
 
-/// Opens the other's credential and checks all of it, in the protocol's order.
+/// Opens the peer's credential and checks all of it, in the protocol's order.
 fn open(
     prk: &Secret,
     sender: Role,
@@ -368,7 +368,7 @@ fn open(
     Ok(peer)
 }
 
-/// Joins parts whose lengths add up to `N`.
+/// Concatenates parts whose lengths add up to `N`.
 fn concat<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut out = [0; N];
     let mut rest = out.as_mut_slice();

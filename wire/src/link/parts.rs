@@ -1,6 +1,6 @@
-//! Reading fixed fields off a message whose length was checked.
+//! Reads fixed fields from a message whose length was checked.
 
-/// What is left of a message.
+/// The unread rest of a message.
 pub(super) struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
@@ -9,7 +9,7 @@ impl<'a> Parts<'a> {
         Self(bytes)
     }
 
-    /// What follows the number of a message, if it has that number and that length.
+    /// The fields after a message's number, if the message has that number and that length.
     pub(super) fn of(message: &'a [u8], number: u8, len: usize) -> Option<Self> {
         match message.split_first() {
             Some((first, rest)) if *first == number && message.len() == len => Some(Self(rest)),

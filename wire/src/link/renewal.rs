@@ -10,8 +10,8 @@
 //! I's opener takes R's new key               R's sealer takes it
 //! ```
 //!
-//! Both directions go on carrying messages all the while. A leaked root heals by this even against
-//! an active attacker, since both devices sign the exchange.
+//! Both directions keep carrying messages in the meantime. Renewal recovers from a leaked root even
+//! against an active attacker, since both devices sign the exchange.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ use crate::{
     proto,
 };
 
-/// How long and for how much one generation of keys may be used.
+/// Limits on the use of one generation of keys; the first one that is reached counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Since the link came up or was last renewed.
+    /// Time since the link was established or last renewed.
     pub time: Duration,
     /// Plaintext bytes in either direction.
     pub bytes: u64,
@@ -40,33 +40,33 @@ pub struct KeyLimits {
     pub frames: u64,
 }
 
-/// When the initiator renews, and the responder asks for it with `renew_please`.
+/// Limits at which the initiator renews, and the responder requests it with `renew_please`.
 pub const RENEW_AFTER: KeyLimits = KeyLimits {
     time: Duration::from_secs(15 * 60),
     bytes: MAX_KEY_BYTES / 2,
     frames: MAX_KEY_FRAMES / 2,
 };
 
-/// When a link that was not renewed closes.
+/// Limits at which a link that was not renewed closes.
 pub const CLOSE_AFTER: KeyLimits = KeyLimits {
     time: Duration::from_secs(30 * 60),
     bytes: MAX_KEY_BYTES,
     frames: MAX_KEY_FRAMES,
 };
 
-/// What a link's keys need now.
+/// What is due for a link's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing.
     No,
-    /// A renewal.
+    /// The keys should be renewed.
     Renew,
-    /// They are not to be used any more.
+    /// The keys must not be used any more: the link is to be closed.
     Close,
 }
 
-/// What is due, `elapsed` after the link came up or was last renewed, given the `usage()` of its
-/// sealer and its opener.
+/// Decides what is due, given the time since the link was established or last renewed and the
+/// `usage()` of its sealer and its opener.
 pub fn due(elapsed: Duration, sealed: (u64, u64), opened: (u64, u64)) -> Due {
     let reached = |limits: &KeyLimits| {
         elapsed >= limits.time
@@ -87,7 +87,7 @@ pub fn due(elapsed: Duration, sealed: (u64, u64), opened: (u64, u64)) -> Due {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RenewalError {
-    /// This step is not due now, or not this side's.
+    /// This step is not expected now, or not from this side.
     #[error("a renewal step out of turn")]
     OutOfTurn,
     /// A field has the wrong length.
@@ -97,7 +97,7 @@ pub enum RenewalError {
     #[error("not a valid ML-KEM-768 key")]
     KemKey,
     /// The X25519 point is of low order.
-    #[error("the X25519 exchange gave nothing secret")]
+    #[error("the X25519 exchange gave no secret")]
     Point,
     /// The other device did not sign this exchange.
     #[error("the renewal's signature is not valid")]
@@ -113,7 +113,7 @@ impl From<ExchangeError> for RenewalError {
     }
 }
 
-/// A generation of keys: what its frames' keys and the next generation come from.
+/// A generation of keys, from which its frame keys and the next generation are derived.
 struct Generation {
     root: Secret,
     th: [u8; 32],
@@ -127,7 +127,7 @@ enum Stage {
     Confirmed(Generation),
     /// Responder, after Resp.
     Answered(Generation),
-    /// A step was refused: the link is to be closed.
+    /// After a refused step: the link is to be closed.
     Failed,
 }
 
@@ -156,23 +156,23 @@ impl Renewal {
         self.role
     }
 
-    /// Whether one is under way.
+    /// Whether a renewal is under way.
     pub fn pending(&self) -> bool {
         !matches!(self.stage, Stage::Idle)
     }
 
-    /// How many renewals are complete on this side.
+    /// Number of renewals that this side has completed.
     pub fn generation(&self) -> u32 {
         self.number
     }
 
-    /// `xs = X(root, "export")` of the present generation: what the keys of the link's other
-    /// streams and datagrams come from.
+    /// Exports `xs = X(root, "export")` of the current generation, from which the keys of the link's other
+    /// streams and datagrams are derived.
     pub fn export(&self) -> Secret {
         expand_key(&self.current.root, "export", &[])
     }
 
-    /// Initiator: makes Init; refused while one is under way, which changes nothing.
+    /// Initiator: creates Init; refused without effect while a renewal is under way.
     pub fn start(&mut self, rng: &mut impl CryptoRng) -> Result<proto::RekeyInit, RenewalError> {
         if self.role != Role::Initiator || self.pending() {
             return Err(RenewalError::OutOfTurn);
@@ -186,7 +186,7 @@ impl Renewal {
         Ok(init)
     }
 
-    /// Responder: answers Init.
+    /// Responder: checks Init and creates Resp.
     pub fn on_init(
         &mut self,
         init: &proto::RekeyInit,
@@ -256,7 +256,7 @@ impl Renewal {
         Ok(opener)
     }
 
-    /// The stage, leaving `Failed` behind until a step succeeds: after any refusal all refuse.
+    /// Takes the stage and leaves `Failed` until a step succeeds, so that after a refusal all steps are refused.
     fn take(&mut self) -> Stage {
         std::mem::replace(&mut self.stage, Stage::Failed)
     }
@@ -276,7 +276,7 @@ impl Renewal {
             .map_err(|_| RenewalError::Signature)
     }
 
-    /// The old root is wiped here.
+    /// Drops the old root, which wipes it.
     fn complete(&mut self, next: Generation) {
         self.current = next;
         self.number = self.number.saturating_add(1);

@@ -1,24 +1,24 @@
 //! Frames: `len u32 ‖ ciphertext`, AES-256-GCM, AAD = len, nonce = 0^4 ‖ u64 counter, padded by Padmé.
 //!
-//! Each direction has its own key and its own counter from 0, so a frame that is lost, repeated,
-//! moved or turned around does not open. What is inside is padded, so that lengths tell little.
+//! Each direction has its own key and its own counter from 0, so that frames after a lost, repeated,
+//! reordered or reflected one do not open. The content is padded, so that lengths reveal little.
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce, Tag, aead::consts::U12};
 
 use crate::crypto::{Secret, expand_key};
 
-/// The longest message in a frame, in bytes.
+/// Maximum length of a message in a frame, in bytes.
 pub const MAX_MESSAGE: usize = 262_144;
-/// The shortest frame behind its length, in bytes.
+/// Minimum length of a frame after its length prefix, in bytes.
 pub const MIN_FRAME: usize = MIN_PLAINTEXT + TAG_LEN;
-/// The longest frame behind its length, in bytes.
+/// Maximum length of a frame after its length prefix, in bytes.
 pub const MAX_FRAME: usize = 270_352;
-/// No key seals more frames than this.
+/// Maximum number of frames that one key seals.
 pub const MAX_KEY_FRAMES: u64 = 1 << 24;
-/// No key seals more plaintext than this, in bytes, lengths and padding included.
+/// Maximum amount of plaintext that one key seals, in bytes, lengths and padding included.
 pub const MAX_KEY_BYTES: u64 = 1 << 30;
 
-/// The shortest plaintext, in bytes.
+/// Minimum length of a plaintext, in bytes.
 const MIN_PLAINTEXT: usize = 64;
 /// The length of `len` and of `n`, in bytes.
 const PREFIX_LEN: usize = 4;
@@ -31,12 +31,12 @@ pub struct KeySwitch {
     pub(super) key: Secret,
 }
 
-/// Which side of the handshake we are.
+/// A side of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It sent M1. It alone starts renewals.
+    /// The side that sent M1. Only it starts renewals.
     Initiator,
-    /// It answered.
+    /// The side that answered M1.
     Responder,
 }
 
@@ -50,8 +50,8 @@ impl Role {
     }
 }
 
-/// Why a frame was refused. Any of these ends the link, but for `TooLong`, which concerns only the
-/// message that was to be sent.
+/// Why a frame was refused. Each of these ends the link, except `TooLong`, which concerns only the
+/// message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -61,13 +61,13 @@ pub enum FrameError {
     /// The length is not within [`MIN_FRAME`] and [`MAX_FRAME`].
     #[error("a frame's length is out of bounds")]
     Length,
-    /// It does not open: changed, repeated, out of turn, or sealed with another key.
+    /// The frame does not open: changed, repeated, out of order, or sealed with another key.
     #[error("a frame does not open")]
     Sealed,
-    /// It opens, but what is inside is not a message padded as it must be.
-    #[error("a frame is not padded as it must be")]
+    /// The frame opens, but does not contain a correctly padded message.
+    #[error("a frame is not padded correctly")]
     Padding,
-    /// The key did all the work it may do.
+    /// The key has reached [`MAX_KEY_FRAMES`] or [`MAX_KEY_BYTES`].
     #[error("the link's key is used up")]
     Exhausted,
     /// An earlier frame was refused, so nothing more is opened.
@@ -101,7 +101,7 @@ fn padded(n: usize) -> usize {
     padme((PREFIX_LEN + n).max(MIN_PLAINTEXT))
 }
 
-/// One direction's key and what it has done. The cipher wipes its key schedule when dropped.
+/// The key of one direction and its usage. The cipher wipes its key schedule when dropped.
 struct Key {
     aes: Aes256Gcm,
     frames: u64,
@@ -117,7 +117,7 @@ impl Key {
         }
     }
 
-    /// The nonce of the next frame of `plaintext` bytes, which it counts as done.
+    /// Counts a frame of `plaintext` bytes and returns its nonce.
     fn next(&mut self, plaintext: usize) -> Result<Nonce<U12>, FrameError> {
         let bytes = self.bytes.saturating_add(plaintext as u64);
         if self.frames >= MAX_KEY_FRAMES || bytes > MAX_KEY_BYTES {
@@ -131,7 +131,7 @@ impl Key {
     }
 }
 
-/// The key of the frames that `sender` sends.
+/// Derives the key of the frames that `sender` sends.
 pub(super) fn frame_key(root: &Secret, sender: Role) -> Secret {
     let label = match sender {
         Role::Initiator => "I",
@@ -140,13 +140,13 @@ pub(super) fn frame_key(root: &Secret, sender: Role) -> Secret {
     expand_key(root, label, &[])
 }
 
-/// Seals what one side sends.
+/// Seals the frames of one direction.
 pub struct Sealer {
     sender: Role,
     key: Key,
 }
 
-/// Opens what the other side sends.
+/// Opens the frames of the other direction.
 pub struct Opener {
     sender: Role,
     key: Key,
@@ -161,7 +161,7 @@ impl Sealer {
         }
     }
 
-    /// Appends the frame (prefix included) of `message` to `out`. On an error `out` is as it was.
+    /// Appends the frame of `message`, prefix included, to `out`; on an error `out` is unchanged.
     pub fn seal(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         if message.len() > MAX_MESSAGE {
             return Err(FrameError::TooLong);
@@ -184,13 +184,13 @@ impl Sealer {
         Ok(())
     }
 
-    /// Takes the key that a renewal brought; the counter restarts at 0.
+    /// Switches to the key of a renewal; the counter restarts at 0.
     pub fn switch(&mut self, key: KeySwitch) {
         debug_assert_eq!(self.sender, key.sender, "a switch of the other direction");
         self.key = Key::new(&key.key);
     }
 
-    /// Frames and plaintext bytes (padding included) sealed under the present key.
+    /// Frames and plaintext bytes (padding included) sealed with the current key.
     pub fn usage(&self) -> (u64, u64) {
         (self.key.frames, self.key.bytes)
     }
@@ -205,8 +205,8 @@ impl Opener {
         }
     }
 
-    /// Opens the ciphertext behind a prefix, in place; returns the message. After an error the
-    /// buffer is empty and nothing more opens.
+    /// Opens the ciphertext after a prefix in place and returns the message. After an error the
+    /// buffer is empty and no further frame opens.
     pub fn open<'a>(&mut self, ciphertext: &'a mut Vec<u8>) -> Result<&'a [u8], FrameError> {
         match self.try_open(ciphertext) {
             Ok(n) => Ok(&ciphertext[PREFIX_LEN..PREFIX_LEN + n]),
@@ -244,13 +244,13 @@ impl Opener {
         Ok(n)
     }
 
-    /// Takes the key that a renewal brought; the counter restarts at 0.
+    /// Switches to the key of a renewal; the counter restarts at 0.
     pub fn switch(&mut self, key: KeySwitch) {
         debug_assert_eq!(self.sender, key.sender, "a switch of the other direction");
         self.key = Key::new(&key.key);
     }
 
-    /// Frames and plaintext bytes (padding included) opened under the present key.
+    /// Frames and plaintext bytes (padding included) opened with the current key.
     pub fn usage(&self) -> (u64, u64) {
         (self.key.frames, self.key.bytes)
     }

@@ -7,20 +7,20 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::MessageError;
 
-/// Fields of the `LinkMessage` itself: one, and room for what later versions add.
+/// Maximum number of fields of the `LinkMessage` itself: one, and room for later versions.
 const MAX_OUTER: usize = 16;
-/// Fields of the messages in it, together: above [`super::MAX_UNLINKED`] + [`super::MAX_LINKED`], the most that caps allow.
+/// Maximum number of fields of the messages in it, together: above [`super::MAX_UNLINKED`] + [`super::MAX_LINKED`], the most that the caps allow.
 const MAX_INNER: usize = 2_048;
-/// Fields of one element of a repeated field, such as a member's addresses.
+/// Maximum number of fields of one element of a repeated field, such as a member's addresses.
 const MAX_ELEMENT: usize = 32;
-/// The last kind of the schema. What lies behind is of a later version, and any type.
+/// Number of the schema's last kind. Higher ones are of later versions and may have any type.
 const LAST_KIND: u32 = 16;
 /// The number of `peers` in `LinkMessage`, the one kind whose elements have repeated fields.
 const PEERS: u32 = 2;
 /// The number of `linked` in `Peers`.
 const LINKED: u32 = 1;
 
-/// Refuses a message with more fields than any within the caps has.
+/// Refuses a message with more fields than the caps allow.
 pub(super) fn check(message: &[u8]) -> Result<(), MessageError> {
     let mut inner = 0;
     let mut outer = 0;

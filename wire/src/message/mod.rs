@@ -1,6 +1,6 @@
-//! Messages inside a link: protobuf `LinkMessage`, one a frame, with hard caps (`docs/PROTOCOL.md`, messages).
+//! Messages inside a link: protobuf `LinkMessage`, one per frame, with hard caps (`docs/PROTOCOL.md`, messages).
 //!
-//! [`decode`] gives a message only when all that it holds is within the caps below; whoever builds
+//! [`decode`] returns a message only if everything in it is within the caps below; code that builds
 //! messages keeps to the same constants. Three steps bound what a hostile message costs: its length,
 //! the number of its fields before anything is allocated ([`budget`]), and the meaning of each field.
 
@@ -15,40 +15,40 @@ use crate::{
     proto::{self, link_message::Kind, rekey::Step},
 };
 
-/// Protocol versions in a `hello`.
+/// Maximum number of protocol versions in a `hello`.
 pub const MAX_VERSIONS: usize = 16;
-/// Bytes of a `hello`'s agent.
+/// Maximum length of a `hello`'s agent, in bytes.
 pub const MAX_AGENT: usize = 64;
-/// Linked members in one `peers`.
+/// Maximum number of linked members in one `peers`.
 pub const MAX_LINKED: usize = 128;
-/// Devices no longer linked in one `peers`.
+/// Maximum number of devices in one `peers` that are no longer linked.
 pub const MAX_UNLINKED: usize = 1_024;
-/// Addresses of one member in `peers`.
+/// Maximum number of addresses of one member in `peers`.
 pub const MAX_ADDRESSES: usize = 8;
-/// Bytes of one binary multiaddr.
+/// Maximum length of a binary multiaddr, in bytes.
 pub const MAX_ADDRESS: usize = 128;
-/// Bytes of a PeerId.
+/// Maximum length of a PeerId, in bytes.
 pub const MAX_PEER_ID: usize = 64;
-/// Claims in one `have` or `ack`.
+/// Maximum number of claims in one `have` or `ack`.
 pub const MAX_CLAIMS: usize = 1_024;
-/// Bytes of an event id in a claim.
+/// Length of the event id prefix in a claim, in bytes.
 pub const CLAIM_HEAD_LEN: usize = 16;
-/// Ranges in one `want`.
+/// Maximum number of ranges in one `want`.
 pub const MAX_RANGES: usize = 64;
-/// Events in one `events`.
+/// Maximum number of events in one `events`.
 pub const MAX_EVENTS: usize = 256;
-/// Bytes of one event.
+/// Maximum size of one event, in bytes.
 pub const MAX_EVENT: usize = HEADER_LEN + MAX_BODY;
-/// Ids in one `ids`.
+/// Maximum number of ids in one `ids`.
 pub const MAX_IDS: usize = 256;
 
 const KEY_LEN: usize = 32;
 const SIGNATURE_LEN: usize = 64;
-/// An X25519 public key.
+/// Length of an X25519 public key, in bytes.
 const DH_LEN: usize = 32;
-/// An ML-KEM-768 encapsulation key.
+/// Length of an ML-KEM-768 encapsulation key, in bytes.
 const KEM_LEN: usize = 1_184;
-/// An ML-KEM-768 ciphertext.
+/// Length of an ML-KEM-768 ciphertext, in bytes.
 const CIPHERTEXT_LEN: usize = 1_088;
 
 /// Why a message was refused. Any of these ends the link.
@@ -58,39 +58,39 @@ pub enum MessageError {
     /// Longer than [`MAX_MESSAGE`].
     #[error("a message of {0} bytes is longer than {MAX_MESSAGE}")]
     TooLong(usize),
-    /// Not protobuf, or not of our schema's types.
+    /// Not valid protobuf, or of types that differ from the schema's.
     #[error("not protobuf, or not of the schema's types")]
     Malformed,
-    /// More of something than its cap.
+    /// More entries than the cap allows.
     #[error("more than {max} {what}")]
     TooMany {
-        /// What there is too much of.
+        /// The kind of entry.
         what: &'static str,
-        /// The cap.
+        /// The maximum number of entries.
         max: usize,
     },
-    /// A field of a length that it cannot have.
+    /// A field has an invalid length.
     #[error("{what} of {len} bytes")]
     BadLength {
         /// The field.
         what: &'static str,
-        /// The length that it had.
+        /// Its length, in bytes.
         len: usize,
     },
-    /// A number, or a pair of numbers, that makes no sense.
+    /// A number, or a pair of numbers, is out of range.
     #[error("{0} out of range")]
     BadRange(&'static str),
-    /// A part is missing.
+    /// A required field is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
 }
 
-/// The protobuf bytes of a message. At most [`MAX_MESSAGE`]; callers build messages within the caps.
+/// Encodes a message, to at most [`MAX_MESSAGE`] bytes if the caller kept within the caps.
 pub fn encode(kind: Kind) -> Vec<u8> {
     proto::LinkMessage { kind: Some(kind) }.encode_to_vec()
 }
 
-/// Decodes a message and checks every cap. `Ok(None)`: a kind that is not known here, to be passed over.
+/// Decodes a message and checks every cap. `Ok(None)` means a kind that this program does not know, to be ignored.
 pub fn decode(bytes: &[u8]) -> Result<Option<Kind>, MessageError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(MessageError::TooLong(bytes.len()));

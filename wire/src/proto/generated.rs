@@ -44,7 +44,7 @@ pub mod link_message {
         Pong(super::Pong),
     }
 }
-/// The first message each way. The highest version that both list is spoken.
+/// The first message in each direction. The highest version that both list is used.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
     #[prost(uint32, repeated, tag = "1")]
@@ -52,11 +52,11 @@ pub struct Hello {
     /// program and version, for diagnosis
     #[prost(string, tag = "2")]
     pub agent: ::prost::alloc::string::String,
-    /// UDP port at which the sender accepts connections; 0: none
+    /// UDP port on which the sender accepts connections; 0: none
     #[prost(uint32, tag = "3")]
     pub listen_port: u32,
 }
-/// Peer exchange: the members that the sender is linked to, as changes to what it said before.
+/// Peer exchange: the members that the sender is linked to, as changes since its last message.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Peers {
     #[prost(message, repeated, tag = "1")]
@@ -80,7 +80,7 @@ pub struct Peer {
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
-/// What the sender has of a device's log: all from `floor` up to, not including, `next`.
+/// The part of a device's log that the sender has: from `floor` up to, not including, `next`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Claim {
     /// 32
@@ -94,7 +94,7 @@ pub struct Claim {
     #[prost(bytes = "bytes", tag = "4")]
     pub head: ::prost::bytes::Bytes,
 }
-/// Sent once when the link is up, in as many messages as it takes; `more` on all but the last.
+/// Sent once when the link is established, in as many messages as needed; `more` is set on all but the last.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Have {
     #[prost(message, repeated, tag = "1")]
@@ -102,7 +102,7 @@ pub struct Have {
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
-/// Claims that changed since `have`: sent after the commit.
+/// Claims that changed since `have`; sent after the commit.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Ack {
     #[prost(message, repeated, tag = "1")]
@@ -146,7 +146,7 @@ pub struct Ids {
     pub device: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub from: u64,
-    /// 32 bytes each, of the events from `from` on
+    /// 32 bytes each, of the events from `from` onwards
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
@@ -219,7 +219,7 @@ pub struct RekeyDone {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RekeyGo {
 }
-/// Kept for the conversations that come next.
+/// Reserved for the kinds of conversation to come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Invite {
 }
@@ -240,7 +240,7 @@ pub mod bye {
     #[repr(i32)]
     pub enum Reason {
         Unspecified = 0,
-        /// the node stops
+        /// the node is stopping
         Stopping = 1,
         /// another link of the same two devices survives
         Duplicate = 2,
@@ -319,10 +319,10 @@ pub mod event_body {
 pub struct Text {
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
-    /// the id of the event that it answers, 32; empty: none
+    /// the id of the event that it replies to, 32; empty: none
     #[prost(bytes = "bytes", tag = "2")]
     pub reply_to: ::prost::bytes::Bytes,
-    /// identities, 32 each, one after the other
+    /// identities, 32 bytes each, concatenated
     #[prost(bytes = "bytes", tag = "3")]
     pub mentions: ::prost::bytes::Bytes,
 }
@@ -334,7 +334,7 @@ pub struct Profile {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {
 }
-/// What the target, a text of the same identity, says from here on.
+/// Replaces the content of the target, a text of the same identity.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Edit {
     /// 32
@@ -345,23 +345,23 @@ pub struct Edit {
     #[prost(bytes = "bytes", tag = "3")]
     pub mentions: ::prost::bytes::Bytes,
 }
-/// The target, a text of the same identity, is not to be shown any more.
+/// Hides the target, a text of the same identity.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Delete {
     #[prost(bytes = "bytes", tag = "1")]
     pub target: ::prost::bytes::Bytes,
 }
-/// All that the author's identity now feels about the target.
+/// All reactions of the author's identity to the target, replacing earlier ones.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct React {
     /// 32
     #[prost(bytes = "bytes", tag = "1")]
     pub target: ::prost::bytes::Bytes,
-    /// each once, with one space between; empty: nothing any more
+    /// each once, separated by one space; empty: none any more
     #[prost(string, tag = "2")]
     pub emoji: ::prost::alloc::string::String,
 }
-/// The author has read everything up to this place in the channel's order, itself included.
+/// The author has read everything up to and including this position in the channel's order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Read {
     #[prost(uint64, tag = "1")]
@@ -426,7 +426,7 @@ pub struct Observed {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
 }
-/// To be answered with an echo of the same number at once.
+/// To be answered at once with an echo of the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Probe {
     #[prost(uint64, tag = "1")]
@@ -437,15 +437,15 @@ pub struct Echo {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
 }
-/// Of several connections between the two, this one stays; the others drain. Said by the higher PeerId alone.
+/// Of several connections between the two, this one stays; the others drain. Sent by the side with the higher PeerId only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Selected {
 }
-/// Over the sender's other connections to the receiver nothing gets through.
+/// Nothing gets through over the sender's other connections to the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stalled {
 }
-/// What the sender writes on this very connection is not answered: the receiver may hear it and not be heard.
+/// Nothing that the sender writes on this connection is answered: it may get through in one direction only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unanswered {
 }
@@ -485,7 +485,7 @@ pub mod relay {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reserve {
 }
-/// What every circuit is good for; 0: no limit.
+/// Limits of each circuit; 0: no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reserved {
     /// both directions together
@@ -497,13 +497,13 @@ pub struct Reserved {
     #[prost(uint64, tag = "3")]
     pub bytes_a_second: u64,
 }
-/// All that the sender is registered under from now on.
+/// All keys that the sender is registered under from now on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Register {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
-/// Others that are registered under a key of the receiver's.
+/// Other peers that are registered under a key of the receiver.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Met {
     /// 32
@@ -519,7 +519,7 @@ pub struct Connect {
     #[prost(bytes = "bytes", tag = "1")]
     pub peer: ::prost::bytes::Bytes,
 }
-/// The relay's first message to the target: who wants a circuit.
+/// The relay's first message to the target: the peer that requests a circuit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Incoming {
     #[prost(bytes = "bytes", tag = "1")]
@@ -533,7 +533,7 @@ pub struct Accepted {
 pub struct Refused {
     #[prost(enumeration = "refused::Reason", tag = "1")]
     pub reason: i32,
-    /// not before; 0: nothing is said about that
+    /// not before; 0: unspecified
     #[prost(uint64, tag = "2")]
     pub retry_seconds: u64,
 }
@@ -545,13 +545,13 @@ pub mod refused {
         Unspecified = 0,
         /// the relay serves others only
         NotForYou = 1,
-        /// a limit of the relay's is reached
+        /// a limit of the relay is reached
         Full = 2,
-        /// the peer holds none here
+        /// the peer holds no reservation here
         NoReservation = 3,
-        /// the peer did not answer, or did not want it
+        /// the peer did not answer, or refused
         NoAnswer = 4,
-        /// the relay ends
+        /// the relay is stopping
         Stopping = 5,
     }
     impl Reason {
@@ -583,24 +583,24 @@ pub mod refused {
         }
     }
 }
-/// The relay ends soon: other reservations are to be made.
+/// The relay is stopping soon: clients should reserve elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leaving {
 }
-/// What two peers tell each other to open the way through their NATs.
+/// What two peers exchange to open a path through their NATs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Punch {
-    /// names the request, and its answer
+    /// identifies the request and its answer
     #[prost(uint64, tag = "1")]
     pub id: u64,
     #[prost(bool, tag = "2")]
     pub answer: bool,
     #[prost(enumeration = "punch::Nat", tag = "3")]
     pub nat: i32,
-    /// where the sender may be reached by UDP: binary multiaddrs, at most 8
+    /// where the sender may be reached over UDP: binary multiaddrs, at most 8
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// from where the sender dials by TCP at that moment: at most 2; none: it does not
+    /// the addresses from which the sender dials over TCP at that moment: at most 2; none: it does not
     #[prost(bytes = "bytes", repeated, tag = "5")]
     pub tcp_addresses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
@@ -610,9 +610,9 @@ pub mod punch {
     #[repr(i32)]
     pub enum Nat {
         Unknown = 0,
-        /// the sender's outer port is the same for all (or there is no NAT)
+        /// the sender's outer port is the same for all targets (or there is no NAT)
         Fixed = 1,
-        /// another one for each target
+        /// a different one for each target
         Symmetric = 2,
         /// no UDP gets through
         NoUdp = 3,
@@ -642,7 +642,7 @@ pub mod punch {
         }
     }
 }
-/// To a peer that has links with both: carry it to `peer`.
+/// Sent to a peer that has links with both: forward it to `peer`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PunchTo {
     /// libp2p PeerId, at most 64
@@ -651,13 +651,13 @@ pub struct PunchTo {
     #[prost(message, optional, tag = "2")]
     pub punch: ::core::option::Option<Punch>,
 }
-/// From the one who carries it, or from the other end of a circuit itself.
+/// Sent by the forwarding peer, or directly by the other end of a circuit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PunchFrom {
-    /// whose it is; none: the sender's own
+    /// the peer that it comes from; none: the sender itself
     #[prost(bytes = "bytes", tag = "1")]
     pub peer: ::prost::bytes::Bytes,
-    /// from which UDP address the carrier has it, as a binary multiaddr; none: from none
+    /// the UDP address from which the forwarding peer received it, as a binary multiaddr; none: not over UDP
     #[prost(bytes = "bytes", tag = "2")]
     pub seen: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "3")]
