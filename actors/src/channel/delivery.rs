@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bitchat_wire::identity::{Certificate, DeviceId, IdentityId};
 
-use super::logs::{Device, MAX_DEVICES};
+use super::device::{Device, MAX_DEVICES};
 use crate::store::Delivery;
 
 /// Delivery marks: how far each member's device has each log.

@@ -10,7 +10,7 @@ use bitchat_wire::{
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 
-use super::{ChannelError, logs::Device};
+use super::{ChannelError, device::Device};
 use crate::{
     link::{Inbound, LinkId},
     store::{Delivery, NewEvent},

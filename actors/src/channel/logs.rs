@@ -1,7 +1,10 @@
 //! The channel's logs as far as they are known: which events are accepted, held back or refused
 //! (`docs/PROTOCOL.md`, events). Pure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+};
 
 use bitchat_wire::{
     event::{Event, EventId, LAMPORT_LIMIT},
@@ -10,25 +13,9 @@ use bitchat_wire::{
 };
 use bytes::Bytes;
 
-use crate::{
-    link::{Accept, LinkId},
-    store::LogHead,
-};
+use super::{device::Device, held::HeldEvents, rules::Rules};
+use crate::{link::LinkId, store::LogHead};
 
-/// A device's public key as a map key: claims name devices by the thousand, and checking that each is a valid point
-/// would cost more than everything else.
-pub(super) type Device = [u8; 32];
-
-/// Devices in a channel.
-pub(super) const MAX_DEVICES: usize = 4_096;
-/// Devices of one identity in a channel.
-pub(super) const MAX_DEVICES_PER_IDENTITY: usize = 8;
-/// Events that came before their predecessors and wait for them, in all: the ranges in flight, and some.
-pub(super) const MAX_HELD: usize = 2_048;
-/// Their raw bytes in all.
-const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
-/// An event further ahead of all that we accepted waits: a clock of the author's own making must not drag ours along.
-const MAX_LEAP: u64 = 1 << 20;
 /// Ids of a log's latest events that are kept in memory, to tell doubles from forks.
 const RECENT: usize = 64;
 
@@ -74,26 +61,17 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Logs {
     logs: HashMap<Device, Log>,
-    held: BTreeMap<(Device, u64), Held>,
-    held_bytes: usize,
-    /// The bytes held a link.
-    held_by: HashMap<LinkId, usize>,
+    held: HeldEvents,
+    /// The highest Lamport time accepted.
     max_lamport: u64,
-    /// Whose logs there may be.
-    pub(super) accept: Accept,
-}
-
-/// An event that waits, and who sent it.
-struct Held {
-    event: Event,
-    from: LinkId,
+    rules: Rules,
 }
 
 impl Logs {
     /// The logs as the store has them.
-    pub(super) fn load(heads: Vec<LogHead>, accept: Accept) -> Self {
+    pub(super) fn load(heads: Vec<LogHead>, rules: Rules) -> Self {
         let mut logs = Self {
-            accept,
+            rules,
             ..Self::default()
         };
         for head in heads {
@@ -113,6 +91,12 @@ impl Logs {
             logs.logs.insert(*head.certificate.device.as_bytes(), log);
         }
         logs
+    }
+
+    /// Begins again with the logs as the store has them.
+    pub(super) fn reload(&mut self, heads: Vec<LogHead>) {
+        let rules = mem::take(&mut self.rules);
+        *self = Self::load(heads, rules);
     }
 
     pub(super) fn get(&self, device: &Device) -> Option<&Log> {
@@ -144,7 +128,7 @@ impl Logs {
 
     /// Whether an event is held back.
     pub(super) fn is_held(&self, device: &Device, seq: u64) -> bool {
-        self.held.contains_key(&(*device, seq))
+        self.held.get(device, seq).is_some()
     }
 
     /// Whether the next event of a log is held because it waits for our clock. It may never be accepted, and its device
@@ -153,13 +137,13 @@ impl Logs {
         seq == self.next(device)
             && self
                 .held
-                .get(&(*device, seq))
-                .is_some_and(|held| self.is_ahead(&held.event))
+                .get(device, seq)
+                .is_some_and(|event| self.is_ahead(event))
     }
 
     /// Whether an event's Lamport time is too far ahead to be accepted yet.
     fn is_ahead(&self, event: &Event) -> bool {
-        event.header().lamport > self.max_lamport.saturating_add(MAX_LEAP)
+        self.rules.is_ahead(event.header(), self.max_lamport)
     }
 
     /// The Lamport time for the next event that we write.
@@ -178,7 +162,7 @@ impl Logs {
         let device = *event.header().device.as_bytes();
         let verdict = self.judge(&device, event, from, accepted);
         if verdict == Verdict::Accepted {
-            while let Some(held) = self.take_held(&device, self.next(&device)) {
+            while let Some(held) = self.held.take(&device, self.next(&device)) {
                 if self.judge(&device, held.event, held.from, accepted) != Verdict::Accepted {
                     break;
                 }
@@ -206,37 +190,29 @@ impl Logs {
             };
         }
         if header.seq > next || self.is_ahead(&event) {
-            self.hold(device, event, from);
+            self.held.hold(device, event, from);
             return Verdict::Early;
         }
-        if header.epoch != 0 {
-            return Verdict::Refused("its epoch is not known");
+        if let Err(why) = self.rules.check(&header) {
+            return Verdict::Refused(why);
         }
         match self.logs.get_mut(device) {
             None => {
-                let Some(certificate) = event.certificate() else {
-                    return Verdict::Refused("it does not begin a log");
+                let of = |identity: &IdentityId| self.devices_of(identity);
+                match self.rules.check_first(&event, self.logs.len(), of) {
+                    Ok(certificate) => self.logs.insert(*device, Log::begin(certificate, &event)),
+                    Err(why) => return Verdict::Refused(why),
                 };
-                if !self.accept.allows(&certificate.identity) {
-                    return Verdict::Refused("its identity is not a member");
-                }
-                if self.logs.len() >= MAX_DEVICES {
-                    return Verdict::Refused("the channel has reached its limit of devices");
-                }
-                if self.devices_of(&certificate.identity) >= MAX_DEVICES_PER_IDENTITY {
-                    return Verdict::Refused("its identity has reached its limit of devices");
-                }
-                self.logs.insert(*device, Log::begin(certificate, &event));
             }
             Some(log) if header.prev != log.head => return Verdict::OtherPast,
-            Some(log) if header.lamport <= log.lamport => {
-                return Verdict::Refused("its Lamport time does not grow");
-            }
-            Some(log) => log.follow(&event),
+            Some(log) => match self.rules.check_next(&header, log.lamport) {
+                Ok(()) => log.follow(&event),
+                Err(why) => return Verdict::Refused(why),
+            },
         }
         self.max_lamport = self.max_lamport.max(header.lamport);
         // Another with this number may have waited.
-        self.take_held(device, header.seq);
+        self.held.take(device, header.seq);
         accepted.push(event);
         Verdict::Accepted
     }
@@ -277,14 +253,7 @@ impl Logs {
             log.committed = log.committed.min(seq);
             log.recent.retain(|(at, _)| *at < seq);
         }
-        let stale: Vec<_> = self
-            .held
-            .range((*device, 0)..=(*device, u64::MAX))
-            .map(|(key, _)| *key)
-            .collect();
-        for (_, held) in stale {
-            self.take_held(device, held);
-        }
+        self.held.drop_device(device);
     }
 
     /// Our claim to have a log, as members get it; `None` if we do not know the log.
@@ -310,60 +279,9 @@ impl Logs {
             .count()
     }
 
-    /// When there is no room, the link that holds the most makes it: nobody's flood displaces what others sent.
-    fn hold(&mut self, device: &Device, event: Event, from: LinkId) {
-        let size = held_size(&event);
-        let key = (*device, event.header().seq);
-        if let Some(held) = self.held.get(&key) {
-            // Of two with one number, the one that our clock reaches first.
-            if held.event.header().lamport <= event.header().lamport {
-                return;
-            }
-            self.take_held(device, key.1);
-        }
-        while self.held_bytes + size > MAX_HELD_BYTES {
-            let most = self.held_by.iter().max_by_key(|(_, bytes)| **bytes);
-            let Some(link) = most.map(|(link, _)| *link).filter(|link| *link != from) else {
-                return;
-            };
-            // The furthest ahead is missed the least.
-            let last = self.held.iter().rev().find(|(_, held)| held.from == link);
-            let Some((device, seq)) = last.map(|(key, _)| *key) else {
-                return;
-            };
-            self.take_held(&device, seq);
-        }
-        self.held_bytes += size;
-        *self.held_by.entry(from).or_insert(0) += size;
-        self.held.insert(key, Held { event, from });
-    }
-
-    fn take_held(&mut self, device: &Device, seq: u64) -> Option<Held> {
-        let held = self.held.remove(&(*device, seq))?;
-        let size = held_size(&held.event);
-        self.held_bytes -= size;
-        if let Some(bytes) = self.held_by.get_mut(&held.from) {
-            *bytes -= size;
-            if *bytes == 0 {
-                self.held_by.remove(&held.from);
-            }
-        }
-        Some(held)
-    }
-
-    /// A link is gone, and with it what waited on its word alone.
+    /// Drops the held events that a link sent.
     pub(super) fn drop_held(&mut self, link: LinkId) {
-        if self.held_by.contains_key(&link) {
-            let stale: Vec<_> = self
-                .held
-                .iter()
-                .filter(|(_, held)| held.from == link)
-                .map(|(key, _)| *key)
-                .collect();
-            for (device, seq) in stale {
-                self.take_held(&device, seq);
-            }
-        }
+        self.held.drop_link(link);
     }
 
     /// Offers the held events again that waited only for our clock.
@@ -375,16 +293,11 @@ impl Logs {
             .copied()
             .collect();
         for (device, seq) in ready {
-            if let Some(held) = self.take_held(&device, seq) {
+            if let Some(held) = self.held.take(&device, seq) {
                 self.offer(held.event, held.from, accepted);
             }
         }
     }
-}
-
-/// What a held event counts for: so many small ones as there may be, or fewer large ones.
-fn held_size(event: &Event) -> usize {
-    event.raw().len().max(MAX_HELD_BYTES / MAX_HELD)
 }
 
 impl Log {

@@ -14,12 +14,15 @@ mod api;
 mod command;
 mod config;
 mod delivery;
+mod device;
 mod effects;
 mod handle;
+mod held;
 mod logs;
 mod machine;
 mod pull;
 mod push;
+mod rules;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod sim;
 

@@ -14,7 +14,10 @@ use std::{
 use bitchat_wire::proto;
 use bytes::Bytes;
 
-use super::logs::{Device, Logs, MAX_DEVICES};
+use super::{
+    device::{Device, MAX_DEVICES},
+    logs::Logs,
+};
 use crate::link::LinkId;
 
 /// Ranges in flight per link.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Shell;
 use crate::{
-    channel::{effects::Input, logs::Device},
+    channel::{device::Device, effects::Input},
     link::LinkId,
 };
 

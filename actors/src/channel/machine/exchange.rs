@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     channel::{
+        device::{Device, MAX_DEVICES},
         effects::{Effect, Now},
-        logs::{Device, MAX_DEVICES},
     },
     link::LinkId,
     transport::{Target, network::is_local},

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use super::outbox::Outbox;
 use crate::{
     channel::{
+        device::Device,
         effects::{Effect, Notice, Now},
-        logs::{Device, Log, Logs},
+        logs::{Log, Logs},
         pull::Pull,
         push::signed,
     },

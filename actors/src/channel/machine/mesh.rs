@@ -17,8 +17,8 @@ use libp2p_identity::PeerId;
 use super::outbox::Outbox;
 use crate::{
     channel::{
+        device::Device,
         effects::{Effect, Notice, Now, Up},
-        logs::Device,
     },
     link::LinkId,
     transport::{ConnectionId, Target},

@@ -4,8 +4,8 @@
 //! the [`Outbox`]. Each part owns its state, what it keeps of each link included:
 //!
 //! - [`Mesh`]: the links, and what members know of each other's;
-//! - [`Sync`]: the logs, what others claim to have of them, events in and out. Who may write is decided there, by
-//!   `logs`;
+//! - [`Sync`]: the logs, what others claim to have of them, events in and out. What may enter a log is decided by
+//!   [`Rules`];
 //! - [`Forks`]: proofs of forks, and logs that differ;
 //! - [`Commits`]: events on their way to the disk, and requests that wait for them.
 //!
@@ -36,8 +36,10 @@ use sync::{Claim, Finding, Sync};
 use super::{
     ChannelError,
     delivery::Marks,
+    device::Device,
     effects::{Effect, Input, Now, Up},
-    logs::{Device, Logs},
+    logs::Logs,
+    rules::Rules,
 };
 use crate::{
     link::{Accept, Inbound, LinkId, LocalDevice},
@@ -65,7 +67,7 @@ impl Machine {
     ) -> Self {
         let mesh = Mesh::new(&local.certificate, our_peer_id);
         Self {
-            sync: Sync::load(mesh.me, accept, heads, deliveries),
+            sync: Sync::load(mesh.me, Rules::new(accept), heads, deliveries),
             commits: Commits::new(cid, local),
             mesh,
             forks: Forks::load(proofs),

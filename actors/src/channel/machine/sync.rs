@@ -16,12 +16,14 @@ use super::{commits::Committed, mesh::Mesh, outbox::Outbox};
 use crate::{
     channel::{
         delivery::Marks,
+        device::Device,
         effects::{Effect, Notice, Now},
-        logs::{Device, Logs, Verdict},
+        logs::{Logs, Verdict},
         pull::{AHEAD, Pull, Request},
         push::{FellBehind, Ring, signed},
+        rules::Rules,
     },
-    link::{Accept, LinkId},
+    link::LinkId,
     store::{Delivery, LogHead},
 };
 
@@ -94,11 +96,11 @@ pub(super) enum Finding {
 impl Sync {
     pub(super) fn load(
         me: Device,
-        accept: Accept,
+        rules: Rules,
         heads: Vec<LogHead>,
         deliveries: &[Delivery],
     ) -> Self {
-        let logs = Logs::load(heads, accept);
+        let logs = Logs::load(heads, rules);
         let ring = Ring::starting_at(logs.next(&me));
         let marks = Marks::load(deliveries);
         Self {
@@ -115,8 +117,7 @@ impl Sync {
 
     /// Begins again with the logs as the store has them.
     pub(super) fn reload(&mut self, heads: Vec<LogHead>, out: &mut Outbox, now: Now) {
-        let accept = mem::take(&mut self.logs.accept);
-        self.logs = Logs::load(heads, accept);
+        self.logs.reload(heads);
         self.ring = Ring::starting_at(self.logs.next(&self.me));
         self.pull.reassess(&self.logs, now.at);
         // All that the store has is claimed again: some of it may have got there without our knowing.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bitchat_wire::event::{Event, EventId};
 
 use crate::{
-    channel::logs::Device,
+    channel::device::Device,
     store::{LogHead, NewEvent, StoreError},
 };
 

@@ -14,8 +14,8 @@ use super::world::{CID, Happening, World};
 use crate::{
     channel::{
         ChannelError,
+        device::Device,
         effects::{Effect, Input, Notice},
-        logs::Device,
         push::signed,
     },
     link::{Inbound, LinkId},

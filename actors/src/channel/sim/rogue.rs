@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 
 use super::world::{CID, World};
-use crate::channel::{logs::Device, push::signed};
+use crate::channel::{device::Device, push::signed};
 
 /// What it remembers of what it heard.
 const MEMORY: usize = 64;

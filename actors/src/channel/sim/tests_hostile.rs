@@ -21,10 +21,13 @@ use super::{
 };
 use crate::{
     channel::{
+        device::Device,
         effects::{Effect, Input, Now, Up},
-        logs::{Device, Logs, MAX_HELD, Verdict},
+        held::MAX_HELD,
+        logs::{Logs, Verdict},
         machine::Machine,
         pull::Pull,
+        rules::Rules,
     },
     link::{Accept, Inbound, LinkId},
     transport::ConnectionId,
@@ -264,7 +267,7 @@ fn whoever_is_not_on_the_roster_has_no_log_even_by_a_members_hand() {
     let mut rng = StdRng::seed_from_u64(4);
     let (member, stranger) = (Author::new(&mut rng), Author::new(&mut rng));
     let roster = [member.identity.id()].into();
-    let mut logs = Logs::load(vec![], Accept::Roster(Arc::new(roster)));
+    let mut logs = Logs::load(vec![], Rules::new(Accept::Roster(Arc::new(roster))));
     let mut accepted = Vec::new();
     let verdict = logs.offer(stranger.events[0].clone(), LinkId(1), &mut accepted);
     assert!(matches!(verdict, Verdict::Refused(_)), "{verdict:?}");
