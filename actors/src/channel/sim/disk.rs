@@ -1,4 +1,4 @@
-//! A node's disk: what a commit that ended left there.
+//! A node's disk: the events of the commits that ended.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +19,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// The logs' heads, as the store would return them.
     pub(super) fn heads(&self) -> Vec<LogHead> {
         let head = |events: &Vec<Event>| {
             let last = events.last().unwrap();
@@ -40,7 +41,7 @@ impl Disk {
             .collect()
     }
 
-    /// All of them, or none.
+    /// Appends all events, or none; returns their positions.
     pub(super) fn append(&mut self, events: &[NewEvent]) -> Result<Vec<u64>, StoreError> {
         let mut ends: BTreeMap<Device, (u64, EventId)> = BTreeMap::new();
         for new in events {
@@ -68,6 +69,7 @@ impl Disk {
         Ok(positions.collect())
     }
 
+    /// Closes a log at a proven fork.
     pub(super) fn close(&mut self, a: Event, b: Event) {
         let (device, seq) = (*a.header().device.as_bytes(), a.header().seq);
         self.closed.insert(device, seq);
@@ -77,6 +79,7 @@ impl Disk {
         self.proofs.push((a, b));
     }
 
+    /// The events `from..to` of a log.
     pub(super) fn read(&self, device: &Device, from: u64, to: u64) -> Vec<Event> {
         let log = self.logs.get(device).map(Vec::as_slice).unwrap_or_default();
         log.iter()

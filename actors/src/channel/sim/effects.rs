@@ -1,4 +1,4 @@
-//! What the shell does for a machine, done here: disks, links and what travels on them.
+//! Carries out the machines' effects, as the shell does: disks, links, and the messages on them.
 
 use std::time::Duration;
 
@@ -10,15 +10,18 @@ use bitchat_wire::{
 use bytes::Bytes;
 use rand::RngExt;
 
-use super::world::{CID, Happening, World};
+use super::{
+    author::CID,
+    rogue::Script,
+    world::{Happening, World},
+};
 use crate::{
     channel::{
         ChannelError,
         device::Device,
         effects::{Effect, Input, Notice},
-        push::signed,
     },
-    link::{Inbound, LinkId},
+    link::{Inbound, LinkId, signed},
     store::{NewEvent, StoreError},
 };
 
@@ -87,6 +90,7 @@ impl World {
         }
     }
 
+    /// Sends a message over a link, and returns its credit when it arrives.
     pub(super) fn carry(&mut self, node: usize, link: LinkId, message: Bytes) {
         let Some(&(other, theirs)) = self.nodes[node].links.get(&link) else {
             return;
@@ -112,7 +116,7 @@ impl World {
             Ok(Some(kind)) => kind,
             refused => {
                 assert!(!honest, "refused: {refused:?}");
-                // A later version's kinds mean nothing; what is no message ends the link.
+                // A kind of a later version is ignored; bytes that are not a message end the link.
                 if refused.is_err() {
                     self.cut(node, link);
                 }
@@ -120,7 +124,7 @@ impl World {
             }
         };
         if let Some(rogue) = &mut self.nodes[node].rogue {
-            return rogue.hear(kind);
+            return rogue.receive(kind);
         }
         let Some(inbound) = self.read(node, link, kind, honest) else {
             return;
@@ -128,7 +132,7 @@ impl World {
         self.input(node, Input::Message(link, inbound));
     }
 
-    /// What a link's reader makes of a message.
+    /// Verifies a message as a link's reader does; `None` if it does not reach the channel.
     fn read(&mut self, node: usize, link: LinkId, kind: Kind, honest: bool) -> Option<Inbound> {
         // Signatures cost time, and honest members do not forge.
         let verify = |event: proto::SignedEvent| match honest {
@@ -165,7 +169,7 @@ impl World {
             }) => match (verify(a), verify(b)) {
                 (Ok(a), Ok(b)) if a.forks(&b) => Inbound::Fork(Box::new((a, b))),
                 _ => {
-                    assert!(!honest, "a fork that is none");
+                    assert!(!honest, "a fork that proves nothing");
                     self.cut(node, link);
                     return None;
                 }
@@ -180,7 +184,7 @@ impl World {
 
     fn serve(&mut self, node: usize, link: LinkId, range: &proto::Range) {
         let device = Device::try_from(range.device.as_ref()).unwrap();
-        // Sometimes an answer is shorter than asked for, as its bytes may be.
+        // Sometimes an answer is shorter than requested, as it is when events are large.
         let most = self.rng.random_range(1..=256);
         let to = range.to.min(range.from + most);
         let events = self.nodes[node].disk.read(&device, range.from, to);
@@ -192,6 +196,7 @@ impl World {
         self.carry(node, link, message::encode(answer).into());
     }
 
+    /// Carries out a node's next commit.
     pub(super) fn disk_works(&mut self, node: usize) {
         if self.nodes[node].commits.is_empty() {
             return;
@@ -216,7 +221,7 @@ impl World {
         self.nodes[node].disk.append(events)
     }
 
-    /// As the shell does: later commits that do not build on the refused one are done.
+    /// Reloads a machine as the shell does: later commits that do not build on the refused one are carried out.
     pub(super) fn reload(&mut self, node: usize, error: ChannelError) {
         let now = self.clock();
         while !self.nodes[node].commits.is_empty() {
@@ -230,6 +235,21 @@ impl World {
         if let Some(machine) = &mut it.machine {
             let effects = machine.reload(heads, &error, now);
             self.perform(node, effects);
+        }
+    }
+
+    /// Has a hostile member send something on some of its links, not the same on all.
+    pub(super) fn mischief(&mut self, node: usize, script: &mut Script<'_>) {
+        let mut links: Vec<_> = self.nodes[node].links.keys().copied().collect();
+        links.sort_unstable();
+        let chosen = script.byte();
+        for (n, link) in links.into_iter().enumerate() {
+            if chosen >> (n % 8) & 1 == 1
+                && let Some(rogue) = &mut self.nodes[node].rogue
+            {
+                let message = rogue.message(script);
+                self.carry(node, link, message);
+            }
         }
     }
 }

@@ -1,14 +1,12 @@
-//! Many machines in a world with a clock, a network and disks of its own: links break, nodes crash
-//! before or after a commit, partitions come and go, and some members do what they like. In the end all
-//! that was acknowledged is everywhere, once, in the same order.
+//! Many machines in a world with its own clock, network and disks: links break, nodes crash before or after a commit,
+//! partitions come and go, and some members are hostile. In the end, every acknowledged event is at every honest member,
+//! once, in the same order.
 //!
 //! For tests, and for the fuzz target `sync` (the feature `fuzz`).
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "it is a test bench: what is wrong is to be seen"
-)]
+#![allow(clippy::unwrap_used, reason = "a test bench: faults are to be seen")]
 
+mod author;
 mod disk;
 mod effects;
 mod rogue;
@@ -16,23 +14,21 @@ mod world;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_hostile;
 
 use std::time::Duration;
 
 use rogue::Script;
 use world::World;
 
-/// Two honest members and a hostile one, which does what the bytes say, whatever they are. Panics if a
-/// machine does, or if the honest ones then do not agree on everything that they acknowledged.
+/// Runs two honest members and a hostile one that the bytes of `script` drive. Panics if a machine does, or if the honest
+/// members do not agree in the end on everything that they acknowledged.
 pub fn fuzz_sync(script: &[u8]) {
     let mut world = World::new(u64::from(script.first().copied().unwrap_or(0)), 2);
     let rogue = world.add_rogue();
     world.mesh();
     world.run(Duration::from_secs(3));
     let mut script = Script(script);
-    for n in 0..MAX_DEEDS {
+    for n in 0..MAX_STEPS {
         if script.is_empty() {
             break;
         }
@@ -48,5 +44,5 @@ pub fn fuzz_sync(script: &[u8]) {
     world.assert_converged("fuzzed");
 }
 
-/// What the bytes can make the hostile member do.
-const MAX_DEEDS: usize = 64;
+/// Steps of the hostile member, at most.
+const MAX_STEPS: usize = 64;

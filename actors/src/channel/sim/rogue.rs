@@ -1,24 +1,23 @@
-//! A member that does what a script says: lies about what it has, signs what it should not, forks its
-//! logs, answers what nobody asked.
+//! A member driven by a script: it lies about what it has, signs what it should not, forks its logs, sends answers that
+//! were not requested.
 
 use std::collections::VecDeque;
 
 use bitchat_wire::{
     event::{Body, Event, EventId, SEQ_LIMIT, genesis_body},
-    identity::{Certificate, DeviceKey, IdentityKey},
     message,
     proto::{self, link_message::Kind},
 };
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-use super::world::{CID, World};
-use crate::channel::{device::Device, push::signed};
+use super::author::{Author, CID};
+use crate::{channel::device::Device, link::signed};
 
-/// What it remembers of what it heard.
+/// Events, devices and ranges that it remembers.
 const MEMORY: usize = 64;
 
-/// Bytes that decide; zeros when they are used up.
+/// Bytes that decide what happens; zeros once they are used up.
 pub(super) struct Script<'a>(pub(super) &'a [u8]);
 
 impl Script<'_> {
@@ -42,7 +41,7 @@ impl Script<'_> {
         usize::from(self.byte()) % limit.max(1)
     }
 
-    /// Numbers that programs get wrong, and small ones.
+    /// A small number, or one that programs get wrong.
     fn number(&mut self, near: u64) -> u64 {
         match self.byte() % 8 {
             0 => 0,
@@ -57,50 +56,10 @@ impl Script<'_> {
     }
 }
 
-/// A device's log as it signed it.
-pub(super) struct Author {
-    pub(super) key: DeviceKey,
-    pub(super) identity: IdentityKey,
-    pub(super) events: Vec<Event>,
-}
-
-impl Author {
-    pub(super) fn new(rng: &mut StdRng) -> Self {
-        let (identity, key) = (IdentityKey::generate(rng), DeviceKey::generate(rng));
-        let mut author = Self {
-            key,
-            identity,
-            events: Vec::new(),
-        };
-        let body = genesis_body(&author.certificate());
-        author.sign(0, EventId::ZERO, 1, &body);
-        author
-    }
-
-    pub(super) fn certificate(&self) -> Certificate {
-        self.identity.certify(&self.key.id(), 1)
-    }
-
-    pub(super) fn sign(&mut self, seq: u64, prev: EventId, lamport: u64, body: &[u8]) {
-        let event = Event::author(&CID, &self.key, 0, seq, prev, lamport, 1, body).unwrap();
-        self.events.push(event);
-    }
-
-    pub(super) fn say(&mut self, text: &str) {
-        let last = self.events.last().unwrap();
-        let (seq, prev, lamport) = (last.header().seq + 1, last.id(), last.header().lamport + 1);
-        self.sign(seq, prev, lamport, &Body::text(text).unwrap());
-    }
-
-    pub(super) fn device(&self) -> Device {
-        *self.key.id().as_bytes()
-    }
-}
-
 /// The hostile member: the first of its devices has the links.
 pub(super) struct Rogue {
     pub(super) authors: Vec<Author>,
-    heard: VecDeque<Event>,
+    received: VecDeque<Event>,
     devices: Vec<Device>,
     wanted: VecDeque<proto::Range>,
 }
@@ -112,22 +71,22 @@ impl Rogue {
         devices.push([9; 32]);
         Self {
             authors,
-            heard: VecDeque::new(),
+            received: VecDeque::new(),
             devices,
             wanted: VecDeque::new(),
         }
     }
 
-    /// What an honest member says to it.
-    pub(super) fn hear(&mut self, kind: Kind) {
+    /// Takes an honest member's message.
+    pub(super) fn receive(&mut self, kind: Kind) {
         match kind {
             Kind::Events(batch) => {
                 for event in batch.events {
                     let event = Event::from_store(&CID, event.event, &event.signature).unwrap();
-                    self.heard.push_back(event);
+                    self.received.push_back(event);
                 }
-                while self.heard.len() > MEMORY {
-                    self.heard.pop_front();
+                while self.received.len() > MEMORY {
+                    self.received.pop_front();
                 }
             }
             Kind::Have(proto::Have { claims, .. }) | Kind::Ack(proto::Ack { claims }) => {
@@ -146,8 +105,8 @@ impl Rogue {
         }
     }
 
-    /// What it says next, as it would be on the link.
-    fn message(&mut self, script: &mut Script<'_>) -> Bytes {
+    /// Its next message, encoded.
+    pub(super) fn message(&mut self, script: &mut Script<'_>) -> Bytes {
         let kind = match script.byte() % 12 {
             0 => {
                 let len = script.below(256).min(script.0.len());
@@ -176,7 +135,7 @@ impl Rogue {
             7 => Kind::Ids(self.ids(script)),
             8 => self.proof(script),
             9 => {
-                let mut echo: Vec<Event> = self.heard.iter().cloned().collect();
+                let mut echo: Vec<Event> = self.received.iter().cloned().collect();
                 if !echo.is_empty() {
                     let at = script.below(echo.len());
                     echo.rotate_left(at);
@@ -226,7 +185,7 @@ impl Rogue {
         (0..=script.below(4)).map(|_| claim(script)).collect()
     }
 
-    /// Answers what was asked, more or less.
+    /// Answers a request, more or less.
     fn answer(&mut self, script: &mut Script<'_>) -> Kind {
         let Some(range) = self.wanted.pop_front() else {
             return events(&[], true);
@@ -248,7 +207,7 @@ impl Rogue {
         events(&found, !script.one_in(8))
     }
 
-    /// One with a number, a predecessor or a time that it should not have; a fork, often.
+    /// An event with a number, predecessor or time that it should not have; often a fork.
     fn odd_event(&mut self, script: &mut Script<'_>) -> Kind {
         let which = script.below(self.authors.len());
         let author = &self.authors[which];
@@ -278,7 +237,7 @@ impl Rogue {
 
     fn ids(&mut self, script: &mut Script<'_>) -> proto::Ids {
         let known: Vec<Bytes> = self
-            .heard
+            .received
             .iter()
             .map(|event| Bytes::copy_from_slice(&event.id().0))
             .collect();
@@ -340,21 +299,4 @@ fn events(events: &[Event], backfill: bool) -> Kind {
         events: events.iter().map(signed).collect(),
         backfill,
     })
-}
-
-impl World {
-    /// A hostile member does one thing on each of its links, not the same on all.
-    pub(super) fn mischief(&mut self, node: usize, script: &mut Script<'_>) {
-        let mut links: Vec<_> = self.nodes[node].links.keys().copied().collect();
-        links.sort_unstable();
-        let some = script.byte();
-        for (n, link) in links.into_iter().enumerate() {
-            if some >> (n % 8) & 1 == 1
-                && let Some(rogue) = &mut self.nodes[node].rogue
-            {
-                let message = rogue.message(script);
-                self.carry(node, link, message);
-            }
-        }
-    }
 }

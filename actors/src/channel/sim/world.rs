@@ -8,7 +8,6 @@ use std::{
 };
 
 use bitchat_wire::{
-    channel::ChannelId,
     event::{Body, Event, EventId, genesis_body},
     identity::{Certificate, DeviceKey, IdentityKey},
 };
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use libp2p_identity::PeerId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{disk::Disk, rogue::Rogue};
+use super::{author::CID, disk::Disk, rogue::Rogue};
 use crate::{
     channel::{
         effects::{Input, Now, Up},
@@ -27,9 +26,10 @@ use crate::{
     transport::ConnectionId,
 };
 
-pub(super) const CID: ChannelId = ChannelId([7; 32]);
+/// Credits of a link at its start.
 pub(super) const CREDITS: usize = 64;
 
+/// A member: its machine while it runs, its disk and its links.
 pub(super) struct Node {
     pub(super) local: Arc<LocalDevice>,
     pub(super) peer_id: PeerId,
@@ -38,7 +38,7 @@ pub(super) struct Node {
     pub(super) disk: Disk,
     pub(super) links: HashMap<LinkId, (usize, LinkId)>,
     pub(super) commits: Vec<(u64, Vec<NewEvent>)>,
-    /// What its user was told is kept.
+    /// Events that its user got an answer for.
     pub(super) acknowledged: Vec<EventId>,
     pub(super) waiting: HashMap<u64, ()>,
     pub(super) forks_seen: usize,
@@ -48,6 +48,7 @@ pub(super) struct Node {
     pub(super) rogue: Option<Rogue>,
 }
 
+/// Something that is due at a time.
 pub(super) enum Happening {
     Deliver {
         node: usize,
@@ -68,6 +69,7 @@ pub(super) enum Happening {
     },
 }
 
+/// All nodes, and what is due.
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) queue: BTreeMap<(Instant, u64), Happening>,
@@ -76,9 +78,9 @@ pub(super) struct World {
     pub(super) next_token: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) rng: StdRng,
-    /// Events carried by push messages, for counting copies.
+    /// Events carried by push messages, to count copies.
     pub(super) pushed: u64,
-    /// So many of the next `ids` messages get lost.
+    /// Number of the next `ids` messages that get lost.
     pub(super) lose_ids: usize,
     /// A node whose disk refuses the next commit of another's events.
     pub(super) refuse: Option<usize>,
@@ -106,7 +108,7 @@ impl World {
         world
     }
 
-    /// A hostile member joins; it has the highest number.
+    /// Adds a hostile member; it gets the highest number.
     pub(super) fn add_rogue(&mut self) -> usize {
         let mut node = Node::new(&mut self.rng);
         node.rogue = Some(Rogue::new(&mut self.rng));
@@ -118,7 +120,7 @@ impl World {
         self.nodes[node].rogue.is_none()
     }
 
-    /// Takes part in links now.
+    /// Whether a node takes part in links now.
     fn is_there(&self, node: usize) -> bool {
         self.nodes[node].machine.is_some() || !self.is_honest(node)
     }
@@ -173,7 +175,7 @@ impl World {
         }
     }
 
-    /// A node crashes, and goes on with an older copy of its disk.
+    /// Crashes a node and starts it again with an older copy of its disk.
     #[cfg(test)]
     pub(super) fn restore(&mut self, node: usize, copy: Disk) {
         self.crash(node);
@@ -335,7 +337,7 @@ impl World {
         }
     }
 
-    /// All are linked, and all that is under way gets there.
+    /// Links all nodes, and lets everything under way arrive.
     pub(super) fn settle(&mut self) {
         for _ in 0..2 {
             self.mesh(); // again: doubles that were settled may have left a gap
@@ -343,7 +345,7 @@ impl World {
         }
     }
 
-    /// The channel's order as a node's disk has it.
+    /// The ids of the events on a node's disk, in the channel's order.
     pub(super) fn log(&self, node: usize) -> Vec<EventId> {
         let mut events: Vec<&Event> = self.nodes[node].disk.logs.values().flatten().collect();
         events.sort_by_key(|event| event.header().order());

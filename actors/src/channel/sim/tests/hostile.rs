@@ -1,4 +1,4 @@
-//! Members that lie, flood and fork, against one machine and against worlds of them.
+//! Members that lie, flood and fork, against one machine and against worlds of many.
 
 use std::{
     mem,
@@ -15,10 +15,6 @@ use bitchat_wire::{
 use bytes::Bytes;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{
-    rogue::Author,
-    world::{CID, CREDITS, Node, World},
-};
 use crate::{
     channel::{
         device::Device,
@@ -28,12 +24,16 @@ use crate::{
         machine::Machine,
         pull::Pull,
         rules::Rules,
+        sim::{
+            author::{Author, CID},
+            world::{CREDITS, Node, World},
+        },
     },
     link::{Accept, Inbound, LinkId},
     transport::ConnectionId,
 };
 
-/// One machine, and what it wants of whom.
+/// One machine, and what it requests on which link.
 struct Solo {
     machine: Machine,
     now: Instant,
@@ -161,12 +161,12 @@ fn numbers_at_the_end_of_their_range_overflow_nothing() {
     }
     assert!(
         solo.wants.len() <= 2,
-        "a claim is no reason to ask for more than fits in flight"
+        "a claim is not a reason to request more than fits in flight"
     );
 }
 
-/// Runs a newcomer against liars that came first and an honest member; liars answer by `lie`. Returns how
-/// long it took to get the honest one's log.
+/// Runs a newcomer against liars that link first and an honest member; `lie` makes the liars' answers. Returns how long
+/// it took to get the honest member's log; `None` if it did not within a minute.
 fn pull_among_liars(lie: impl Fn(&Event) -> Option<Vec<Event>>) -> Option<Duration> {
     let mut rng = StdRng::seed_from_u64(2);
     let (mut solo, mut author) = (Solo::new(&mut rng), Author::new(&mut rng));
@@ -222,7 +222,7 @@ fn liars_that_answer_with_something_else_do_not_starve_an_honest_source() {
 }
 
 #[test]
-fn a_late_answer_is_not_taken_for_that_to_a_later_question() {
+fn a_late_answer_is_not_taken_for_that_to_a_later_request() {
     let (mut pull, logs, link) = (Pull::default(), Logs::default(), LinkId(1));
     let begin = Instant::now();
     pull.up(link);
@@ -231,15 +231,15 @@ fn a_late_answer_is_not_taken_for_that_to_a_later_question() {
     let late = begin + Duration::from_secs(6);
     assert!(
         pull.plan(&logs, late).is_empty(),
-        "given up, and left alone"
+        "abandoned, and left alone"
     );
-    assert!(pull.answered(link).is_none(), "it was given up");
+    assert!(pull.answered(link).is_none(), "it was abandoned");
     assert_eq!(pull.plan(&logs, late).len(), 1, "it does answer");
     assert!(pull.answered(link).is_some());
 }
 
 #[test]
-fn whoever_floods_what_is_held_back_displaces_only_itself() {
+fn a_link_that_floods_held_events_displaces_only_its_own() {
     let mut rng = StdRng::seed_from_u64(3);
     let (mut liar, mut honest) = (Author::new(&mut rng), Author::new(&mut rng));
     let (mut logs, mut accepted) = (Logs::default(), Vec::new());
@@ -263,7 +263,7 @@ fn whoever_floods_what_is_held_back_displaces_only_itself() {
 }
 
 #[test]
-fn whoever_is_not_on_the_roster_has_no_log_even_by_a_members_hand() {
+fn an_identity_off_the_roster_has_no_log_even_through_a_member() {
     let mut rng = StdRng::seed_from_u64(4);
     let (member, stranger) = (Author::new(&mut rng), Author::new(&mut rng));
     let roster = [member.identity.id()].into();
@@ -292,7 +292,7 @@ fn a_commit_that_was_under_way_does_not_reopen_a_closed_log() {
     assert_eq!(logs.claim(&author.device()).unwrap().next, 1);
 }
 
-/// Node 0 signs two events with one number; nodes 1 and 2 have proof. Node 0 goes on as if nothing were.
+/// Node 0 signs two events with one number, and nodes 1 and 2 have the proof. Node 0 goes on as if nothing had happened.
 fn forked(seed: u64, size: usize, lose_ids: usize) -> World {
     let mut world = World::new(seed, size);
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
@@ -328,8 +328,8 @@ fn a_newcomer_learns_of_a_fork_with_the_log_that_it_concerns() {
     );
     world.link(3, 1);
     world.run(Duration::from_secs(10));
-    assert_eq!(world.nodes[3].forks_seen, 1, "the newcomer was told");
-    // The forked device shows it its own branch.
+    assert_eq!(world.nodes[3].forks_seen, 1, "the newcomer was notified");
+    // The forked device sends it its own branch.
     world.link(0, 3);
     world.say(0, "and more of it");
     world.run(Duration::from_secs(20));
@@ -348,14 +348,14 @@ fn a_fork_is_proven_though_the_ids_got_lost() {
 }
 
 #[test]
-fn what_was_committed_after_another_commit_was_refused_is_acknowledged_and_spread() {
+fn an_event_committed_after_a_refused_commit_is_acknowledged_and_spread() {
     let mut world = World::new(8, 3);
     world.mesh();
     world.run(Duration::from_secs(5));
     for round in 0..20 {
         world.refuse = Some(1);
         world.say(0, &format!("refused at first {round}"));
-        // It reaches node 1, whose own line is behind it in the queue of its disk.
+        // It reaches node 1, whose own text is queued behind it at the disk.
         for _ in 0..400 {
             if world.nodes[1].commits.is_empty() {
                 world.run(Duration::from_micros(50));

@@ -1,11 +1,11 @@
-//! Chaos, newcomers, meshes, forks.
+//! Chaos, newcomers, meshes, forks, in worlds of many machines.
 
 use std::{collections::HashSet, time::Duration};
 
 use bitchat_wire::event::Body;
 use rand::{Rng, RngExt};
 
-use super::{rogue::Script, world::World};
+use crate::channel::sim::{rogue::Script, world::World};
 
 /// Worlds in which much goes wrong, as many as `BITCHAT_SEEDS` says.
 fn seeds() -> u64 {
@@ -19,7 +19,7 @@ fn seeds() -> u64 {
 fn chaos_ends_with_equal_logs() {
     for seed in 0..seeds() {
         let mut world = World::new(seed, 2 + usize::try_from(seed / 2 % 4).unwrap());
-        // In every second world somebody is hostile.
+        // Every second world has a hostile member.
         if seed % 2 == 1 {
             world.add_rogue();
         }
@@ -27,7 +27,7 @@ fn chaos_ends_with_equal_logs() {
     }
 }
 
-/// Lines, links, cuts, crashes; a hostile member does something at every step.
+/// Texts, links, cuts, crashes; a hostile member sends something at every step.
 fn chaos(world: &mut World, what: &str) {
     let size = world.nodes.len();
     let rogue = (0..size).find(|&node| !world.is_honest(node));
@@ -36,8 +36,8 @@ fn chaos(world: &mut World, what: &str) {
             world.rng.random_range(0..size),
             world.rng.random_range(0..size),
         );
-        let deed = world.rng.random_range(0..10);
-        match deed {
+        let step_kind = world.rng.random_range(0..10);
+        match step_kind {
             5..=6 => world.link(a, b),
             7 => {
                 let link = world.nodes[a].links.keys().copied().min();
@@ -86,11 +86,11 @@ fn a_newcomer_gets_a_long_history_once_from_several_members() {
 }
 
 #[test]
-fn who_falls_behind_pulls_and_is_pushed_to_again() {
+fn a_member_that_falls_behind_pulls_and_is_pushed_to_again() {
     let mut world = World::new(6, 3);
     world.mesh();
     world.run(Duration::from_secs(5));
-    // The links take no more for a while, and more is said than is kept for pushing.
+    // The links take no more for a while, and more is written than is kept for pushing.
     world.hold_credits(0);
     for n in 0..5_000 {
         world.say(0, &format!("line {n}"));
@@ -101,7 +101,10 @@ fn who_falls_behind_pulls_and_is_pushed_to_again() {
         fell |= world.is_somebody_behind(0);
     }
     world.return_credits(0);
-    assert!(fell || world.is_somebody_behind(0), "or it shows nothing");
+    assert!(
+        fell || world.is_somebody_behind(0),
+        "otherwise it shows nothing"
+    );
     world.run(Duration::from_secs(30));
     world.assert_converged("after a burst");
     assert!(!world.is_somebody_behind(0));
@@ -111,7 +114,7 @@ fn who_falls_behind_pulls_and_is_pushed_to_again() {
 }
 
 #[test]
-fn what_a_dead_author_said_comes_from_whoever_has_it() {
+fn events_of_a_dead_author_come_from_members_that_have_them() {
     let mut world = World::new(2, 3);
     world.link(0, 1);
     world.run(Duration::from_secs(1));
@@ -145,7 +148,7 @@ fn in_a_full_mesh_each_event_travels_to_each_member_once() {
 }
 
 #[test]
-fn members_that_are_not_linked_hear_at_once_through_others() {
+fn members_that_are_not_linked_get_events_at_once_through_others() {
     let mut world = World::new(4, 3);
     world.link(0, 1);
     world.link(1, 2);
@@ -165,7 +168,7 @@ fn a_fork_is_proven_everywhere_and_closed() {
             world.say(0, &format!("honest {n}"));
             world.run(Duration::from_millis(50));
         }
-        // Node 0's disk is copied, and it lives twice: once before, once after the copy was restored.
+        // Node 0's disk is copied, and it runs twice: once before, once after the copy is restored.
         let copy = world.nodes[0].disk.clone();
         for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
             world.part(a, b);
@@ -193,7 +196,7 @@ fn a_fork_is_proven_everywhere_and_closed() {
         for n in 0..4 {
             assert_eq!(
                 world.nodes[n].forks_seen, 1,
-                "seed {seed}: node {n} was told"
+                "seed {seed}: node {n} was notified"
             );
             assert_eq!(world.log(n), world.log(1), "seed {seed}");
         }

@@ -1,0 +1,4 @@
+//! Tests of machines in the simulated world.
+
+mod hostile;
+mod worlds;
