@@ -13,6 +13,8 @@ use bitchat_wire::{
 };
 use bytes::Bytes;
 
+use crate::link::signed;
+
 /// Events of ours that are kept for pushing.
 const RING: usize = 4_096;
 /// Bytes of the events that are kept for pushing.
@@ -105,13 +107,5 @@ impl Ring {
         .into();
         self.cache = Some((cursor, to, message.clone()));
         Ok(Some((message, to)))
-    }
-}
-
-/// An event as links carry it.
-pub(super) fn signed(event: &Event) -> proto::SignedEvent {
-    proto::SignedEvent {
-        event: event.raw().clone(),
-        signature: Bytes::copy_from_slice(event.signature()),
     }
 }

@@ -1,4 +1,4 @@
-//! Coalesced claims: never queued, read by the link's writer when it has room.
+//! Coalesced claims: never queued, but taken by the link's writer when it has room.
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +9,7 @@ use bitchat_wire::{message::MAX_CLAIMS, proto};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// What is to be claimed next on one link. Holds at most one claim a device, so its size is bounded by
-/// the channel's devices.
+/// The claims to send next on one link. Holds at most one per device, so its size is bounded by the channel's devices.
 #[derive(Default)]
 pub struct Acks {
     pending: Mutex<BTreeMap<Bytes, proto::Claim>>,
@@ -18,6 +17,7 @@ pub struct Acks {
 }
 
 impl Acks {
+    /// Adds claims; a newer claim of a device replaces an older one.
     pub(super) fn put(&self, claims: impl IntoIterator<Item = proto::Claim>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         for claim in claims {
@@ -32,7 +32,7 @@ impl Acks {
         self.notify.notified().await;
     }
 
-    /// One message's worth.
+    /// Takes as many claims as fit one message.
     pub(super) fn take(&self) -> Vec<proto::Claim> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut claims = Vec::with_capacity(pending.len().min(MAX_CLAIMS));

@@ -1,4 +1,4 @@
-//! What a channel gives to links, and what it gets from them.
+//! The interface between channels and links: registration, events, and the handle to a link.
 
 use std::{
     collections::HashSet,
@@ -29,23 +29,24 @@ pub struct LinkId(pub u64);
 
 /// Our device's key and our identity's certificate of it.
 pub struct LocalDevice {
-    /// Signs our events and handshakes.
+    /// The key that signs our events and handshakes.
     pub key: DeviceKey,
-    /// Says whose device it is.
+    /// The certificate of the device's identity.
     pub certificate: Certificate,
 }
 
-/// Whom a channel lets link, once they proved to hold its key.
+/// Which identities may link for a channel, once they have proved that they hold its key.
 #[derive(Clone, Default)]
 pub enum Accept {
-    /// Everybody.
+    /// All identities.
     #[default]
     Anyone,
-    /// Only these.
+    /// Only the identities on this roster.
     Roster(Arc<HashSet<IdentityId>>),
 }
 
 impl Accept {
+    /// Whether an identity may link.
     pub(crate) fn allows(&self, identity: &IdentityId) -> bool {
         match self {
             Self::Anyone => true,
@@ -54,88 +55,88 @@ impl Accept {
     }
 }
 
-/// A channel that may be linked.
+/// A channel for which members may link.
 #[derive(Clone)]
 pub struct Registration {
-    /// Which.
+    /// The channel's id.
     pub cid: ChannelId,
-    /// The keys of its present epoch.
+    /// The keys of its current epoch.
     pub keys: EpochKeys,
-    /// Who we are.
+    /// Our device.
     pub local: Arc<LocalDevice>,
-    /// Whom it lets in.
+    /// Which identities may link.
     pub accept: Accept,
-    /// What `hello` says of our program.
+    /// Our program's name and version, as sent in `hello`.
     pub agent: String,
-    /// Where its links report.
+    /// The queue to which its links report.
     pub events: mpsc::Sender<LinkEvent>,
-    /// Notified when a link's writer has taken messages: there is room again.
+    /// Notified when a link's writer has taken messages, so that there is room again.
     pub room: Arc<Notify>,
 }
 
-/// What a link tells its channel.
+/// A report of a link to its channel.
 pub enum LinkEvent {
     /// A member is linked.
     Up(Box<LinkUp>),
-    /// A message came.
+    /// A message arrived.
     Message {
-        /// On which link.
+        /// The link it arrived on.
         link: LinkId,
-        /// What it says.
+        /// Its content.
         message: Inbound,
     },
-    /// The link ended: the last word of each link.
+    /// The link ended. Every link that came up reports this once, as its last event.
     Closed {
-        /// Which.
+        /// The link that ended.
         link: LinkId,
-        /// Why.
+        /// Why it ended.
         reason: CloseReason,
     },
 }
 
 /// A new link.
 pub struct LinkUp {
-    /// How to use it.
+    /// The handle for using it.
     pub handle: LinkHandle,
-    /// Whose device is at the other end.
+    /// The certificate of the device at the other end.
     pub peer: Certificate,
-    /// Whether we sent the first message.
+    /// Whether we sent the handshake's first message.
     pub initiator: bool,
-    /// How the member was found; `None` when it came to us, or the link moved here.
+    /// How the member was found; `None` if it connected to us, or the link moved here.
     pub source: Option<FoundBy>,
-    /// What the member's program calls itself (hostile text).
+    /// The name and version of the member's program, as it sent them. Untrusted text.
     pub agent: String,
 }
 
 /// A message from a member, decoded within its caps; signatures of events are verified.
 #[derive(Debug)]
 pub enum Inbound {
-    /// Events, pushed or asked for.
+    /// Events, pushed or requested.
     Events {
-        /// In the order sent.
+        /// The events in the order sent.
         events: Vec<Event>,
         /// Whether they answer our `want`.
         backfill: bool,
     },
-    /// What the member has.
+    /// What the member claims to have.
     Claims {
-        /// By device.
+        /// One claim per device.
         claims: Vec<proto::Claim>,
-        /// From `have`, not `ack`.
+        /// Whether they come from `have`, not `ack`.
         initial: bool,
     },
-    /// To whom the member is linked.
+    /// The member's links.
     Peers(proto::Peers),
-    /// The ids of a log's events.
+    /// Ids of a log's events.
     Ids(proto::Ids),
     /// Two events that a device signed with one number.
     Fork(Box<(Event, Event)>),
-    /// The member types.
+    /// The member is typing.
     Typing,
 }
 
 impl Inbound {
-    /// What a message without signatures in it says to the channel; `None` for other kinds.
+    /// The channel's view of a message that carries no signatures; `None` for other kinds.
     pub(crate) fn unsigned(kind: Kind) -> Option<Self> {
         Some(match kind {
             Kind::Have(have) => Self::Claims {
@@ -159,7 +160,7 @@ impl Inbound {
 pub enum CloseReason {
     /// We closed it.
     Ours(proto::bye::Reason),
-    /// The member said so.
+    /// The member closed it.
     Theirs(proto::bye::Reason),
     /// The stream or connection broke.
     Broken(String),
@@ -175,13 +176,13 @@ impl fmt::Display for CloseReason {
             Self::Ours(reason) => write!(f, "closed here ({reason:?})"),
             Self::Theirs(reason) => write!(f, "closed there ({reason:?})"),
             Self::Broken(why) => write!(f, "broken: {why}"),
-            Self::Protocol(why) => write!(f, "protocol broken by the peer: {why}"),
+            Self::Protocol(why) => write!(f, "the peer broke the protocol: {why}"),
             Self::Dropped => f.write_str("dropped"),
         }
     }
 }
 
-/// How a channel uses a link. Cheap to clone.
+/// A channel's handle to a link. Cheap to clone.
 #[derive(Clone)]
 pub struct LinkHandle {
     pub(super) id: LinkId,
@@ -195,33 +196,34 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
-    /// Its number.
+    /// The link's number.
     pub fn id(&self) -> LinkId {
         self.id
     }
 
-    /// The connection it runs on.
+    /// The connection that it runs on.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Hands over an encoded message. Holders of a credit always find room: a link begins with
-    /// [`LINK_MAILBOX`](super::LINK_MAILBOX) credits, a message costs one, [`LinkHandle::take_credits`] returns them.
+    /// Queues an encoded message; false if there is no room or the link has ended. A caller that holds a credit always
+    /// finds room: a link begins with [`LINK_MAILBOX`](super::LINK_MAILBOX) credits, a message costs one, and
+    /// [`LinkHandle::take_credits`] returns them.
     pub fn try_send(&self, message: Bytes) -> bool {
         self.live.try_send(message).is_ok()
     }
 
-    /// How many messages the writer took since the last call.
+    /// Number of messages that the writer took since the last call.
     pub fn take_credits(&self) -> usize {
         self.taken.swap(0, Ordering::Relaxed)
     }
 
-    /// Claims to be sent when the writer has room: newer ones of a device replace older ones.
+    /// Sends claims when the writer has room. Newer claims of a device replace older ones.
     pub fn ack(&self, claims: impl IntoIterator<Item = proto::Claim>) {
         self.acks.put(claims);
     }
 
-    /// Says goodbye and closes. Only the first call counts.
+    /// Sends a goodbye and closes the link. Only the first call counts.
     pub fn close(&self, reason: proto::bye::Reason) {
         self.close.send_if_modified(|present| {
             let first = present.is_none();
@@ -232,7 +234,7 @@ impl LinkHandle {
         });
     }
 
-    /// The time from here to the member's reader and back; `None` when the link ends first, or has no room now.
+    /// Measures the time to the member's reader and back; `None` if the link ends first, or has no room now.
     pub async fn ping(&self) -> Option<Duration> {
         let begin = Instant::now();
         let (nonce, answered) = self.pings.begin();
@@ -242,7 +244,7 @@ impl LinkHandle {
         Some(begin.elapsed())
     }
 
-    /// Renews the keys now rather than when they are due.
+    /// Renews the link's keys now rather than when they are due.
     pub fn renew(&self) {
         self.renew.notify_one();
     }

@@ -1,4 +1,4 @@
-//! Limits on handshakes: how many at once, and what becomes of peers that fail them.
+//! Limits on handshakes: how many run at once, and how many a peer may fail.
 
 use std::{
     collections::HashMap,
@@ -11,38 +11,39 @@ use tokio::sync::Notify;
 
 use crate::transport::ConnectionId;
 
-/// Handshakes that we answer at once, in all (`docs/PROTOCOL.md`, link handshake).
+/// Handshakes that we answer at once in total (`docs/PROTOCOL.md`, link handshake).
 const ANSWERING: usize = 64;
-/// Handshakes that we answer at once for one address, or one /64 of IPv6.
+/// Handshakes that we answer at once for one IPv4 address, or one IPv6 /64.
 const ANSWERING_PER_ADDRESS: usize = 4;
-/// The same for this machine's own addresses: all nodes that run on it come from there.
+/// As [`ANSWERING_PER_ADDRESS`], for this machine's own addresses, which all nodes on it share.
 const ANSWERING_FROM_HERE: usize = ANSWERING / 2;
-/// Streams of one connection whose first message is read at once: 1.3 KB each, and connections are bounded by themselves.
+/// Streams of one connection whose first message is read at once. Each takes 1.3 KB, and connections have their own limit.
 const READING: usize = 16;
-/// Handshakes that we begin at once on one connection: fewer than the other side reads, for two who share many channels.
+/// Handshakes that we begin at once on one connection. Fewer than the other side reads, for nodes that share many channels.
 const BEGINNING: usize = 8;
-/// A connection that fails so many handshakes is closed, and its peer barred.
+/// Failed handshakes after which a connection is closed and its peer barred.
 const FAILURES: u8 = 3;
-/// Connections whose failures are remembered. Beyond, all are forgiven: they cost a stranger a connection each.
+/// Connections whose failures are remembered. Beyond, all are forgotten: each costs a stranger a connection.
 const REMEMBERED: usize = 1_024;
 
-/// Places for something that is under way: so many in all, and so many for one key.
+/// Places for operations under way, limited in total and per key.
 pub(super) struct Places<K> {
     all: usize,
-    /// How many for that key.
+    /// The limit for a key.
     each: fn(&K) -> usize,
     taken: Mutex<HashMap<K, usize>>,
     freed: Notify,
 }
 
-/// A place, given back when dropped.
+/// A place, returned when dropped.
 pub(super) struct Place<K: Copy + Eq + Hash> {
     places: Arc<Places<K>>,
     key: K,
 }
 
 impl Places<IpAddr> {
-    /// For handshakes that we answer, by [`subscriber`](crate::transport::network::subscriber). Taken only by who has shown the channel's key.
+    /// Places for handshakes that we answer, by [`subscriber`](crate::transport::network::subscriber). Taken only by peers
+    /// that have proved that they hold the channel's key.
     pub(super) fn answering() -> Arc<Self> {
         Self::new(ANSWERING, |address| {
             if address.is_loopback() {
@@ -55,12 +56,12 @@ impl Places<IpAddr> {
 }
 
 impl Places<ConnectionId> {
-    /// For streams whose first message is being read.
+    /// Places for streams whose first message is being read.
     pub(super) fn reading() -> Arc<Self> {
         Self::new(usize::MAX, |_| READING)
     }
 
-    /// For handshakes that we begin.
+    /// Places for handshakes that we begin.
     pub(super) fn beginning() -> Arc<Self> {
         Self::new(usize::MAX, |_| BEGINNING)
     }
@@ -80,7 +81,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, if there is one.
+    /// Takes a place; `None` if there is none.
     pub(super) fn enter(self: &Arc<Self>, key: K) -> Option<Place<K>> {
         let mut taken = self.taken();
         let here = taken.get(&key).copied().unwrap_or(0);
@@ -96,7 +97,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
     /// Waits for a place. Cancel-safe.
     pub(super) async fn enter_soon(self: &Arc<Self>, key: K) -> Place<K> {
         loop {
-            // Before looking, so that none that is freed meanwhile is missed.
+            // Before looking, so that no place freed meanwhile is missed.
             let freed = self.freed.notified();
             if let Some(place) = self.enter(key) {
                 return place;
@@ -120,12 +121,12 @@ impl<K: Copy + Eq + Hash> Drop for Place<K> {
     }
 }
 
-/// Counts failed handshakes a connection.
+/// Counts failed handshakes per connection.
 #[derive(Default)]
 pub(super) struct Failures(Mutex<HashMap<ConnectionId, u8>>);
 
 impl Failures {
-    /// Counts one; true when the peer has had enough of them.
+    /// Counts one; true when the connection has reached the limit.
     pub(super) fn count(&self, connection: ConnectionId) -> bool {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= REMEMBERED {
@@ -148,7 +149,7 @@ mod tests {
     use crate::transport::network::subscriber;
 
     #[test]
-    fn places_are_bounded_by_address_and_in_all_and_given_back() {
+    fn places_are_bounded_per_address_and_in_total_and_returned() {
         let pending = Places::answering();
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         let held: Vec<_> = (0..4).map(|_| pending.enter(one).unwrap()).collect();
@@ -158,7 +159,7 @@ mod tests {
             .collect();
         assert!(
             pending.enter("10.2.0.1".parse().unwrap()).is_none(),
-            "64 in all"
+            "64 in total"
         );
         drop(held);
         assert!(pending.enter(one).is_some());
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_place_gets_the_next_one() {
+    async fn a_waiter_gets_the_next_free_place() {
         let places = Places::new(2, |_| 1);
         let held = places.enter(1).unwrap();
         let waits = tokio::spawn({
@@ -179,8 +180,8 @@ mod tests {
         let _other = places.enter(2).unwrap();
         drop(held);
         let _held = waits.await.unwrap();
-        assert!(places.enter(3).is_none(), "two in all");
-        // Who gives up waiting leaves nothing behind.
+        assert!(places.enter(3).is_none(), "two in total");
+        // Giving up the wait leaves nothing behind.
         let gives_up =
             tokio::time::timeout(std::time::Duration::from_millis(1), places.enter_soon(1));
         assert!(gives_up.await.is_err());

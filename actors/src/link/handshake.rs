@@ -1,4 +1,4 @@
-//! The handshake over a stream: moves the bytes of the pure machine in `bitchat_wire::link`.
+//! The handshake over a stream: carries the bytes of the pure machine in `bitchat_wire::link`.
 
 use std::time::Duration;
 
@@ -14,27 +14,27 @@ use tokio::{
 use super::Registration;
 use crate::transport::{Connection, Stream};
 
-/// A handshake that takes longer has failed.
+/// Time limit for a handshake.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-/// The first message comes right behind the stream's header.
+/// Time limit for the first message, which follows right behind the stream's header.
 const FIRST_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Why a handshake failed. Its stream is reset with code 0, whatever the cause.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The connection or the other side gave up; or there was no answer in time.
+    /// The connection or stream broke.
     #[error("no link: {0}")]
     Broken(#[from] std::io::Error),
     /// The other side's message was refused.
     #[error("refused: {0}")]
     Refused(#[from] HandshakeError),
-    /// The tag fits none of our channels.
-    #[error("no channel of ours")]
+    /// The tag matches none of our channels.
+    #[error("not a channel of ours")]
     NoChannel,
-    /// The stream was opened, and nothing said on it.
+    /// The stream was opened, but no first message arrived in time.
     #[error("no first message within 4 s")]
     Silent,
-    /// Not within the deadline.
+    /// The handshake did not end in time.
     #[error("no link within 10 s")]
     Late,
 }
@@ -63,8 +63,8 @@ pub(super) async fn initiate(
     Ok(established)
 }
 
-/// Runs the responder's side. `find` looks the tag up among our channels, and `admit` waits for a place, which is
-/// held until the end; only who holds the key of a channel of ours gets that far.
+/// Runs the responder's side. `find` looks up the tag among our channels. `admit` waits for a place, which is held until
+/// the end; only a peer that holds the key of a channel of ours gets that far.
 pub(super) async fn respond<P>(
     connection: &Connection,
     stream: &mut Stream,
@@ -81,7 +81,7 @@ pub(super) async fn respond<P>(
         TlsSide::Server => TlsSide::Client,
     };
     let tag = m1_tag(m1.as_slice()).ok_or(Failure::NoChannel)?;
-    // An equality that leaks timing says at most which prefix of a MAC over this very connection fits.
+    // The timing of this comparison reveals at most which prefix of a MAC over this very connection matches.
     let reg =
         find(&|reg| link_tag(&reg.keys, &binding, initiator) == tag).ok_or(Failure::NoChannel)?;
     let _place = admit.await;

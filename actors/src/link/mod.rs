@@ -26,14 +26,15 @@ pub use api::{
     Accept, CloseReason, Inbound, LinkEvent, LinkHandle, LinkId, LinkUp, LocalDevice, Registration,
 };
 pub use handle::Links;
+pub(crate) use server::signed;
 pub use writer::LINK_MAILBOX;
 
-/// The target of the trace that a link leaves of events whose signatures it has verified: their number in the
-/// field `events`, and whether they answer a question of ours in `backfill`. For those who measure.
+/// The target of the trace event that a link emits once it has verified signatures: their number is in the field
+/// `events`, and whether they answer a request of ours in `backfill`. For measurements.
 pub const VERIFIED: &str = "bitchat::verified";
 
-/// Bytes of a buffer that a link keeps while nothing is read or written; what a larger frame needed is given back, since
-/// most links are idle most of the time, and there are many of them.
+/// Bytes of a buffer that a link keeps while nothing is read or written. What a larger frame needed is freed, since there
+/// are many links, and most are idle most of the time.
 const KEPT: usize = 1024;
 
 /// The protocol version that we speak.

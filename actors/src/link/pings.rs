@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Pings under way on one link. Beyond it the oldest is given up.
+/// Pings under way on one link. Beyond, the oldest is abandoned.
 const UNDER_WAY: usize = 64;
 
 /// The pings of one link.
@@ -15,7 +15,7 @@ const UNDER_WAY: usize = 64;
 pub(super) struct Pings(Mutex<(u64, BTreeMap<u64, oneshot::Sender<()>>)>);
 
 impl Pings {
-    /// The number of a new ping, and its answer.
+    /// Begins a ping; returns its number and its answer.
     pub(super) fn begin(&self) -> (u64, oneshot::Receiver<()>) {
         let (answer, answered) = oneshot::channel();
         let mut pings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +28,7 @@ impl Pings {
         (nonce, answered)
     }
 
-    /// A pong came. One that nobody asked for is nothing.
+    /// Ends the ping that a pong answers. A pong without a ping is ignored.
     pub(super) fn end(&self, nonce: u64) {
         let mut pings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = pings.1.remove(&nonce) {

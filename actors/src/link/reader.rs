@@ -23,28 +23,28 @@ use super::{
 };
 use crate::transport::RecvHalf;
 
-/// The first frame comes right behind the handshake.
+/// Time limit for the first frame, which follows right behind the handshake.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// A member that begs for renewals gets one in so much time, no more.
-const PLEASE_PAUSE: Duration = Duration::from_secs(1);
-/// Renewals that the other side may begin in a minute. One is due in a quarter of an hour; each costs us a signature,
-/// and exchanges of keys.
+/// Shortest time between two renewals that a member requests.
+const REQUEST_PAUSE: Duration = Duration::from_secs(1);
+/// Renewals that the other side may begin within [`RENEWALS_TIME`]. One is due every quarter of an hour; each costs us a
+/// signature and key exchanges.
 const RENEWALS: u32 = 60;
-/// That minute.
+/// The period over which [`RENEWALS`] counts.
 const RENEWALS_TIME: Duration = Duration::from_secs(60);
 
 /// Length of a frame's prefix.
 const PREFIX: usize = 4;
-/// Signatures verified in one go, at some 50 microseconds each.
+/// Signatures verified without yielding, at some 50 microseconds each.
 const VERIFY_AT_ONCE: usize = 32;
 
-/// Cuts a stream into frames and opens them. What is read of a frame goes to where it is opened, so that an idle link
+/// Splits a stream into frames and opens them. A frame is read into the buffer in which it is opened, so that an idle link
 /// keeps next to nothing.
 pub(super) struct Frames {
     stream: RecvHalf,
     opener: Opener,
     prefix: [u8; 4],
-    /// How much of the present frame has been read, prefix included.
+    /// Bytes read of the current frame, prefix included.
     read: usize,
     ciphertext: Vec<u8>,
 }
@@ -60,7 +60,8 @@ impl Frames {
         }
     }
 
-    /// The next message. Cancel-safe: what was read of it stays, and a checked length bounds it.
+    /// Reads the next message. Cancel-safe: what was read of it is kept, and its length is checked before memory is set
+    /// aside.
     async fn next(&mut self) -> Result<&[u8], CloseReason> {
         if self.read == 0 {
             self.ciphertext.clear();
@@ -68,21 +69,21 @@ impl Frames {
         }
         while self.read < PREFIX {
             let read = self.stream.read(&mut self.prefix[self.read..]).await;
-            self.read += some(read)?;
+            self.read += nonzero(read)?;
         }
         let len = frame_len(self.prefix).map_err(protocol)?;
         self.ciphertext.resize(len, 0);
         while self.read < PREFIX + len {
             let rest = &mut self.ciphertext[self.read - PREFIX..];
-            self.read += some(self.stream.read(rest).await)?;
+            self.read += nonzero(self.stream.read(rest).await)?;
         }
         self.read = 0;
         self.opener.open(&mut self.ciphertext).map_err(protocol)
     }
 }
 
-/// So many bytes were read, at least one.
-fn some(read: std::io::Result<usize>) -> Result<usize, CloseReason> {
+/// The number of bytes read, which is at least one; an error at the stream's end.
+fn nonzero(read: std::io::Result<usize>) -> Result<usize, CloseReason> {
     match read {
         Ok(0) => Err(CloseReason::Broken("the peer ended the stream".into())),
         Ok(read) => Ok(read),
@@ -111,9 +112,11 @@ pub(super) struct Keys {
     local: Arc<LocalDevice>,
     usage: Arc<Usage>,
     control: mpsc::Sender<Box<Control>>,
+    /// When the current keys were taken.
     since: Instant,
-    begged: bool,
-    /// Renewals that the other side began, and since when they are counted.
+    /// Whether we have requested a renewal of the initiator.
+    requested: bool,
+    /// Start of the period in which renewals of the other side are counted, and their number.
     begun: (Instant, u32),
 }
 
@@ -130,15 +133,15 @@ impl Keys {
             usage,
             control,
             since: Instant::now(),
-            begged: false,
+            requested: false,
             begun: (Instant::now(), 0),
         }
     }
 
-    /// When the keys' age must be looked at next.
-    fn next_look(&self) -> Instant {
+    /// When the keys' age must be checked next.
+    fn next_check(&self) -> Instant {
         let soon = self.since + RENEW_AFTER.time;
-        // Renewal is due but not done: look again from time to time, to close the link at last.
+        // Renewal is due but not done: check from time to time, to close the link in the end.
         if Instant::now() >= soon {
             Instant::now() + Duration::from_secs(60)
         } else {
@@ -146,12 +149,12 @@ impl Keys {
         }
     }
 
-    async fn look(&mut self, opener: &Opener) -> Result<(), CloseReason> {
+    async fn check(&mut self, opener: &Opener) -> Result<(), CloseReason> {
         match due(self.since.elapsed(), self.usage.get(), opener.usage()) {
             Due::No => Ok(()),
             Due::Renew => self.renew().await,
             Due::Close => Err(CloseReason::Broken(
-                "the keys are used up and were not renewed".into(),
+                "the keys are used up, and were not renewed".into(),
             )),
         }
     }
@@ -162,8 +165,8 @@ impl Keys {
                 let init = self.renewal.start(&mut rand::rng()).map_err(protocol)?;
                 self.send(Control::Send(rekey(Step::Init(init)))).await
             }
-            Role::Responder if !self.begged && !self.renewal.pending() => {
-                self.begged = true;
+            Role::Responder if !self.requested && !self.renewal.pending() => {
+                self.requested = true;
                 self.send(Control::Send(rekey(Step::Please(proto::RekeyPlease {}))))
                     .await
             }
@@ -176,10 +179,10 @@ impl Keys {
             Step::Please(_) => {
                 if self.renewal.role() == Role::Responder {
                     return Err(CloseReason::Protocol(
-                        "renewal asked of the responder".into(),
+                        "renewal requested of the responder".into(),
                     ));
                 }
-                if self.since.elapsed() >= PLEASE_PAUSE {
+                if self.since.elapsed() >= REQUEST_PAUSE {
                     self.renew().await
                 } else {
                     Ok(())
@@ -191,7 +194,7 @@ impl Keys {
                 }
                 self.begun.1 += 1;
                 if self.begun.1 > RENEWALS {
-                    return Err(CloseReason::Protocol("renewals without end".into()));
+                    return Err(CloseReason::Protocol("too many renewals".into()));
                 }
                 let resp = self
                     .renewal
@@ -224,7 +227,7 @@ impl Keys {
 
     fn renewed(&mut self) {
         self.since = Instant::now();
-        self.begged = false;
+        self.requested = false;
         tracing::debug!(generation = self.renewal.generation(), "keys renewed");
     }
 
@@ -242,17 +245,17 @@ pub(super) struct Reader {
     pub(super) keys: Keys,
     pub(super) cid: ChannelId,
     pub(super) link: LinkId,
-    /// May wait: pressure reaches the peer through flow control.
+    /// May wait: back pressure reaches the peer through flow control.
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) wants: mpsc::Sender<proto::Range>,
     pub(super) renew: Arc<Notify>,
     pub(super) pings: Arc<Pings>,
-    /// Devices whose events came already.
+    /// Devices whose events have arrived before.
     pub(super) devices: KeyCache,
 }
 
 impl Reader {
-    /// Reads until the link ends, and says why it did.
+    /// Reads until the link ends; returns why it did.
     pub(super) async fn run(mut self) -> CloseReason {
         loop {
             if let Err(reason) = self.turn().await {
@@ -265,14 +268,14 @@ impl Reader {
         let message = tokio::select! {
             biased;
             () = self.renew.notified() => return self.keys.renew().await,
-            () = sleep_until(self.keys.next_look()) => return self.keys.look(&self.frames.opener).await,
+            () = sleep_until(self.keys.next_check()) => return self.keys.check(&self.frames.opener).await,
             message = self.frames.next() => message::decode(message?).map_err(protocol)?,
         };
         // `None` is a kind of a later version.
         if let Some(kind) = message {
             self.handle(kind).await?;
         }
-        self.keys.look(&self.frames.opener).await
+        self.keys.check(&self.frames.opener).await
     }
 
     async fn handle(&mut self, kind: Kind) -> Result<(), CloseReason> {
@@ -287,12 +290,13 @@ impl Reader {
                     .await;
             }
             Kind::Want(want) => {
-                let asked = want
+                let queued = want
                     .ranges
                     .into_iter()
                     .try_for_each(|range| self.wants.try_send(range));
-                return asked
-                    .map_err(|_| CloseReason::Protocol("too many ranges wanted at once".into()));
+                return queued.map_err(|_| {
+                    CloseReason::Protocol("too many ranges requested at once".into())
+                });
             }
             Kind::Bye(bye) => return Err(CloseReason::Theirs(bye.reason())),
             Kind::Hello(_) => return Err(CloseReason::Protocol("a second hello".into())),
@@ -310,7 +314,7 @@ impl Reader {
             }) => {
                 let pair = (self.verify(a)?, self.verify(b)?);
                 if !pair.0.forks(&pair.1) {
-                    return Err(CloseReason::Protocol("a fork that is none".into()));
+                    return Err(CloseReason::Protocol("a fork that proves nothing".into()));
                 }
                 Inbound::Fork(Box::new(pair))
             }
@@ -333,8 +337,7 @@ impl Reader {
             .map_err(|_| CloseReason::Dropped)
     }
 
-    /// Signatures are checked here, on the reader's task, so that links verify in parallel; others get their turn
-    /// in between.
+    /// Verifies signatures, here on the reader's task, so that links verify in parallel. Yields to other tasks in between.
     async fn verify_all(
         &mut self,
         events: Vec<proto::SignedEvent>,

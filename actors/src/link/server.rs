@@ -1,7 +1,8 @@
-//! Answers `want` from the store: one `events` message a range, in the order asked.
+//! Answers `want` from the store: one `events` message per range, in the order of the requests.
 
 use bitchat_wire::{
     channel::ChannelId,
+    event::Event,
     identity::DeviceId,
     message::{self, MAX_EVENTS},
     proto::{self, link_message::Kind},
@@ -12,13 +13,13 @@ use tokio::sync::mpsc;
 use super::CloseReason;
 use crate::store::Store;
 
-/// Ranges that wait to be answered. A member keeps two in flight; one that asks for more at once than
-/// this breaks the protocol.
+/// Ranges queued to be answered. A member keeps two in flight; one that requests more at once than fit here breaks the
+/// protocol.
 pub(super) const WANT_QUEUE: usize = 64;
-/// The events of one answer, in bytes of their raw form.
+/// Raw bytes of the events in one answer.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Ends when the reader or the writer does.
+/// Answers until the reader or the writer ends.
 pub(super) async fn run(
     store: Store,
     cid: ChannelId,
@@ -32,7 +33,7 @@ pub(super) async fn run(
             Err(_) => Ok(Vec::new()),
         };
         let events = events.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read what a member wants");
+            tracing::warn!(%error, "cannot read events that a member requested");
             Vec::new()
         });
         let events = events.iter().map(signed).collect();
@@ -47,7 +48,8 @@ pub(super) async fn run(
     CloseReason::Dropped
 }
 
-pub(crate) fn signed(event: &bitchat_wire::event::Event) -> proto::SignedEvent {
+/// An event as links carry it.
+pub(crate) fn signed(event: &Event) -> proto::SignedEvent {
     proto::SignedEvent {
         event: event.raw().clone(),
         signature: Bytes::copy_from_slice(event.signature()),

@@ -23,21 +23,21 @@ use tokio::{
 use super::{Acks, CloseReason, KEPT};
 use crate::transport::SendHalf;
 
-/// Live messages that wait for the writer: a burst's worth, and at most 16 MiB were all of the largest kind.
-/// A channel that finds it full keeps its cursor where it is.
+/// Live messages queued for the writer: enough for a burst, and at most 16 MiB if all are of the largest kind. A channel
+/// that finds it full leaves its cursor where it is.
 pub const LINK_MAILBOX: usize = 64;
-/// Steps of a renewal and answers to pings that wait for the writer; the reader waits when it is full.
+/// Renewal steps and answers to pings queued for the writer; the reader waits when the queue is full.
 pub(super) const CONTROL_QUEUE: usize = 8;
-/// Batches of history (64 KiB each) that wait for the writer: one to send while the next is read.
+/// Batches of history (64 KiB each) queued for the writer: one to send while the next is read.
 pub(super) const BACKFILL_QUEUE: usize = 1;
-/// What is written at once at most: enough for a full frame and many small ones.
+/// Most bytes written at once: enough for a full frame and many small ones.
 const WRITE_BATCH: usize = 128 * 1024;
-/// Live messages go first, but a batch of history has a turn after so many writes of them.
+/// Live messages go first, but a batch of history has a turn after this many writes of them.
 const HISTORY_TURN: u64 = 4;
-/// A peer that takes nothing for so long is gone, or holds us up on purpose.
+/// A peer that takes nothing for this long is gone, or stalls us on purpose.
 const STALL: Duration = Duration::from_secs(60);
 
-/// What the sealer has used of its key, for the reader that renews it.
+/// How much the current key has sealed, for the reader that renews it.
 #[derive(Default)]
 pub(super) struct Usage {
     frames: AtomicU64,
@@ -45,6 +45,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// Frames and bytes sealed with the current key.
     pub(super) fn get(&self) -> (u64, u64) {
         (
             self.frames.load(Ordering::Relaxed),
@@ -53,13 +54,15 @@ impl Usage {
     }
 }
 
-/// What the reader has the writer do.
+/// A request of the reader to the writer.
 pub(super) enum Control {
+    /// Sends a message.
     Send(Kind),
-    /// Seal with the present key, then take the next.
+    /// Seals a message with the current key, then switches to the next.
     SendThenSwitch(Kind, KeySwitch),
 }
 
+/// A link's writer.
 pub(super) struct Writer {
     pub(super) sealer: Sealer,
     pub(super) stream: SendHalf,
@@ -70,12 +73,13 @@ pub(super) struct Writer {
     pub(super) usage: Arc<Usage>,
     pub(super) taken: Arc<AtomicUsize>,
     pub(super) room: Arc<Notify>,
-    /// Where we take connections.
+    /// The port on which we accept connections.
     pub(super) listen_port: u16,
     pub(super) closing: watch::Receiver<Option<proto::bye::Reason>>,
 }
 
 impl Writer {
+    /// Writes until the link ends; returns why it did.
     pub(super) async fn run(mut self, agent: String) -> CloseReason {
         match self.work(agent).await {
             Ok(reason) => CloseReason::Ours(reason),
@@ -97,7 +101,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 reason = closed(&mut self.closing) => {
-                    // What was queued before the goodbye still goes.
+                    // Messages queued before the goodbye are still sent.
                     while let Ok(message) = self.live.try_recv() {
                         self.seal(&message, &mut buffer)?;
                     }
@@ -131,7 +135,7 @@ impl Writer {
                             self.seal(&batch, &mut buffer)?;
                         }
                     }
-                    None => return Err("the channel let go of the link".into()),
+                    None => return Err("the channel dropped the link".into()),
                 },
                 () = self.acks.ready() => {
                     let claims = self.acks.take();
@@ -170,7 +174,7 @@ impl Writer {
             Err(_) => return Err("the peer takes nothing for 60 s".into()),
         }
         buffer.clear();
-        // While nothing waits: most links are idle most of the time.
+        // Only while nothing is queued. Most links are idle most of the time.
         if self.live.is_empty() {
             buffer.shrink_to(KEPT);
         }
@@ -181,7 +185,7 @@ impl Writer {
 async fn closed(closing: &mut watch::Receiver<Option<proto::bye::Reason>>) -> proto::bye::Reason {
     match closing.wait_for(Option::is_some).await {
         Ok(reason) => (*reason).unwrap_or(proto::bye::Reason::Unspecified),
-        // All handles are gone: nobody can ask for anything.
+        // All handles are gone, so no reason can be given any more.
         Err(_) => proto::bye::Reason::Unspecified,
     }
 }

@@ -20,9 +20,8 @@ use crate::{
         effects::{Effect, Notice, Now},
         logs::{Log, Logs},
         pull::Pull,
-        push::signed,
     },
-    link::LinkId,
+    link::{LinkId, signed},
 };
 
 /// An answer to a suspicion that takes longer counts as lost.

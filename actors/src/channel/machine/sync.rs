@@ -20,10 +20,10 @@ use crate::{
         effects::{Effect, Notice, Now},
         logs::{Logs, Verdict},
         pull::{AHEAD, Pull, Request},
-        push::{FellBehind, Ring, signed},
+        push::{FellBehind, Ring},
         rules::Rules,
     },
-    link::LinkId,
+    link::{LinkId, signed},
     store::{Delivery, LogHead},
 };
 
