@@ -1,4 +1,4 @@
-//! What the channel's mailbox takes.
+//! Commands from the handles to the channel's actor.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What a channel is started with.
+//! The settings of a channel, and the services that it uses.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +17,7 @@ use crate::{
     transport::Transport,
 };
 
-/// What a channel is started with.
+/// A channel's settings, and handles to the services that it uses.
 #[derive(Clone)]
 pub struct ChannelConfig {
     /// The channel file as it was at the start. Its terms never change.

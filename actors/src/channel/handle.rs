@@ -103,7 +103,7 @@ impl Channel {
         self.ask(Command::Links).await
     }
 
-    /// Has discovery dial an address that the user entered.
+    /// Passes an address that the user entered to discovery, which dials it.
     pub async fn connect(&self, address: SocketAddr) -> Result<(), ChannelError> {
         // Through the actor, which registers the channel with discovery before it takes commands: discovery drops
         // addresses for channels that it does not know.

@@ -11,10 +11,9 @@ use crate::{
     kit::{Actor, Inbox, Reply, Scope},
 };
 
-/// Commands queued for the actor. Each is a glance at some numbers, so that this many are more than a user and a few
-/// programs send meanwhile.
+/// Commands queued for the actor. It handles each at once, so this is more than a user and a few programs can queue.
 pub(super) const COMMANDS: usize = 64;
-/// A channel that is in trouble is asked again after this long.
+/// Time after which a channel that is in trouble is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// A message in the chat's mailbox.

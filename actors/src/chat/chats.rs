@@ -43,7 +43,7 @@ struct Inner {
 }
 
 impl Chats {
-    /// No conversation yet; those to come run in `scope`, and their channels send to `events`.
+    /// Creates an empty list. Chats started later run in `scope`, and their channels send to `events`.
     pub fn new(
         store: Store,
         events: broadcast::Sender<ChannelEvent>,
@@ -174,7 +174,7 @@ impl Chats {
     }
 }
 
-/// The feed of these chats, which does not keep them alive.
+/// Creates the feed of these chats. It does not keep them alive.
 fn feed(
     store: Store,
     events: broadcast::Sender<ChannelEvent>,

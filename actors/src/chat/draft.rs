@@ -1,4 +1,4 @@
-//! Texts and edits that are about to be written.
+//! Texts and edits before they are written.
 
 use std::future::IntoFuture;
 

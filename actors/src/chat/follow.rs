@@ -24,7 +24,7 @@ type Show = Arc<
     dyn Fn(Vec<LogEntry>) -> BoxFuture<'static, Result<Vec<EventView>, ChatError>> + Send + Sync,
 >;
 
-/// What a [`Follow`] is made of. Cheap to clone.
+/// The sources that a [`Follow`] reads. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Feed {
     pub(super) store: Store,
@@ -36,7 +36,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// See [`Chats::follow`](super::Chats::follow).
+    /// Starts a follower of one channel, or of all (`None`).
     pub(super) async fn follow(
         &self,
         cid: Option<ChannelId>,
@@ -74,13 +74,13 @@ pub struct Follow {
     ready: VecDeque<EventView>,
 }
 
-/// What a [`Follow`] brings besides events.
+/// An item of a [`Follow`]: an event, or another change.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum News {
     /// An event arrived.
     Event(Box<EventView>),
-    /// Something else changed in a channel. Never [`ChannelEvent::Committed`].
+    /// A channel changed otherwise. Never [`ChannelEvent::Committed`].
     Change(ChannelEvent),
     /// Changes were dropped, because the reader was slow. Events never are.
     Missed,
@@ -124,7 +124,7 @@ impl Follow {
             };
             match news {
                 Ok(ChannelEvent::Committed { cid, position }) => {
-                    // One that was read already wakes nobody.
+                    // An event that was read already is no reason to read again.
                     self.behind = self.wants(cid) && position > self.last;
                 }
                 Ok(change) if change.channel().is_none_or(|cid| self.wants(cid)) => {

@@ -1,4 +1,4 @@
-//! What is known of a channel's members from the contents of their events: profiles, who left, who is typing. Pure.
+//! A channel's members as their events and signals describe them: profiles, who left, who is typing. Pure.
 
 use std::{
     collections::{HashMap, HashSet},

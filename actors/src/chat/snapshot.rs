@@ -50,7 +50,7 @@ impl Snapshot {
         let mut members: Vec<MemberView> = state
             .members
             .into_iter()
-            // Whoever left is not shown, unless there is a link all the same.
+            // Members that left are not shown, unless they are linked all the same.
             .filter(|member| member.online || !people.has_left(&member.id))
             .map(|member| view(member, me, people, now))
             .collect();

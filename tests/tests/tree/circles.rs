@@ -14,19 +14,9 @@ use crate::{graph::Crate, source::top};
 /// Circles that stay, and why: the folder, the files that a circle there may have, the reason.
 const ALLOWED: &[(&str, &[&str], &str)] = &[
     (
-        "actors/src/channel",
-        &["actor", "handle"],
-        "the handle spawns the actor, which takes its settings from there",
-    ),
-    (
         "actors/src/channel/sim",
         &["rogue", "world"],
         "the world runs its members, honest and rogue, and these look around in it (test code)",
-    ),
-    (
-        "actors/src/chat",
-        &["chats", "draft", "follow", "handle", "own", "reader"],
-        "the chats of a node and each chat hold each other",
     ),
     (
         "actors/src/dht",

@@ -1,4 +1,4 @@
-//! Carries out commands.
+//! Carries out the commands of the handles.
 
 use bitchat_wire::event::Body;
 

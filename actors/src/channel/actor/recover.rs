@@ -1,4 +1,4 @@
-//! What follows a refused commit, and the end of a life.
+//! Recovery from refused commits, and the end of a life.
 
 use std::time::{Duration, Instant};
 

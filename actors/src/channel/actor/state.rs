@@ -1,4 +1,4 @@
-//! The channel's state for whoever asks.
+//! Builds the [`State`] of the channel.
 
 use std::collections::HashSet;
 

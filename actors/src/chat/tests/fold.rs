@@ -83,8 +83,11 @@ fn the_latest_edit_of_any_own_device_counts() {
     assert_eq!(shown.said.text, "c");
     assert!(shown.edited && !shown.deleted);
     assert_eq!(shown.said.reply_to, Some(EventId([9; 32])));
-    assert!(shown.said.mentions.is_empty(), "an edit mentions anew");
-    // Even one that is "earlier" than the text: clocks are not to be trusted.
+    assert!(
+        shown.said.mentions.is_empty(),
+        "an edit has its own mentions"
+    );
+    // Even an edit that is "earlier" than the text: clocks cannot be trusted.
     assert_eq!(folded(&[edit(1, true, 3, "e")]).said.text, "e");
 }
 
@@ -138,7 +141,7 @@ fn shown_emoji_are_bounded() {
 }
 
 #[test]
-fn what_is_no_text_or_about_another_is_left_alone() {
+fn other_targets_and_other_kinds_are_ignored() {
     let other = EventId([3; 32]);
     let shown = folded(&[
         write(1, false, 60, &Body::delete(other)),
@@ -179,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn it_is_what_the_rules_say(about in prop::collection::vec(any_reference(), 0..24)) {
+    fn it_matches_a_plain_reading_of_the_rules(about in prop::collection::vec(any_reference(), 0..24)) {
         let mut sorted = about.clone();
         sorted.sort_by_key(|reference| place(&reference.event));
         let mut said = "first".to_owned();
