@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn messages_survive_encoding_and_parsing() {
         assert_eq!(read(&question()), Some(Message::Question));
         for count in [0, 1, 20, 21, MAX_TAGS] {
             let announce = sample(count);
@@ -225,7 +225,7 @@ mod tests {
             "0f74303d111111111111111111111111",
         ];
         assert_eq!(hex::encode(announce.write()), expected.concat());
-        // Another may write the name of the second record out again, but for the service.
+        // Another encoder may write the name of the second record out again, except for the service.
         let longer = expected.concat().replace("c02b", expected[3]);
         let read = read(&hex::decode(longer).unwrap());
         assert_eq!(read, Some(Message::Announces(vec![announce])));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_others_or_malformed_is_passed_over() {
+    fn other_services_and_malformed_datagrams_are_ignored() {
         let mut other = question();
         other[14] = b'x';
         assert_eq!(read(&other), None);
@@ -245,7 +245,7 @@ mod tests {
         let mut circle = question()[..12].to_vec();
         circle.extend([0xc0, 12, 0, 12, 0, 1]);
         assert_eq!(read(&circle), None);
-        // More records than it has, for which memory would be set aside.
+        // More records than it has, for which memory would be reserved.
         let mut boasts = sample(1).write();
         boasts[10] = 0xff;
         assert_eq!(read(&boasts), None);
@@ -255,7 +255,7 @@ mod tests {
         };
         assert_eq!(read(&no_port.write()), None);
         assert_eq!(read(&vec![0; MAX_MESSAGE + 1]), None);
-        // Known answers within a question are no announces.
+        // Known answers within a query are not announces.
         let mut known = sample(1).write();
         known[2] = 0;
         assert_eq!(read(&known), None);

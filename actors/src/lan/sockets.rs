@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_on_loopback_speaks_there_alone() {
+    fn a_node_on_loopback_uses_loopback_only() {
         let lo: IpAddr = [127, 0, 0, 1].into();
         let found = networks(&[lo]).unwrap();
         assert!(
@@ -123,13 +123,13 @@ mod tests {
         );
         assert!(found[0].has([127, 9, 9, 9].into()));
         assert!(!found[0].has([10, 0, 0, 1].into()));
-        // Not an address of this machine, and none of IPv4.
+        // Not an address of this machine, and not IPv4.
         assert_eq!(networks(&["203.0.113.7".parse().unwrap()]).unwrap(), []);
         assert_eq!(networks(&["::1".parse().unwrap()]).unwrap(), []);
     }
 
     #[test]
-    fn no_public_network_is_spoken_in() {
+    fn public_networks_are_not_used() {
         let found = networks(&[Ipv4Addr::UNSPECIFIED.into()]).unwrap();
         assert!(
             found.iter().all(|network| is_local(network.ip.into())),

@@ -13,7 +13,7 @@ use crate::lan::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Some noon.
+/// Noon of some day.
 const UNIX: u64 = 1_900_000_000;
 
 fn channel(n: u8) -> (ChannelId, EpochKeys) {
@@ -59,7 +59,7 @@ impl Bench {
         effects
     }
 
-    /// Goes on for a while; returns what was said and when, in seconds.
+    /// Runs for a while; returns what was sent and when, in seconds.
     fn go(&mut self, time: Duration) -> Vec<(f64, Message)> {
         let (end, mut said) = (self.now + time, Vec::new());
         while let Some(next) = self
@@ -96,7 +96,7 @@ fn found(n: u8, at: SocketAddrV4) -> Effect {
 }
 
 #[test]
-fn speaks_a_few_times_and_then_only_when_asked() {
+fn announces_a_few_times_and_then_only_when_asked() {
     let mut bench = Bench::new(1, &[1, 2]);
     let said = bench.go(3_600 * SECOND);
     let times = |question: bool| -> Vec<f64> {
@@ -128,7 +128,7 @@ fn speaks_a_few_times_and_then_only_when_asked() {
 }
 
 #[test]
-fn members_hear_each_other_and_nobody_else_does() {
+fn members_find_each_other_and_no_others() {
     let (mut a, mut b) = (Bench::new(1, &[1, 2]), Bench::new(2, &[2, 3]));
     let (from_a, from_b) = (announce(&a.go(SECOND)), announce(&b.go(SECOND)));
     assert_eq!(
@@ -168,7 +168,7 @@ fn members_hear_each_other_and_nobody_else_does() {
     );
     assert_eq!(a.state.last_announced(channel(2).0), Some(Some(a.now)));
     assert_eq!(a.state.last_announced(channel(1).0), Some(None));
-    // The two say nothing that is equal, though they share a channel.
+    // The datagrams of the two have nothing in common, though they share a channel.
     assert!(from_a.tags.iter().all(|tag| !from_b.tags.contains(tag)));
     assert_eq!(a.state.goodbye(a.unix).len(), 1);
 }
@@ -213,7 +213,7 @@ fn a_change_of_tags_is_announced_at_its_moment() {
             Message::Question => panic!("a question"),
         })
         .collect();
-    // In some order: two from an hour before, two still from the change on, one from an hour after.
+    // In any order: two from an hour before, two at the change, one an hour after.
     assert_eq!(counts.len(), 6, "{counts:?}");
     assert_eq!(
         counts.iter().filter(|count| **count == 2).count(),
