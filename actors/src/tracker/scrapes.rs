@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(hashes, [[1; 20], [2; 20]]);
         assert!(scrapes.due(due, 1_000_010_000).is_none());
         assert_eq!(scrapes.next(), Some(due + EVERY));
-        // Another announce does not hurry it, and what is left is not counted.
+        // Another announce does not bring it forward, and a swarm that was left is not scraped.
         scrapes.answered(("t", &url()), (1, [1; 20]), false, due, 1_000_010_000);
         assert_eq!(scrapes.next(), Some(due + EVERY));
         scrapes.replace(1, &[vec!["t".to_owned()]]);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_counts_unasked_is_not_asked_soon_and_some_never_ask() {
+    fn counts_in_an_announce_delay_the_scrape_and_some_clients_never_scrape() {
         let now = Instant::now();
         let mut scrapes = Scrapes::new(Some(EVERY));
         scrapes.answered(("t", &url()), (1, [1; 20]), true, now, 0);

@@ -28,7 +28,7 @@ fn config(disguise: Disguise) -> TrackerConfig {
     }
 }
 
-/// Answers requests; tells each one's bytes, and on which connection it came.
+/// Answers requests; reports the bytes of each, and the number of its connection.
 async fn tracker(keep: bool) -> (u16, mpsc::Receiver<(usize, String)>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -63,7 +63,7 @@ async fn tracker(keep: bool) -> (u16, mpsc::Receiver<(usize, String)>) {
     (port, requests)
 }
 
-/// Each recorded request, sent by us as the recorded client: what arrives is the recording.
+/// Each recorded request, sent by us as the recorded client, arrives as in the recording.
 #[tokio::test]
 async fn whole_requests_are_those_of_the_recorded_clients() {
     let transmission = Persona {
@@ -120,7 +120,7 @@ async fn whole_requests_are_those_of_the_recorded_clients() {
             sent.push(number);
         }
         assert!(sent.len() >= 2);
-        // One keeps its connection, the other announces that it closes, and does.
+        // One keeps its connection open, the other announces that it closes, and does.
         let keeps = disguise == Disguise::Transmission300;
         assert_eq!(sent.iter().all(|number| *number == 1), keeps, "{sent:?}");
     }
@@ -138,7 +138,7 @@ async fn a_connection_that_was_closed_meanwhile_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_family_is_kept_to() {
+async fn a_request_is_restricted_to_its_family() {
     let (at, mut requests) = tracker(true).await;
     let http = Http::new(&config(Disguise::default())).unwrap();
     let url: Url = format!("http://127.0.0.1:{at}/announce").parse().unwrap();
@@ -148,8 +148,8 @@ async fn a_family_is_kept_to() {
     assert_eq!(requests.recv().await.unwrap().0, 1);
 }
 
-/// Plain HTTP goes through an HTTP proxy as requests for whole URLs, and through a SOCKS proxy as it is; names are
-/// the proxy's to resolve.
+/// Plain HTTP is sent through an HTTP proxy as requests for whole URLs, and through a SOCKS proxy unchanged; both
+/// resolve names themselves.
 #[tokio::test]
 async fn proxies_are_given_names() {
     let url: Url = "http://tracker.invalid:81/announce".parse().unwrap();
@@ -277,6 +277,6 @@ async fn a_server_without_tls_is_reported() {
     let http = Http::new(&config(Disguise::default())).unwrap();
     let url: Url = format!("https://127.0.0.1:{at}/announce").parse().unwrap();
     let end = tokio::time::timeout(PATIENCE, http.get(url, None, Duration::from_secs(1)));
-    // It waits for lines that TLS never sends, and we for TLS.
+    // It waits for lines that TLS never sends, and we wait for TLS.
     assert!(end.await.unwrap().is_err());
 }

@@ -9,7 +9,7 @@ const HASH: [u8; 20] = [
     0x20, 0xff, 0x0a, 0x7f,
 ];
 
-/// What a real client said of that hash (see `actors/tests/captures`), with what it was known by.
+/// What a real client sent for that hash (see `actors/tests/captures`), with its PeerId and key.
 struct Recorded {
     disguise: Disguise,
     persona: Persona,
@@ -142,7 +142,7 @@ fn newer_versions_differ_where_their_sources_do() {
             "{common}&numwant=0&key=056B15BD&compact=1&supportcrypto=1&event=stopped&trackerid=a%26b%20c"
         )
     );
-    // Between the two of qBittorrent, peer ids and the user agent are all.
+    // Between the two of qBittorrent, only peer ids and the user agent differ.
     assert_eq!(
         newer(Disguise::Qbittorrent52, Event::Regular, None),
         newer(Disguise::Qbittorrent452, Event::Regular, None)

@@ -39,7 +39,7 @@ fn reads_compact_peers_of_both_families() {
 }
 
 #[test]
-fn passes_over_what_cannot_be_a_peer() {
+fn ignores_addresses_that_cannot_be_a_peer() {
     let bytes = [
         1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 9, 224, 0, 0, 1, 0, 9, 255, 255, 255, 255, 0, 9,
     ];
@@ -73,7 +73,7 @@ fn keeps_a_thousand_peers_of_ten() {
 }
 
 #[test]
-fn reads_the_small_print() {
+fn reads_the_optional_keys() {
     let answer = parse(b"d8:completei1e11:external ip4:\x01\x02\x03\x0410:incompletei2e8:intervali60e12:min intervali30e5:peers0:10:tracker id9:TRK-lab-115:warning message3:huee\n").unwrap();
     assert_eq!(answer.external, Some("1.2.3.4".parse().unwrap()));
     assert_eq!(answer.min_interval, Some(Duration::from_secs(30)));
@@ -120,7 +120,7 @@ fn reads_refusals() {
 }
 
 #[test]
-fn says_what_is_wrong() {
+fn reports_what_is_wrong() {
     assert_eq!(parse(b""), Err(ReplyError::NotBencode));
     assert_eq!(parse(b"<html>"), Err(ReplyError::NotBencode));
     assert_eq!(parse(b"de"), Err(ReplyError::NoAnswer));

@@ -78,7 +78,7 @@ impl Bench {
         self.tiers.due(self.now).is_none()
     }
 
-    /// Answers what is due; whether that was nothing.
+    /// Answers what is due; false if nothing was.
     fn idle_but(&mut self, name: &str) -> bool {
         let Some(request) = self.tiers.due(self.now) else {
             return true;
@@ -92,7 +92,7 @@ impl Bench {
         self.tiers.done(request, result, self.now, &mut self.rng);
     }
 
-    /// How long until something is due.
+    /// The time until something is due.
     fn wait(&self) -> Duration {
         self.tiers
             .next()
@@ -106,7 +106,7 @@ impl Bench {
 }
 
 #[test]
-fn starts_every_tier_once_and_comes_again_after_the_interval() {
+fn starts_every_tier_once_and_announces_again_after_the_interval() {
     let mut bench = Bench::new(&[&["a"], &["b"]]);
     let (a, b) = (bench.due(), bench.due());
     assert_eq!((a.event, b.event), (Event::Started, Event::Started));
@@ -166,7 +166,7 @@ fn pauses_grow_when_all_fail() {
 }
 
 #[test]
-fn comes_again_when_the_tracker_says_so_or_never() {
+fn asks_again_when_the_tracker_allows_it_or_never() {
     let mut bench = Bench::new(&[&["a"]]);
     let request = bench.due();
     bench.done(&request, Err(&failure(Some(Retry::After(7 * MINUTE)))));
@@ -198,7 +198,7 @@ fn extra_announces_keep_the_min_interval_and_their_budget() {
     assert_eq!(extra.event, Event::Regular);
     bench.done(&extra, Ok(&answer(36_000, Some(1))));
 
-    // One used, nine left of the hour's; one a minute at most.
+    // One is used, nine are left of the hour's; at most one per minute.
     let mut sent = 0;
     for _ in 0..50 * 60 {
         bench.now += SECOND;
@@ -215,7 +215,7 @@ fn extra_announces_keep_the_min_interval_and_their_budget() {
 }
 
 #[test]
-fn a_failing_tracker_is_not_hurried() {
+fn a_failing_tracker_gets_no_extra_announces() {
     let mut bench = Bench::new(&[&["a"]]);
     for _ in 0..2 {
         let request = bench.due();
@@ -230,7 +230,7 @@ fn a_failing_tracker_is_not_hurried() {
 }
 
 #[test]
-fn says_stopped_to_those_that_know_us_and_once() {
+fn sends_stopped_once_to_trackers_that_know_us() {
     let mut bench = Bench::new(&[&["a"], &["b"], &["c"]]);
     let (first, second, _under_way) = (bench.due(), bench.due(), bench.due());
     bench.done(
@@ -250,7 +250,7 @@ fn says_stopped_to_those_that_know_us_and_once() {
 }
 
 #[test]
-fn repeats_the_tracker_id_until_another_comes() {
+fn sends_the_tracker_id_back_until_another_comes() {
     let mut bench = Bench::new(&[&["a"]]);
     for (sent, repeated) in [(Some("x"), "x"), (None, "x"), (Some("y"), "y")] {
         let request = bench.due();
@@ -279,13 +279,13 @@ fn replacing_keeps_what_stays_and_leaves_what_goes() {
     let status = bench.tiers.status();
     assert_eq!(status[0].state, TrackerState::Working);
     assert_eq!(status[1].state, TrackerState::Waiting);
-    // A result from before changes nothing.
+    // A result of an earlier generation changes nothing.
     bench.done(&second, Err(&failure(None)));
     assert_eq!(bench.state(0).state, TrackerState::Working);
 }
 
 #[test]
-fn says_what_it_does_not_serve() {
+fn reports_unsupported_urls() {
     let long = format!("http://{}/announce", "x".repeat(MAX_URL));
     let names = [
         "udp://t/announce",
@@ -363,8 +363,8 @@ fn qbittorrents_pauses_grow_by_squares() {
 }
 
 proptest! {
-    /// Whatever happens: a tier has one request under way at most, no tracker is asked more often than
-    /// allowed, and the machine never falls silent while a tracker can be asked.
+    /// For any inputs: a tier has at most one request under way, no tracker is asked more often than allowed, and an
+    /// announce is always scheduled while a tracker can be asked.
     #[test]
     fn keeps_its_manners(seed in any::<u64>(), steps in prop::collection::vec((0u8..6, 1u64..400), 1..200)) {
         let mut rng = StdRng::seed_from_u64(seed);

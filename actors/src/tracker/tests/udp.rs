@@ -42,7 +42,7 @@ impl Bench {
             .received(self.to, &parts.concat(), self.now, &mut self.rng)
     }
 
-    /// Announces for the first time, and is given connection id 9.
+    /// Sends the first announce, and is given connection id 9.
     fn connected(to: &str) -> (Self, Vec<u8>) {
         let mut bench = Self::new(to);
         let connect = sent(bench.announce(1));
@@ -51,7 +51,7 @@ impl Bench {
     }
 }
 
-/// The one packet of the effects.
+/// The only packet among the effects.
 fn sent(effects: Vec<Effect>) -> Vec<u8> {
     match &effects[..] {
         [Effect::Send(_, packet)] => packet.clone(),
@@ -99,12 +99,12 @@ fn answers_of_both_families_and_refusals() {
     let (mut bench, announce) = Bench::connected(V4);
     let numbers = [0, 0, 7, 8, 0, 0, 0, 1, 0, 0, 0, 2];
     let peer = [192, 0, 2, 9, 0x1a, 0xe1];
-    // An odd rest is passed over.
+    // An incomplete rest is ignored.
     let effects = bench.received(&[&[0, 0, 0, 1], &announce[12..16], &numbers, &peer, &[1, 2]]);
     let answer = done(effects).unwrap();
     assert_eq!(answer.peers, ["192.0.2.9:6881".parse().unwrap()]);
     assert_eq!(answer.interval, Some(Duration::from_secs(1_800)));
-    // Said twice, it counts once.
+    // A duplicate counts once.
     let again = bench.received(&[&[0, 0, 0, 1], &announce[12..16], &numbers]);
     assert_eq!(again, []);
 
@@ -127,7 +127,7 @@ fn answers_of_both_families_and_refusals() {
         done(effects),
         Err(UdpError::Refused("not [31mhere".to_owned()))
     );
-    // After a refusal the id is asked for anew.
+    // After a refusal the id is requested again.
     assert_eq!(sent(bench.announce(2)).len(), 16);
 
     let mut bench = Bench::new(V4);
@@ -137,7 +137,7 @@ fn answers_of_both_families_and_refusals() {
 }
 
 #[test]
-fn strangers_are_not_heard() {
+fn datagrams_of_strangers_are_ignored() {
     let (mut bench, announce) = Bench::connected(V4);
     let answer = [&[0, 0, 0, 1], &announce[12..16], &[0; 12]].concat();
     for other in ["192.0.2.1:81", "192.0.2.2:80", "[2001:db8::1]:80"] {
@@ -151,7 +151,7 @@ fn strangers_are_not_heard() {
         bench.received(&[&[0, 0, 0, 1], &wrong.to_be_bytes(), &[0; 12]]),
         []
     );
-    // An answer to the other question.
+    // An answer to the other request.
     assert_eq!(
         bench.received(&[&[0, 0, 0, 0], &announce[12..16], &[0; 8]]),
         []
@@ -160,12 +160,12 @@ fn strangers_are_not_heard() {
 }
 
 #[test]
-fn who_gives_up_or_cannot_send_leaves_nothing() {
+fn nothing_is_left_after_a_cancel_or_a_failed_send() {
     let mut bench = Bench::new(V4);
     assert_eq!(sent(bench.announce(1)).len(), 16);
     bench.machine.cancel(1);
     assert!(bench.machine.hosts.is_empty());
-    // What was asked may be lost: the next one asks itself.
+    // The request may be lost: the next announce sends its own.
     assert_eq!(sent(bench.announce(2)).len(), 16);
     let to = bench.to;
     assert_eq!(
@@ -198,7 +198,7 @@ fn scrapes_share_the_connection_id() {
     assert_eq!(scrape[16..], [[1; 20], [2; 20]].concat());
     let counted = bench.received(&[&[0, 0, 0, 2], &scrape[12..16], &[0; 24]]);
     assert_eq!(done(counted), Ok(Answer::default()));
-    // A count is no answer to an announce.
+    // A scrape's answer does not answer an announce.
     let wrong = bench.received(&[&[0, 0, 0, 2], &announce[12..16], &[0; 24]]);
     assert_eq!(done(wrong), Err(UdpError::RefusedSilently));
 }
