@@ -133,7 +133,7 @@ impl Actor for DhtActor {
         if !saved.nodes.is_empty() {
             let save = self.context.keeper.save(saved);
             if tokio::time::timeout(LAST_SAVE, save).await.is_err() {
-                tracing::warn!("the DHT nodes could not be kept in time");
+                tracing::warn!("the DHT nodes could not be saved in time");
             }
         }
         Ok(())

@@ -261,7 +261,7 @@ mod tests {
     const HASH: Id = Id([1; 20]);
     const V4: Family = Family::V4;
 
-    /// Runs a watch for some hours; the announces and lookups, in seconds.
+    /// Runs a watch for some hours; returns the times of announces and lookups, in seconds.
     fn run(profile: Profile, hours: u64, nodes: usize) -> (Vec<u64>, Vec<u64>) {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let mut watches = Watches::new(profile);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn announces_are_as_rare_as_the_profile_says() {
+    fn announces_are_as_rare_as_the_profile_demands() {
         let (announces, lookups) = run(Profile::Transmission, 5, 8);
         let pauses = announces.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(pauses.clone().count() >= 9, "{announces:?}");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announce_that_nobody_took_is_tried_again_ever_less_often() {
+    fn an_announce_that_no_node_accepted_is_retried_ever_less_often() {
         let (announces, lookups) = run(Profile::Transmission, 1, 0);
         assert!(announces.is_empty());
         assert_eq!(lookups[..6], [0, 10, 30, 70, 150, 310]);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_again_and_again_finds_ever_less_often_until_the_next_announce() {
+    fn requested_lookups_become_rarer_until_the_next_announce() {
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let mut watches = Watches::new(Profile::Transmission);
         watches.add(HASH, 7, start);

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn public_routers_hear_only_of_who_looks_for_something() {
+    fn public_routers_are_asked_only_if_there_is_something_to_look_for() {
         let now = Instant::now();
         let mut bootstrap = Bootstrap::new(vec![], vec![], vec!["router.example:1".into()]);
         assert_eq!(bootstrap.step(now), None);

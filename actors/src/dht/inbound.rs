@@ -252,7 +252,7 @@ impl State {
         let own = side.table.own();
         if !security::is_valid(own, ip) && !side.rebased.is_some_and(recent) {
             let id = security::id_for(ip, rng);
-            tracing::debug!(%ip, %id, "our id follows our address");
+            tracing::debug!(%ip, %id, "our id changed with our address");
             side.table.rebase(id, now);
             side.rebased = Some(now);
             self.start(family, id, Owner::Refresh, &[], now, rng);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_addresses_run_into_the_limit_of_all() {
+    fn forged_addresses_run_into_the_common_limit() {
         let (start, mut limits) = (Instant::now(), Limits::default());
         // Ten thousand a second for ten seconds.
         let answered = (0..100_000)
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_questions_have_a_next_moment() {
+    fn our_own_queries_have_a_next_time() {
         let (start, mut limits) = (Instant::now(), Limits::default());
         assert_eq!(limits.may_ask(start), None);
         for _ in 0..OWN_BURST {

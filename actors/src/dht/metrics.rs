@@ -39,7 +39,7 @@ impl Gauges {
             );
             registry.register(
                 "dht_pending",
-                "Questions to nodes of the DHT without an answer yet",
+                "Queries to nodes of the DHT without an answer yet",
                 own.pending.clone(),
             );
             registry.register(
@@ -49,12 +49,12 @@ impl Gauges {
             );
             registry.register(
                 "dht_packets",
-                "Datagrams of the DHT in this run: in, out, and those that came in and were dropped",
+                "Datagrams of the DHT in this run: received, sent, and received but dropped",
                 own.packets.clone(),
             );
             registry.register(
                 "dht_bytes",
-                "Bytes of the DHT in this run, in and out",
+                "Bytes of the DHT in this run, received and sent",
                 own.bytes.clone(),
             );
         });

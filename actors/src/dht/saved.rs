@@ -102,7 +102,7 @@ impl Keeper for Store {
     fn save(&self, saved: Saved) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if let Err(error) = self.set_value(NAME, &saved.encode()).await {
-                tracing::warn!(%error, "cannot keep DHT nodes for the next run");
+                tracing::warn!(%error, "cannot save DHT nodes for the next run");
             }
         })
     }
@@ -115,7 +115,7 @@ mod tests {
     use crate::dht::Id;
 
     #[test]
-    fn what_is_kept_is_read_again_and_damage_is_nothing() {
+    fn what_is_saved_is_loaded_and_damaged_parts_are_left_empty() {
         let node = |address: &str| Node {
             id: Id([7; 20]),
             address: address.parse().unwrap(),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_without_questions_makes_all_tokens_old() {
+    fn an_hour_without_queries_expires_all_tokens() {
         let mut rng = StdRng::seed_from_u64(2);
         let start = Instant::now();
         let mut tokens = Tokens::new(4, start, &mut rng);

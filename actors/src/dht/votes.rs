@@ -106,7 +106,7 @@ mod tests {
         votes.add(at("8.8.8.3:1"), at("5.5.5.5:5"));
         assert_eq!(votes.address(), Some(at("5.5.5.5:5")));
         assert_eq!(votes.port(), None, "too few to announce it");
-        // Another family's address says nothing; a new home shows once most say so.
+        // Another family's address does not count; a new address wins once most report it.
         votes.add(at("8.8.8.3:1"), at("[2a00::1]:5"));
         assert_eq!(votes.address(), Some(at("5.5.5.5:5")));
         for host in 0..40 {
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(votes.address(), Some(at("4.4.4.4:4")));
         assert_eq!(votes.port(), Some(4));
         assert!(votes.votes.len() <= MOST_VOTES);
-        // A third of them lies: where we are is plain, but no port is worth announcing.
+        // A third of them lies: our address is certain, but no port is announced.
         for host in 0..10 {
             votes.add(at(&format!("6.6.6.{host}:1")), at("6.6.6.6:6"));
         }
@@ -124,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_told_the_port_that_it_sees() {
+    fn a_node_is_sent_the_port_that_it_sees() {
         let mut votes = Votes::default();
         let (own, nat, lie) = (1, 4, 6);
         let all = [Some(nat), Some(lie), None, Some(nat), Some(lie), Some(nat)];
         assert_eq!(votes.announced(own, &all), [nat, own, own, nat, own, nat]);
-        // A port for each destination is of no use to others.
+        // A port per destination is of no use to others.
         let each: Vec<_> = (20..28).map(Some).collect();
         assert_eq!(votes.announced(own, &each), [own; 8]);
         for host in 0..8 {

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! The examples of BEP 5 to the byte, and what hostile bytes must not do.
+//! The examples of BEP 5 byte for byte, and the effect of hostile bytes.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ fn query(method: Method) -> Message {
     }))
 }
 
-/// Both ways: these bytes are that message.
+/// These bytes parse to that message, and it encodes to them.
 #[track_caller]
 fn same(bytes: &[u8], message: &Message) {
     assert_eq!(
@@ -134,8 +134,8 @@ fn the_extensions() {
 }
 
 #[test]
-fn what_other_nodes_may_send() {
-    // Keys in another order, unknown ones, no transaction id to speak of, a long one.
+fn unusual_messages_of_other_nodes_are_accepted() {
+    // Keys in another order, unknown keys, a very short and a long transaction id.
     let odd = b"d1:y1:q1:t0:1:q4:ping1:zli1ed1:x1:yee1:ad4:junk3:abc2:id20:abcdefghij0123456789ee";
     let read = Message::parse(odd).unwrap();
     assert!(read.transaction.is_empty());
@@ -150,7 +150,7 @@ fn what_other_nodes_may_send() {
         long(65),
         Err(ParseError::Missing("transaction id of a sane length"))
     );
-    // BEP 44's `get` names a target; an unheard-of method need not.
+    // BEP 44's `get` names a target; an unknown method need not.
     let other = |arguments: &str| {
         let text = format!("d1:ad2:id20:abcdefghij0123456789{arguments}e1:q3:get1:t1:x1:y1:qe");
         match Message::parse(text.as_bytes()).unwrap().body {
@@ -165,7 +165,7 @@ fn what_other_nodes_may_send() {
         }
     );
     assert_eq!(other(""), Method::Other { target: None });
-    // A text that is no text, in an error that is no list.
+    // A text that is not text, in an error that is not a list.
     for error in ["li204e3:\u{1}xxe", "le", "i3e", "l3:abce", "d1:ai1ee"] {
         let text = format!("d1:e{error}1:t1:x1:y1:ee");
         assert!(matches!(
@@ -176,7 +176,7 @@ fn what_other_nodes_may_send() {
 }
 
 #[test]
-fn bad_questions_keep_their_transaction_and_the_rest_is_dropped() {
+fn bad_queries_keep_their_transaction_and_the_rest_is_dropped() {
     for (bad, what) in [
         ("d1:ad2:id3:abce1:q4:ping1:t2:aa1:y1:qe", "id"),
         ("d1:q4:ping1:t2:aa1:y1:qe", "arguments"),

@@ -1,4 +1,4 @@
-//! What a node asks, and how it behaves among few others.
+//! What a node sends, and how it behaves among a few others.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn a_few_nodes_that_know_one_find_each_other() {
             };
             assert!(status.v4.unwrap().table.good >= 4);
         }
-        // All begin to look at the same moment.
+        // All start to look at the same moment.
         let hash = Id([5; 20]);
         let begin = world.now;
         for node in 0..6 {
@@ -52,7 +52,7 @@ fn a_few_nodes_that_know_one_find_each_other() {
         }
         let all = |world: &World, node: usize| {
             (0..6).filter(|other| *other != node).all(|other| {
-                // libtorrent's announces go by the port they come from.
+                // libtorrent's announces use the port that they come from.
                 let mut peer = world.nodes[other].0;
                 if profile == Profile::Transmission {
                     peer.set_port(1_000 + other as u16);
@@ -72,7 +72,7 @@ fn a_few_nodes_that_know_one_find_each_other() {
 }
 
 #[test]
-fn three_that_start_together_with_nobody_else_meet_in_seconds() {
+fn three_nodes_that_start_together_and_alone_meet_in_seconds() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         let hash = Id([5; 20]);
@@ -114,7 +114,7 @@ fn three_that_start_together_with_nobody_else_meet_in_seconds() {
 }
 
 #[test]
-fn with_one_packet_of_ten_lost_it_works_all_the_same() {
+fn it_works_with_one_packet_of_ten_lost() {
     let mut world = small(30, Profile::Transmission);
     world.loss = 10;
     world.run(Duration::from_secs(60));
@@ -158,7 +158,7 @@ fn the_id_follows_the_address_that_others_see() {
                 address: first,
             }],
         };
-        // Only libtorrent says where it sees others.
+        // Only libtorrent reports where it sees others.
         world.with(*address, saved, Profile::Libtorrent);
     }
     world.run(Duration::from_secs(60));
@@ -171,7 +171,7 @@ fn the_id_follows_the_address_that_others_see() {
 }
 
 #[test]
-fn questions_look_like_those_of_the_profile() {
+fn queries_look_like_those_of_the_profile() {
     let mut world = World::new(4);
     let (ours, other) = (world.somewhere(), world.somewhere());
     let node = world.honest(ours, false, &[]);
@@ -211,7 +211,7 @@ fn questions_look_like_those_of_the_profile() {
         body: Body::Response(Response::new(Id(*b"abcdefghij0123456789"))),
     };
     assert!(ask(&mut world, &answer.encode()).is_empty());
-    // Its bucket is looked after: by `find_node`, while a watched infohash is asked for by `get_peers`.
+    // Its bucket is refreshed by `find_node`, while a watched infohash is looked up by `get_peers`.
     let mut rng = StdRng::seed_from_u64(5);
     let mut methods = Vec::new();
     world.command(node, Command::Watch(Id([6; 20]), 7));

@@ -1,4 +1,4 @@
-//! What a lookup makes of liars.
+//! Lookups among liars.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +15,11 @@ use super::super::{
     lookup::{Lookup, NEAREST, Next},
 };
 
-/// Hands out nodes on a local network, where each port is a host of its own and every id is bound.
+/// Hands out nodes on a local network, where each port is a host of its own and every id is valid.
 struct Places(u16, StdRng);
 
 impl Places {
-    /// One that shares so many bits with an id.
+    /// A node that shares this many bits with an id.
     fn near(&mut self, target: &Id, bits: usize) -> Node {
         self.0 += 1;
         Node {
@@ -33,8 +33,8 @@ impl Places {
     }
 }
 
-/// Half of whom we know are liars without end, each of whom names five more of them, nearer than anybody whom we know,
-/// and three places nearer still where nobody is. The others name those who are nearest.
+/// Half of the starting nodes are liars, each of which names five more liars, nearer than any starting node, and three
+/// still nearer addresses where no node is. The honest ones name the nearest nodes.
 #[test]
 fn liars_without_end_do_not_hide_the_nearest() {
     let mut places = Places(1, StdRng::seed_from_u64(1));

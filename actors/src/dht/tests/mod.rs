@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Nodes in a world with a clock and a network of its own.
+//! Nodes in a simulated world with its own clock and network.
 
 mod client;
 mod lookup;

@@ -17,7 +17,7 @@ use super::super::{
 const ASKER: Id = Id([9; 20]);
 const HASH: Id = Id([3; 20]);
 
-/// One node and somebody who asks it.
+/// One node, and an asker.
 struct Bench {
     state: State,
     now: Instant,
@@ -46,7 +46,7 @@ impl Bench {
         self.state.handle(input, self.now, &mut self.rng)
     }
 
-    /// What is sent to somebody when these bytes come from there.
+    /// What is sent to an address when these bytes come from it.
     fn bytes(&mut self, from: SocketAddr, bytes: &[u8]) -> Vec<Message> {
         let effects = self.handle(Input::Packet(from, bytes));
         effects
@@ -74,7 +74,7 @@ impl Bench {
         self.bytes(from, &message.encode())
     }
 
-    /// The answer to a question.
+    /// The answer to a query.
     fn ask(&mut self, from: SocketAddr, method: Method) -> Body {
         let messages = self.ask_wanting(from, method, Want::default());
         let mut answers = messages
@@ -97,7 +97,7 @@ impl Bench {
         }
     }
 
-    /// Lets a node with that id into the table: it asks, is pinged, and answers.
+    /// Adds a node with that id to the table: it sends a query, is pinged, and answers.
     fn befriend(&mut self, id: Id, address: SocketAddr) -> bool {
         let hello = format!("d1:ad2:id20:{}e1:q4:ping1:t1:h1:y1:qe", "i".repeat(20));
         let mut hello = hello.into_bytes();
@@ -173,7 +173,7 @@ fn peers_announce_with_a_token_and_others_get_them() {
 }
 
 #[test]
-fn whoever_announces_what_we_watch_is_found_at_once() {
+fn a_peer_that_announces_a_watched_infohash_here_is_found_at_once() {
     let mut bench = Bench::new(&[Family::V4], Profile::Transmission);
     bench.handle(Input::Command(Command::Watch(HASH, 5)));
     let token = bench.response(at("9.9.9.9:9"), GET).token.unwrap();
@@ -197,7 +197,7 @@ fn whoever_announces_what_we_watch_is_found_at_once() {
 }
 
 #[test]
-fn unknown_and_malformed_questions() {
+fn unknown_and_malformed_queries() {
     let mut bench = Bench::new(&[Family::V4], Profile::Transmission);
     let from = at("9.9.9.9:9");
     assert!(bench.befriend(Id([1; 20]), at("7.7.7.7:7")));
@@ -224,27 +224,27 @@ fn unknown_and_malformed_questions() {
     ] {
         assert!(bench.bytes(from, junk).is_empty());
     }
-    // Our own id comes back from ourselves only.
+    // Only we ourselves use our own id.
     let own = bench.state.own(Family::V4).unwrap();
     assert!(!bench.befriend(own, at("7.7.7.8:7")));
 }
 
 #[test]
-fn who_answers_gets_into_the_table_and_read_only_nodes_do_not() {
+fn nodes_that_answer_get_into_the_table_and_read_only_ones_do_not() {
     let mut bench = Bench::new(&[Family::V4], Profile::Transmission);
     let hello = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping2:roi1e1:t1:h1:y1:qe";
     assert_eq!(bench.bytes(at("9.9.9.9:9"), hello).len(), 1, "no ping");
     assert_eq!(bench.nodes(Family::V4), 0);
     assert!(bench.befriend(Id([1; 20]), at("9.9.9.9:9")));
     assert_eq!(bench.nodes(Family::V4), 1);
-    // An answer that nobody asked for does nothing.
+    // An answer to no query is ignored.
     let answer = b"d1:rd2:id20:abcdefghij0123456789e1:t4:pn\0\x001:y1:re";
     bench.bytes(at("6.6.6.6:6"), answer);
     assert_eq!(bench.nodes(Family::V4), 1);
 }
 
 #[test]
-fn nodes_on_local_networks_are_told_to_local_askers_only() {
+fn nodes_on_local_networks_are_given_to_local_askers_only() {
     let mut bench = Bench::new(&[Family::V4], Profile::Transmission);
     assert!(bench.befriend(Id([1; 20]), at("127.0.0.5:9")));
     assert!(bench.befriend(Id([2; 20]), at("7.7.7.7:9")));
@@ -255,7 +255,7 @@ fn nodes_on_local_networks_are_told_to_local_askers_only() {
 }
 
 #[test]
-fn both_families_are_told_to_whom_wants_them() {
+fn both_families_are_given_to_askers_that_want_them() {
     let mut bench = Bench::new(&Family::ALL, Profile::Libtorrent);
     assert!(bench.befriend(Id([1; 20]), at("7.7.7.7:7")));
     assert!(bench.befriend(Id([2; 20]), at("[2a00::7]:7")));

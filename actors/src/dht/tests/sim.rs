@@ -1,11 +1,11 @@
-//! Many nodes, some of them dead and hostile. The whole is 10,000 of them and 1,000 lookups, of which 99 % must find
-//! whom they look for (minutes, and only in a release build):
+//! Many nodes, some of them dead or hostile. The full run has 10,000 of them and 1,000 lookups, of which 99 % must find
+//! their peer (it takes minutes, and needs a release build):
 //!
 //! ```sh
 //! BITCHAT_DHT_SIM=10000,1000 cargo test --release -p bitchat-actors --lib lookups_find_peers -- --nocapture
 //! ```
 //!
-//! Without the variable the world is smaller, and the bar the same.
+//! Without the variable the world is smaller, and the required share is the same.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
 
 const DEAD_OF_100: u32 = 20;
 const HOSTILE_OF_100: u32 = 5;
-/// Honest nodes whose ids fit their addresses; Transmission's, for one, do not.
+/// The share of honest nodes whose ids are valid for their addresses; Transmission's, for one, are not.
 const BOUND_OF_100: u32 = 70;
 
 struct Size {
@@ -45,13 +45,13 @@ fn size() -> Size {
     }
 }
 
-/// How much later the next of so many things happens. A world of many is no older than one of few, or most of the work
-/// would be to keep tables fresh while the others come.
+/// The delay between the joins of two of so many nodes. A large world is no older than a small one, or most of the work
+/// would be to keep tables fresh while nodes join.
 fn apart(count: usize, usual: Duration, all: Duration) -> Duration {
     usual.min(all / u32::try_from(count).unwrap())
 }
 
-/// A world in which everybody joined through somebody, and then a fifth left without a word.
+/// A world in which every node joined through another one, and then a fifth left without notice.
 fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
     let mut world = World::new(seed);
     let mut honest: Vec<usize> = Vec::new();
@@ -74,7 +74,7 @@ fn populated(seed: u64, nodes: usize) -> (World, Vec<usize>) {
     world.run(Duration::from_secs(20));
     let mut alive = Vec::new();
     for node in honest {
-        // Of all nodes, so more of the honest ones.
+        // A share of all nodes, so a larger one of the honest ones.
         if world.rng.random_range(0..100 - HOSTILE_OF_100) < DEAD_OF_100 {
             world.nodes[node].1 = Kind::Dead;
         } else {
@@ -131,7 +131,7 @@ fn lookups_find_peers_among_dead_and_hostile_nodes() {
     world.run(Duration::from_secs(40));
     for (ticket, who, _, _) in &pairs {
         let result = &world.answers[ticket];
-        // libtorrent's announces, and all whose port others agree on, go by the port they come from.
+        // libtorrent's announces, and all whose port others agree on, use the port that they come from.
         let seen = world.nodes[*who].0;
         let told = SocketAddr::new(seen.ip(), 4_444);
         let is_found = [seen, told].iter().any(|peer| result.peers.contains(peer));

@@ -1,4 +1,4 @@
-//! The rules of the routing table, whatever happens to it.
+//! The rules of the routing table, for any inputs.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ fn node(bits: usize, number: u16) -> Node {
     }
 }
 
-/// One whose id fits its address, in bucket 0.
+/// A node in bucket 0 whose id is valid for its address.
 fn fitting(number: u16) -> Node {
     let mut rng = StdRng::seed_from_u64(u64::from(number));
     let address = address(number);
@@ -45,7 +45,7 @@ fn has(table: &Table, node: &Node) -> bool {
 }
 
 #[test]
-fn a_full_bucket_keeps_who_answers_and_replaces_who_does_not() {
+fn a_full_bucket_keeps_nodes_that_answer_and_replaces_silent_ones() {
     let (mut now, mut table) = (Instant::now(), Table::new(OWN));
     for number in 0..8 {
         assert_eq!(table.answered(node(0, number), now), None);
@@ -77,7 +77,7 @@ fn a_full_bucket_keeps_who_answers_and_replaces_who_does_not() {
 }
 
 #[test]
-fn without_replacement_silent_nodes_stay_but_are_told_to_nobody() {
+fn without_replacement_silent_nodes_stay_but_are_given_to_no_asker() {
     let (now, mut table) = (Instant::now(), Table::new(OWN));
     for number in 0..4 {
         table.answered(node(0, number), now);
@@ -109,7 +109,7 @@ fn bound_ids_are_preferred() {
     assert_eq!(table.counts(now).valid, 8);
 }
 
-/// Whoever chooses its id may come as near as it likes, and gets no more places and no more lookups for that.
+/// A node that chooses its id may be as near as it likes, but gets no more places and lookups for that.
 #[test]
 fn ids_chosen_near_ours_get_one_bucket() {
     let (now, mut table) = (Instant::now(), Table::new(OWN));
@@ -136,7 +136,7 @@ fn ids_chosen_near_ours_get_one_bucket() {
 }
 
 #[test]
-fn who_would_only_wait_is_not_pinged_when_it_asks() {
+fn a_node_that_would_only_be_a_spare_is_not_pinged() {
     let (now, mut table) = (Instant::now(), Table::new(OWN));
     assert!(table.asked(node(0, 100), now), "there is room");
     for number in 0..8 {
@@ -151,7 +151,7 @@ fn who_would_only_wait_is_not_pinged_when_it_asks() {
 }
 
 #[test]
-fn nobody_is_pushed_out_by_who_claims_its_id_or_shares_its_host() {
+fn no_node_is_displaced_by_one_with_its_id_or_host() {
     let (now, mut table) = (Instant::now(), Table::new(OWN));
     let honest = node(3, 1);
     table.answered(honest, now);
@@ -167,14 +167,14 @@ fn nobody_is_pushed_out_by_who_claims_its_id_or_shares_its_host() {
     };
     table.answered(neighbour, now);
     assert!(has(&table, &honest) && !has(&table, &neighbour));
-    // At its own address it may start anew.
+    // At its own address it may restart.
     let anew = Node {
         id: node(6, 8).id,
         address: honest.address,
     };
     table.answered(anew, now);
     assert!(has(&table, &anew) && !has(&table, &honest));
-    // And our own id is nobody's.
+    // Our own id gets no place.
     table.answered(
         Node {
             id: OWN,
@@ -186,7 +186,7 @@ fn nobody_is_pushed_out_by_who_claims_its_id_or_shares_its_host() {
 }
 
 #[test]
-fn a_new_id_keeps_whom_it_can() {
+fn a_new_id_keeps_the_nodes_that_fit() {
     let (now, mut table) = (Instant::now(), Table::new(OWN));
     for number in 0..60 {
         table.answered(node(usize::from(number % 10), number), now);
@@ -198,7 +198,7 @@ fn a_new_id_keeps_whom_it_can() {
 }
 
 #[test]
-fn buckets_are_looked_after_in_their_time() {
+fn buckets_are_refreshed_in_time() {
     let (start, mut table) = (Instant::now(), Table::new(OWN));
     let mut rng = StdRng::seed_from_u64(1);
     assert_eq!(table.next_refresh(), None);
@@ -214,7 +214,7 @@ fn buckets_are_looked_after_in_their_time() {
 }
 
 #[test]
-fn a_table_with_some_company_is_in_no_hurry() {
+fn a_table_with_some_nodes_refreshes_without_hurry() {
     let (start, mut table) = (Instant::now(), Table::new(OWN));
     for number in 0..8 {
         table.answered(node(usize::from(number) % 4, number), start);
@@ -223,7 +223,7 @@ fn a_table_with_some_company_is_in_no_hurry() {
     assert!(due(&table) < Duration::from_secs(10), "next to nobody");
     table.answered(node(1, 8), start);
     assert_eq!(due(&table), Duration::from_secs(60));
-    // Later ones do not put it off again.
+    // Later ones do not delay it again.
     table.answered(node(1, 9), start + Duration::from_secs(50));
     assert_eq!(due(&table), Duration::from_secs(60));
 }

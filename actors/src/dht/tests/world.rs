@@ -16,13 +16,13 @@ use super::super::{
     state::{Command, Effect, Input, Setup, State},
 };
 
-/// Where hostile nodes say that they see whoever asks.
+/// The address at which hostile nodes report to see every asker.
 pub(super) const LIE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(6, 6, 6, 6)), 6);
 
 /// One node.
 pub(super) enum Kind {
     Honest(Box<State>),
-    /// Gone: packets to it are lost.
+    /// Dead: packets to it are lost.
     Dead,
     Hostile,
 }
@@ -45,12 +45,12 @@ pub(super) struct World {
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     ticks: HashMap<usize, Instant>,
     next_event: u64,
-    /// What nodes found for what they watch.
+    /// What nodes found under the infohashes that they watch.
     pub(super) found: Vec<(usize, DhtPeers)>,
     pub(super) answers: HashMap<u64, LookupResult>,
     pub(super) saved: HashMap<usize, Saved>,
     pub(super) packets: u64,
-    /// Packets that get lost, of a hundred.
+    /// The share of packets that get lost, in percent.
     pub(super) loss: u32,
     hostile: Vec<SocketAddr>,
 }
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// An address somewhere in the world that nobody has.
+    /// An unused address somewhere in the world.
     pub(super) fn somewhere(&mut self) -> SocketAddr {
         loop {
             let ip = IpAddr::from(self.rng.random::<[u8; 4]>());
@@ -87,8 +87,8 @@ impl World {
         }
     }
 
-    /// An honest node. `bound`: it is of libtorrent's kind, whose ids fit their addresses (BEP 42) and whose answers
-    /// say where they see us; otherwise of Transmission's.
+    /// An honest node. `bound`: it imitates libtorrent, with an id that is valid for its address (BEP 42) and answers
+    /// that report where it sees us; otherwise it imitates Transmission.
     pub(super) fn honest(
         &mut self,
         address: SocketAddr,
@@ -167,7 +167,7 @@ impl World {
                 Effect::Resolve(names) => panic!("{names:?}"),
             }
         }
-        // A later tick that is in the queue already comes to nothing.
+        // A later tick that is queued already has no effect.
         if self
             .ticks
             .get(&node)
@@ -198,7 +198,7 @@ impl World {
         self.events.insert(self.next_event, event);
     }
 
-    /// Lets so much time pass.
+    /// Lets time pass.
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(Reverse((due, id))) = self.queue.peek().copied() {
@@ -230,9 +230,9 @@ impl World {
         }
     }
 
-    /// A hostile node claims to be nearest to anything, names its friends under ids nearer still and places where
-    /// nobody is (under ids that fit those places), gives tokens that mean nothing, takes every announce, keeps
-    /// none, and names peers that do not exist.
+    /// A hostile node claims to be nearest to any target, names its friends under still nearer ids and addresses where
+    /// no node is (under ids that are valid there), gives meaningless tokens, accepts every announce, keeps none, and
+    /// names peers that do not exist.
     fn hostile_packet(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Ok(message) = Message::parse(bytes) else {
             return;
@@ -246,7 +246,7 @@ impl World {
             _ => query.id,
         };
         let mut response = Response::new(wanted.near(100, &mut self.rng));
-        // Half of them have ids that fit their addresses, and so come less near.
+        // Half of them have ids that are valid for their addresses, and so are less near.
         if to.port().is_multiple_of(2) {
             response.id = self.fitting(to.ip(), &wanted);
         }
@@ -282,7 +282,7 @@ impl World {
             };
             return Node { id, address };
         }
-        // Of many places the one whose ids come nearest.
+        // Of many addresses the one whose id is nearest.
         let places: Vec<Node> = (0..3)
             .map(|_| {
                 let address = self.somewhere();
@@ -294,7 +294,7 @@ impl World {
         *nearest.unwrap()
     }
 
-    /// The id that fits an address and is nearest to what is wanted.
+    /// The id that is valid for an address and nearest to the target.
     fn fitting(&mut self, ip: IpAddr, wanted: &Id) -> Id {
         let mut best = security::id_for(ip, &mut self.rng);
         for _ in 0..2 {
