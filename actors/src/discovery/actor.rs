@@ -378,7 +378,7 @@ impl<'a> Life<'a> {
         };
         self.tasks.spawn(async move {
             if let Err(error) = store.remember_peer(cid, peer).await {
-                tracing::warn!(%error, "cannot remember a peer");
+                tracing::warn!(%error, "cannot write to the peer cache");
             }
             None
         });

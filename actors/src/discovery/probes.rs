@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_named_again_is_probed_soon_within_the_budget() {
+    fn an_address_named_again_is_probed_soon_within_the_budget() {
         let start = Instant::now();
         let mut probes = Probes::default();
         let at = address(1, 7);

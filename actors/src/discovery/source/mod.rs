@@ -99,7 +99,7 @@ pub(super) trait Report: Send {
     fn add_to(self: Box<Self>, status: &mut DiscoveryStatus, tallies: &Tallies, online: bool);
 }
 
-/// All sources. Survives restarts of the actor, with what the sources have found and nobody has taken yet.
+/// All sources. Survives restarts of the actor, with the results that are not taken yet.
 pub(super) struct SourceSet {
     all: Vec<Box<dyn Source>>,
 }

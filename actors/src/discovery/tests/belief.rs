@@ -1,4 +1,5 @@
-//! Which addresses of which source are dialled (`docs/PROTOCOL.md`, in the DHT; `docs/SECURITY.md`, promise 10): a table.
+//! Which addresses from which source are dialled (`docs/PROTOCOL.md`, in the DHT; `docs/SECURITY.md`, promise 10): a
+//! table.
 #![allow(clippy::unwrap_used)]
 use std::{
     net::SocketAddr,
@@ -20,7 +21,7 @@ use crate::{
 const CID: ChannelId = ChannelId([1; 32]);
 const OTHER: ChannelId = ChannelId([2; 32]);
 
-/// Single hosts of the world.
+/// Public hosts.
 const PUBLIC: &[&str] = &[
     "9.9.9.9:7000",
     "172.32.0.1:1",
@@ -30,7 +31,7 @@ const PUBLIC: &[&str] = &[
     "[::ffff:9.9.9.10]:7000",
     "[64:ff9b::909:90b]:7000",
 ];
-/// Hosts of networks that are somebody's own: loopback, private, shared, link-local, and what carries such in IPv6.
+/// Hosts on non-public networks: loopback, private, shared, link-local, and the IPv6 forms of those.
 const LOCAL: &[&str] = &[
     "127.0.0.1:7000",
     "127.0.0.2:7000",
@@ -48,7 +49,7 @@ const LOCAL: &[&str] = &[
     "[64:ff9b::a01:203]:7000",
     "[2002:c0a8:101::1]:7000",
 ];
-/// Where nobody can be.
+/// Addresses at which no host can be.
 const ABSURD: &[&str] = &[
     "9.9.9.9:0",
     "0.0.0.0:7000",
@@ -63,16 +64,16 @@ const ABSURD: &[&str] = &[
     "[2a00::1]:0",
 ];
 
-/// Who names an address.
+/// A source that names an address.
 #[derive(Clone, Copy, Debug)]
 enum Namer {
-    /// A tracker, which is on a local network itself or not.
+    /// A tracker; whether it is itself on a local network.
     Tracker(bool),
-    /// A member, likewise, of another or of itself.
+    /// A member; whether it is itself on a local network.
     Member(bool),
-    /// The DHT: each of its nodes was held to the rule before.
+    /// The DHT: each of its nodes was checked by the same rule before.
     Dht,
-    /// Somebody heard in the local network.
+    /// A peer in the local network.
     Lan,
     /// The user.
     Hand,
@@ -117,7 +118,7 @@ impl Namer {
                 found(Provenance::Tracker("http://t/announce".to_owned()), local)
             }
             Self::Member(local) => hint(Provenance::Pex, local),
-            // As the actor says it of both.
+            // As the sources report both.
             Self::Dht => found(Provenance::Dht, true),
             Self::Lan => found(Provenance::Lan, true),
             Self::Hand => hint(Provenance::Hand, false),
@@ -149,7 +150,7 @@ impl Bench {
     }
 }
 
-/// What is dialled when `namer` names it to somebody who knows nothing else.
+/// What is dialled when `namer` names the target to a node that knows no other address.
 fn dialled(namer: Namer, target: Target) -> Vec<Target> {
     let effects = Bench::new().on(namer.names(CID, target));
     let dials = effects.into_iter().filter_map(|effect| match effect {
@@ -164,7 +165,7 @@ fn at(text: &str) -> Target {
 }
 
 #[test]
-fn who_may_name_what() {
+fn each_source_may_name_what_it_could_reach() {
     for namer in Namer::ALL {
         for public in PUBLIC {
             let target = at(public);
@@ -186,9 +187,9 @@ fn who_may_name_what() {
     }
 }
 
-/// Of a circuit the relay's address counts, since that is what is dialled.
+/// For a circuit the relay's address counts, since that is what is dialled.
 #[test]
-fn a_circuit_is_held_to_the_rule_by_its_relay() {
+fn a_circuit_is_judged_by_the_address_of_its_relay() {
     let circuit = |address: &str| Target::Circuit {
         relay: Relay {
             address: address.parse().unwrap(),
@@ -208,9 +209,9 @@ fn a_circuit_is_held_to_the_rule_by_its_relay() {
     }
 }
 
-/// An address that led to ourselves is left alone for a minute, in all channels and however it is written, whoever names it.
+/// An address that led to ourselves is not dialled for a minute, in all channels, in any notation, and from any source.
 #[test]
-fn ones_own_address_is_dropped_whoever_names_it() {
+fn our_own_address_is_dropped_from_any_source() {
     for namer in Namer::ALL {
         let mut bench = Bench::new();
         let own = at("9.9.9.9:7000");

@@ -35,7 +35,7 @@ fn identity(n: u8) -> IdentityId {
     bitchat_wire::identity::IdentityKey::from_seed(&[n; 32]).id()
 }
 
-/// The n-th of some public addresses.
+/// The n-th public address.
 fn address(n: u16) -> SocketAddr {
     SocketAddr::new([9, 9, (n >> 8) as u8, n as u8].into(), 7000)
 }
@@ -124,7 +124,7 @@ impl Bench {
         self.on(Input::Dialled(address.into(), Err(DialError::TimedOut)))
     }
 
-    /// Somebody is there, and no member.
+    /// A dial reaches a stranger.
     fn refuse(&mut self, address: SocketAddr) {
         self.on(Input::Dialled(address.into(), Ok(peer(2))));
         self.on(Input::Outcome(
@@ -135,7 +135,7 @@ impl Bench {
         ));
     }
 
-    /// Goes on until something other than asking trackers is to be done; returns how long that took.
+    /// Runs until there is an effect other than asking the sources; returns how long that took.
     fn wait(&mut self, limit: Duration) -> Option<(Duration, Vec<Effect>)> {
         let start = self.now;
         while let Some(next) = self.state.next(self.now) {
@@ -159,7 +159,7 @@ fn dial(address: SocketAddr) -> Effect {
 }
 
 #[test]
-fn dials_at_once_whom_a_tracker_names_and_hands_on_who_answers() {
+fn dials_the_peers_of_a_tracker_at_once_and_hands_connections_over() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1)]), [dial(address(1))]);
     bench.now += 2 * SECOND;
@@ -218,7 +218,7 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
     );
     assert_eq!(bench.on(Input::Cached(CID, vec![address(500)])), []);
     let next = bench.fail(address(0));
-    // Which of them went first is not told; the end of any makes room for the cached one.
+    // The order is undefined; the end of any one makes room for the cached one.
     if next.is_empty() {
         let dialled: Vec<_> = many
             .iter()
@@ -233,7 +233,7 @@ fn keeps_to_its_budget_and_dials_the_best_first() {
 }
 
 #[test]
-fn where_answers_take_long_fewer_attempts_begin() {
+fn fewer_attempts_begin_while_answers_are_slow() {
     let mut bench = Bench::new(1);
     for n in 0..20 {
         bench.found(&[address(n)]);
@@ -275,7 +275,7 @@ fn one_dial_serves_all_channels_that_want_an_address() {
 }
 
 #[test]
-fn forgetting_gives_up_what_nobody_else_wants() {
+fn forgetting_gives_up_dials_that_no_other_channel_wants() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1), address(2)]);
     bench.found_by(OTHER, &[address(2)], false);
@@ -294,7 +294,7 @@ fn forgetting_gives_up_what_nobody_else_wants() {
 }
 
 #[test]
-fn pauses_double_and_an_address_nobody_names_again_is_dropped() {
+fn pauses_double_and_an_address_not_named_again_is_dropped() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
     let mut pauses = Vec::new();
@@ -356,7 +356,7 @@ fn the_lower_peer_dials_and_the_higher_waits_a_second() {
 }
 
 #[test]
-fn another_peer_than_a_member_said_uses_up_its_word_only() {
+fn another_peer_than_a_member_named_refutes_that_member_only() {
     let mut bench = Bench::new(1);
     bench.pex(Some(peer(2)), address(1));
     bench.now += HIGHER_WAITS;
@@ -370,7 +370,7 @@ fn another_peer_than_a_member_said_uses_up_its_word_only() {
 }
 
 #[test]
-fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
+fn an_address_of_the_user_may_refuse_us_once_and_is_tried_again() {
     let mut bench = Bench::new(1);
     let hint = Sighting {
         peer: None,
@@ -385,7 +385,7 @@ fn whoever_the_user_names_may_refuse_us_once_and_is_tried_again() {
 }
 
 #[test]
-fn whom_a_member_names_is_tried_again_and_again() {
+fn a_peer_that_a_member_names_is_tried_again_and_again() {
     let mut bench = Bench::new(1);
     let hint = Sighting {
         peer: Some(peer(2)),
@@ -456,7 +456,7 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
         assert_eq!(effects, [dial(address(1))]);
         assert!(pause <= LOST_PAUSE);
     }
-    // A member that comes back as another peer is welcome.
+    // A member that comes back as another peer is accepted.
     assert_eq!(
         bench
             .on(Input::Dialled(address(1).into(), Ok(peer(7))))
@@ -466,7 +466,7 @@ fn a_lost_member_is_dialled_at_once_and_often_for_ten_minutes() {
 }
 
 #[test]
-fn on_another_network_all_is_dialled_anew() {
+fn on_another_network_everything_is_dialled_again() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.found(&[address(1), address(2)]).len(), 2);
     bench.fail(address(1));
@@ -481,7 +481,7 @@ fn on_another_network_all_is_dialled_anew() {
 }
 
 #[test]
-fn whoever_knocks_is_dialled_at_once() {
+fn a_peer_that_tries_to_reach_us_is_dialled_at_once() {
     let mut bench = Bench::new(1);
     bench.found(&[address(1)]);
     assert_eq!(
@@ -531,7 +531,7 @@ fn circuit(n: u8, at: SocketAddr) -> Target {
 }
 
 #[test]
-fn circuits_to_an_ended_run_are_not_asked_for_again() {
+fn circuits_to_an_ended_run_are_not_requested_again() {
     let mut bench = Bench::new(1);
     let (one, two) = (circuit(9, address(1)), circuit(9, address(2)));
     let link = |as_peer: u8, at: Target| {
@@ -558,7 +558,7 @@ fn circuits_to_an_ended_run_are_not_asked_for_again() {
         let effects = bench.on(Input::Outcome(CID, lost));
         assert_eq!(dials(&effects, one), usize::from(at == one));
     }
-    // The relay answers at once that nobody is there.
+    // The relay answers at once that the peer is gone.
     let refused = || {
         Err(DialError::Refused(
             "the peer is not at that relay".to_owned(),
@@ -573,7 +573,7 @@ fn circuits_to_an_ended_run_are_not_asked_for_again() {
         count += dials(&effects, one);
     }
     assert!((15..=32).contains(&count), "{count} in a minute");
-    // It is back, as another peer; and so is the relay, where another one answers.
+    // It is back as another peer; and at the relay's address another one answers.
     bench.on(link(8, Target::Direct(address(3))));
     bench.on(Input::Dialled(one, Err(DialError::OtherPeer)));
     bench.on(Input::Dialled(two, refused()));
@@ -625,7 +625,7 @@ fn silence_about_a_connection_counts_as_failure() {
 }
 
 #[test]
-fn asks_trackers_once_a_minute_while_members_are_missing() {
+fn asks_the_sources_once_a_minute_while_members_are_missing() {
     let mut bench = Bench::new(1);
     bench.on(Input::Forget(OTHER));
     let mut asked = 0;
@@ -644,8 +644,8 @@ fn events() -> impl Strategy<Value = (u8, u16, u8, u64)> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
-    /// Whatever comes: the budget holds, no address is dialled twice at a time, nothing linked is
-    /// dialled, books are bounded, and nothing that is due is left undone.
+    /// For any inputs: the budget holds, no address is dialled twice at a time, nothing linked is dialled, books are
+    /// bounded, and nothing that is due is left undone.
     #[test]
     fn holds_whatever_comes(steps in prop::collection::vec(events(), 1..200)) {
         let mut bench = Bench::new(1);

@@ -55,7 +55,7 @@ async fn the_dht_watches_the_hashes_of_the_day_and_no_others() {
         assert!(due(&keys).all(|hash| hashes.channel_of(&hash) == Some(a)));
         assert_eq!(hashes.present(b), due(&other).next());
     }
-    // At the moments that are foretold, and no others.
+    // Hashes change at the predicted times only.
     let mut unix = begin;
     for _ in 0..12 {
         hashes.rotate(unix).await;
@@ -75,7 +75,7 @@ async fn the_dht_watches_the_hashes_of_the_day_and_no_others() {
     assert!(scope.stop(Duration::from_secs(5)).await);
 }
 
-/// Ten days of two members, each waking when its own clock says that something changes.
+/// Ten days of two members, each waking at the times that its own clock predicts.
 #[test]
 fn members_with_clocks_an_hour_apart_never_miss_each_other() {
     let keys = EpochKeys::derive(ChannelId([1; 32]), 0, &[3; 32]);
@@ -91,7 +91,7 @@ fn members_with_clocks_an_hour_apart_never_miss_each_other() {
         days
     };
     for apart in [-3_600, -1_799, -1, 0, 1, 1_800, 3_600] {
-        // One is late and the other early, or one of them right.
+        // One is late and the other early, or one of them is right.
         for late in [0, apart / 2, apart] {
             let (ours, theirs) = (watched_by(late - apart), watched_by(late));
             for (begin, end, hashes) in &ours {
@@ -114,7 +114,7 @@ fn members_with_clocks_an_hour_apart_never_miss_each_other() {
     }
 }
 
-/// A month with a clock that is set back now and then: one hash, and no moment at which it would change.
+/// A month with a clock that is set back now and then: one hash, and no time at which it would change.
 #[tokio::test]
 async fn a_hash_that_never_changes_stays() {
     let (scope, _deaths) = Scope::new(Metrics::default());

@@ -70,7 +70,7 @@ fn of(known: &Known<'_>, kind: &SourceKind) -> SourceState {
 }
 
 #[test]
-fn what_is_off_or_unused_is_said_to_be() {
+fn sources_that_are_off_or_unused_are_shown_as_such() {
     let seen = Tallies::default();
     let known = Known {
         trackers: &[],
@@ -94,7 +94,7 @@ fn what_is_off_or_unused_is_said_to_be() {
 }
 
 #[test]
-fn silence_is_called_a_block_only_where_something_else_gets_through() {
+fn silence_counts_as_blocked_only_if_something_else_gets_through() {
     let silent = tracker_status("http://a/announce", TrackerState::Failing, true);
     let rude = tracker_status("http://b/announce", TrackerState::Failing, false);
     let works = tracker_status("http://c/announce", TrackerState::Working, false);
@@ -207,7 +207,7 @@ fn remembered_and_given_addresses_are_judged_by_what_they_led_to() {
 }
 
 #[test]
-fn the_local_network_works_when_a_member_was_heard() {
+fn the_local_network_works_when_a_member_was_found() {
     let seen = Tallies::default();
     let state = |lan: &LanStatus| {
         let known = Known {
@@ -248,6 +248,6 @@ fn relays_work_when_one_has_a_place_for_us_or_a_member_was_met_there() {
     assert_eq!(state(3, 0, &seen), SourceState::Waiting);
     assert_eq!(state(3, 2, &seen), SourceState::Working);
     seen.relay.last = Some(Instant::now());
-    // At a relay that the file does not name.
+    // It was met at a relay that the file does not name.
     assert_eq!(state(0, 0, &seen), SourceState::Working);
 }
