@@ -81,7 +81,7 @@ def main():
     if len(sys.argv) > 2:
         host, port = sys.argv[2].rsplit(":", 1)
         entry = (host, int(port))
-    # One set of addresses a process, so that swarms do not share nodes.
+    # One set of addresses per process, so that swarms do not share nodes.
     offset = os.getpid() % 5 * 40
     sessions = [start(offset + number) for number in range(count)]
     nodes = [(f"127.0.0.{10 + offset + number}", session.listen_port()) for number, session in enumerate(sessions)]
@@ -95,7 +95,7 @@ def main():
         time.sleep(1)
     say({"nodes": nodes})
     while True:
-        # A parent that died closes stdin.
+        # The parent's death closes stdin.
         select.select([sys.stdin], [], [])
         words = sys.stdin.readline().split()
         if not words or words[0] == "quit":
@@ -108,7 +108,7 @@ def main():
             say({"found": found, "seconds": round(seconds, 2)})
         elif words[0] == "tables":
             say({"tables": tables(sessions)})
-    # Sessions end in their own time, of which nobody has any.
+    # Do not wait for the sessions to end, which takes long.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-//! A program's connection to the local API of a node that runs.
+//! A client of a running node's local API.
 
 use anyhow::{Context, Result};
 use bitchat::{
@@ -15,7 +15,7 @@ use crate::process::NodeProcess;
 pub struct Api(Client);
 
 impl Api {
-    /// Of a node that is ready.
+    /// Connects to a node that is ready.
     pub fn of(node: &NodeProcess) -> Result<Self> {
         let home = Home::find(Some(node.home())).map_err(failed)?;
         Ok(Self(Client::of(&home).map_err(failed)?))
@@ -32,7 +32,7 @@ impl Api {
         Ok(())
     }
 
-    /// A channel in detail.
+    /// Details of a channel.
     pub async fn channel(&self, channel: &str) -> Result<Info> {
         self.0.channel(channel).await.map_err(failed)
     }
@@ -53,7 +53,7 @@ impl Api {
         Ok(messages.into_iter().map(|message| message.text).collect())
     }
 
-    /// The members of a channel and the paths to them, as JSON.
+    /// The members of a channel with their paths, as JSON.
     pub async fn members(&self, channel: &str) -> Result<Vec<Value>> {
         let members = self.0.members(channel).await.map_err(failed)?;
         members
@@ -62,7 +62,7 @@ impl Api {
             .collect()
     }
 
-    /// What happens from now on.
+    /// Opens the stream of events from now on.
     pub async fn events(&self) -> Result<Events> {
         let query = StreamQuery::default();
         let mut events = self.0.events(&query).await.map_err(failed)?;
@@ -75,7 +75,7 @@ impl Api {
 pub struct Events(client::Events);
 
 impl Events {
-    /// Reads until a message with this text has come.
+    /// Reads until a message with this text has arrived.
     pub async fn until(&mut self, text: &str) -> Result<()> {
         loop {
             let event = self.0.next().await.map_err(failed)?;

@@ -1,5 +1,5 @@
-//! Our DHT node among those of another program: what a test needs to run it, what that program is asked to do
-//! ([`Swarm`]), and what is expected of the two together, whoever the other is.
+//! Our DHT node among those of another program: the node, the interface to the other program ([`Swarm`]), and what
+//! is expected of the two together, whichever program that is.
 
 #![allow(clippy::print_stdout)]
 
@@ -23,30 +23,30 @@ use tokio::{net::UdpSocket, sync::mpsc};
 
 use crate::process::{NodeProcess, eventually};
 
-/// Nothing takes so long unless it never comes.
+/// Time limit of each wait, generous for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How soon three programs with nothing but a channel file and a warm DHT have a full mesh: what is wanted is 8 s, and
-/// printed is what it took. A machine that has much else to do gets this much.
+/// Limit for three programs with a channel file and a warm DHT to form a full mesh, on a busy machine. The goal is 8 s,
+/// and the time that it took is printed.
 const BOUND: Duration = Duration::from_secs(24);
-/// Settings that keep a node of a test to loopback and the DHT.
+/// Settings that limit a test's node to loopback and the DHT.
 const DHT_ALONE: &[&str] = &["--bind", "127.0.0.1", "--no-portmap", "--no-lan"];
 
-/// Nodes of another program, each on an address of its own, that know nobody but each other.
+/// Nodes of another program, each on its own address, that know only each other.
 #[allow(async_fn_in_trait)]
 pub trait Swarm: Sized {
-    /// Starts them. With an `entry`, that is all each of them knows.
+    /// Starts them. With an `entry`, each knows only that node.
     async fn start(count: usize, entry: Option<SocketAddr>) -> Result<Self>;
-    /// Where they are.
+    /// Their addresses.
     fn nodes(&self) -> &[String];
-    /// How many nodes each knows.
+    /// The number of nodes that each knows.
     async fn tables(&mut self) -> Result<Vec<usize>>;
-    /// One of them announces itself. Returns as what.
+    /// Announces one of them; returns the announced address.
     async fn announce(&mut self, hash: Id) -> Result<SocketAddr>;
-    /// Another one looks a hash up, until it finds somebody or patience ends.
+    /// Looks a hash up from another one, until it finds somebody or [`PATIENCE`] ends.
     async fn get(&mut self, hash: Id) -> Result<Vec<SocketAddr>>;
 }
 
-/// What a node of ours keeps for its next run.
+/// State that our node keeps for its next run.
 #[derive(Default)]
 pub struct Memory(Mutex<Saved>);
 
@@ -65,11 +65,11 @@ impl Keeper for Memory {
     }
 }
 
-/// Our DHT actor on a socket of its own.
+/// Our DHT actor on its own socket.
 pub struct Ours {
-    /// Its handle.
+    /// The handle to the actor.
     pub dht: Dht,
-    /// Where it is.
+    /// The address of its socket.
     pub address: SocketAddr,
     sender: mpsc::Sender<DhtPeers>,
     found: mpsc::Receiver<DhtPeers>,
@@ -78,7 +78,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// On a port of 127.0.0.1.
+    /// Starts it on a free port of 127.0.0.1.
     pub async fn start(
         bootstrap: &[String],
         profile: Profile,
@@ -88,7 +88,7 @@ impl Ours {
         Self::start_on(socket, bootstrap, profile, keeper).await
     }
 
-    /// On that socket.
+    /// Starts it on that socket.
     pub async fn start_on(
         socket: UdpSocket,
         bootstrap: &[String],
@@ -96,7 +96,7 @@ impl Ours {
         keeper: Arc<Memory>,
     ) -> Result<Self> {
         let (scope, _deaths) = Scope::new(Metrics::default());
-        // Before it is known to be writable, nothing goes out at once.
+        // Until the socket is known to be writable, `try_send` fails.
         socket.writable().await?;
         let socket = Arc::new(socket);
         let address = socket.local_addr()?;
@@ -130,13 +130,13 @@ impl Ours {
         })
     }
 
-    /// Announces an infohash and looks for others who do.
+    /// Announces an infohash and looks up others that do.
     pub async fn watch(&self, hash: Id, port: u16) {
         let found = self.sender.clone();
         self.dht.watch(Watch { hash, port, found }).await;
     }
 
-    /// Waits until it knows so many nodes.
+    /// Waits until it knows that many nodes.
     pub async fn knows(&self, nodes: usize) -> Result<Duration> {
         let begin = Instant::now();
         loop {
@@ -149,7 +149,7 @@ impl Ours {
         }
     }
 
-    /// Waits until a watched infohash led to all of these.
+    /// Waits until a watched infohash has led to all of these.
     pub async fn finds(&mut self, mut peers: Vec<SocketAddr>) -> Result<()> {
         while !peers.is_empty() {
             let found = tokio::time::timeout(PATIENCE, self.found.recv()).await?;
@@ -159,7 +159,7 @@ impl Ours {
         Ok(())
     }
 
-    /// Looks a hash up by hand until it leads to that peer.
+    /// Looks a hash up repeatedly until that peer is found.
     async fn finds_by_hand(&self, hash: Id, peer: SocketAddr) -> Result<()> {
         let begin = Instant::now();
         loop {
@@ -178,8 +178,8 @@ fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Among twenty of theirs each finds what the other announces, three of ours meet, and the next run of one begins
-/// where the last one ended. `tag` makes the hashes.
+/// Among twenty of their nodes, each program finds what the other announces, three of our nodes meet, and the next run
+/// of one starts with the nodes of the last one. `tag` distinguishes the hashes.
 pub async fn among_twenty<S: Swarm>(profile: Profile, tag: u8) -> Result<()> {
     let mut swarm = S::start(20, None).await?;
     println!("tables of the swarm: {:?}", swarm.tables().await?);
@@ -219,7 +219,7 @@ pub async fn among_twenty<S: Swarm>(profile: Profile, tag: u8) -> Result<()> {
     println!("three of ours found each other after {:?}", begin.elapsed());
     println!("{:?}", first.dht.status().await);
 
-    // The next run begins where this one ended, with nobody to tell it where.
+    // The next run starts with the nodes of this one, without bootstrap nodes.
     ensure!(
         first.scope.stop(Duration::from_secs(5)).await,
         "it does not stop"
@@ -232,8 +232,8 @@ pub async fn among_twenty<S: Swarm>(profile: Profile, tag: u8) -> Result<()> {
     Ok(())
 }
 
-/// Six of theirs that know a node of ours and nobody else get to know each other through it, so well that one finds
-/// what another announces.
+/// Six of their nodes that know only one of ours get to know each other through it, so that one finds what another
+/// announces.
 pub async fn who_knows_only_us_knows_the_others<S: Swarm>(tag: u8) -> Result<()> {
     let ours = Ours::start(&[], Profile::Transmission, Arc::default()).await?;
     let mut swarm = S::start(6, Some(ours.address)).await?;
@@ -241,7 +241,7 @@ pub async fn who_knows_only_us_knows_the_others<S: Swarm>(tag: u8) -> Result<()>
     let begin = Instant::now();
     loop {
         let tables = swarm.tables().await?;
-        // Us and some of the five others.
+        // Our node and some of the five others.
         if tables.iter().all(|nodes| *nodes >= 4) {
             println!("tables after {:?}: {tables:?}", begin.elapsed());
             break;
@@ -257,8 +257,8 @@ pub async fn who_knows_only_us_knows_the_others<S: Swarm>(tag: u8) -> Result<()>
     Ok(())
 }
 
-/// Three programs with a channel file and no tracker, of which two know nothing of the DHT but what the file names,
-/// have a full mesh soon, say what the DHT did, find each other by `dht get`, and the next run needs nobody to begin at.
+/// Three programs with a channel file and no tracker, of which two know only the DHT node that the file names, form a
+/// full mesh soon, report what the DHT did, are found by `dht get`, and the next run needs no bootstrap node.
 pub async fn three_programs_meet<S: Swarm>() -> Result<()> {
     let swarm = S::start(20, None).await?;
     let dir = tempfile::tempdir()?;
@@ -267,7 +267,7 @@ pub async fn three_programs_meet<S: Swarm>() -> Result<()> {
     let a = NodeProcess::up(&home, &entered)?;
     let [b, c] = join_and_mesh(&a, &swarm.nodes()[2], dir.path())?;
 
-    // They say how the DHT does.
+    // They report the DHT's status.
     let info = eventually("the DHT works for the channel", PATIENCE, || {
         let info = b.cli_one(&["channel", "info", "party"])?;
         Ok((info["dht"]["state"] == "working").then_some(info))
@@ -290,7 +290,7 @@ pub async fn three_programs_meet<S: Swarm>() -> Result<()> {
     ensure!(a.try_cli(&["dht", "get", "xyz"])?.error_code()? == "bad_request");
     drop(c);
 
-    // The next run enters by the nodes that the last one kept, and finds the other again.
+    // The next run starts with the nodes that the last one kept, and finds the other again.
     let (status, took) = a.stop()?;
     ensure!(status.success(), "{status}");
     println!("stopped in {took:?}");
@@ -302,7 +302,7 @@ pub async fn three_programs_meet<S: Swarm>() -> Result<()> {
     Ok(())
 }
 
-/// `a` makes a channel whose file names a DHT node, two others join, and all three are linked soon.
+/// `a` creates a channel whose file names a DHT node, two others join, and all three are linked soon.
 fn join_and_mesh(a: &NodeProcess, node: &str, dir: &Path) -> Result<[NodeProcess; 2]> {
     let file = dir.join("party.chat");
     let file = file.to_str().context("a path")?;
@@ -332,7 +332,7 @@ fn join_and_mesh(a: &NodeProcess, node: &str, dir: &Path) -> Result<[NodeProcess
             .filter(|m| m["path"]["source"] == "dht")
             .count();
     }
-    ensure!(by_dht > 0, "nobody was found by the DHT");
+    ensure!(by_dht > 0, "nobody was found through the DHT");
     ensure!(took < BOUND, "a full mesh took {took:?}");
     Ok([b, c])
 }

@@ -1,6 +1,6 @@
-//! What the tests across processes share: the real program ([`process`]), its API ([`api`]), a real tracker
-//! ([`opentracker`]), one that writes down what it hears ([`recorder`]), several nodes that meet there ([`party`]), our DHT node beside others
-//! ([`dht`]), and networks with NATs and proxies ([`lab`]).
+//! Shared parts of the tests across processes: the real program ([`process`]), its API ([`api`]), a real tracker
+//! ([`opentracker`]), one that records requests ([`recorder`]), several nodes that meet at a tracker ([`party`]), our DHT node
+//! among others ([`dht`]), networks with NATs and proxies ([`lab`]), and tests that are skipped ([`skip`]).
 
 pub mod api;
 pub mod dht;

@@ -14,15 +14,15 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long it may take to start.
+/// Time limit of its start.
 const START: Duration = Duration::from_secs(20);
-/// Between closing the port that the system chose and opentracker's binding it, another may take it.
+/// Attempts to start it: between closing the port that the system chose and opentracker's bind, another process may take it.
 const ATTEMPTS: usize = 5;
 /// The whitelist's name within the tracker's folder.
 const WHITELIST: &str = "whitelist.txt";
 
-/// An opentracker on a free port, of 127.0.0.1 as a rule, for HTTP and UDP; ended when dropped. IPv4 only, answers
-/// compactly, and names an interval of about half an hour.
+/// An opentracker on a free port for HTTP and UDP, usually on 127.0.0.1; killed when dropped. It supports IPv4 only,
+/// sends compact answers and an interval of about half an hour.
 pub struct OpenTracker {
     child: Child,
     ip: Ipv4Addr,
@@ -36,7 +36,7 @@ impl OpenTracker {
         Self::start_at(Ipv4Addr::LOCALHOST, hashes)
     }
 
-    /// The same at another address.
+    /// Starts one on another address.
     pub fn start_at(ip: Ipv4Addr, hashes: &[String]) -> anyhow::Result<Self> {
         for _ in 0..ATTEMPTS {
             if let Some(tracker) = Self::attempt(ip, hashes)? {
@@ -48,7 +48,7 @@ impl OpenTracker {
 
     fn attempt(ip: Ipv4Addr, hashes: &[String]) -> anyhow::Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
-        // Started by root it gives up its rights, and must still read its folder.
+        // Started by root it drops privileges, and must still be able to read its folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         write_whitelist(&folder.path().join(WHITELIST), hashes)?;
         let port = TcpListener::bind((ip, 0))?.local_addr()?.port();
@@ -90,7 +90,7 @@ impl OpenTracker {
         bail!("opentracker does not listen after {} s", START.as_secs())
     }
 
-    /// It listens before it has read its list, and refuses until then.
+    /// Waits until it has read its list: it listens before that, and refuses all hashes.
     fn wait_until_served(&self, hashes: &[String]) -> anyhow::Result<()> {
         let Some(last) = hashes.last() else {
             return Ok(());
@@ -108,7 +108,7 @@ impl OpenTracker {
         Ok(())
     }
 
-    /// Asked on behalf of a peer that has just left, so that nobody is found by it.
+    /// Whether it refuses a hash. Asks as a peer that has just left, so that nobody finds it.
     fn refuses(&self, hash: &str) -> anyhow::Result<bool> {
         let mut escaped = String::new();
         for (n, digit) in hash.chars().enumerate() {
@@ -128,7 +128,7 @@ impl OpenTracker {
         Ok(reply.windows(7).any(|at| at == b"failure"))
     }
 
-    /// Serves these hashes from now on, and no others.
+    /// Serves only these hashes from now on.
     pub fn serve(&self, hashes: &[String]) -> anyhow::Result<()> {
         write_whitelist(&self.folder.path().join(WHITELIST), hashes)?;
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -136,7 +136,7 @@ impl OpenTracker {
         self.wait_until_served(hashes)
     }
 
-    /// Where it listens, by TCP and UDP.
+    /// The address on which it listens for TCP and UDP.
     pub fn address(&self) -> SocketAddr {
         (self.ip, self.port).into()
     }
@@ -149,7 +149,7 @@ impl OpenTracker {
 
 impl Drop for OpenTracker {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended on its own.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -13,21 +13,21 @@ use crate::{
     process::{ALONE, NodeProcess, eventually},
 };
 
-/// The channel that they meet in.
+/// The name of their channel.
 pub const CHANNEL: &str = "party";
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Nodes that share a channel's file and a tracker. They need not be linked yet.
+/// Nodes that share a channel's file and a tracker, not necessarily linked yet.
 pub struct Party {
-    /// The nodes, the channel's maker first.
+    /// The nodes, the channel's creator first.
     pub nodes: Vec<NodeProcess>,
-    /// Their APIs.
+    /// The nodes' APIs, in the same order.
     pub apis: Vec<Api>,
 }
 
 impl Party {
-    /// Starts them; they join one after the other, and know nothing but the file.
+    /// Starts that many nodes, which join one after the other and know only the file.
     pub fn start(folder: &Path, count: usize, tracker: &OpenTracker) -> Result<Self> {
         let nodes = (0..count)
             .map(|n| NodeProcess::up(&folder.join(format!("n{n}")), ALONE))
@@ -45,7 +45,7 @@ impl Party {
             "--out",
             file,
         ])?;
-        // It serves what it was told of, and reads that a moment later.
+        // The tracker reads its list of hashes a moment after it was changed.
         let info = first.cli_one(&["channel", "info", CHANNEL])?;
         tracker.serve(&serde_json::from_value::<Vec<String>>(
             info["rendezvous"].clone(),
@@ -71,7 +71,7 @@ impl Party {
         Ok(Self { nodes, apis })
     }
 
-    /// Waits until each is linked with each; returns how long that took from here.
+    /// Waits until all are linked with each other; returns how long that took from now.
     pub async fn full(&self) -> Result<Duration> {
         let begin = Instant::now();
         for api in &self.apis {
@@ -87,7 +87,7 @@ impl Party {
         Ok(begin.elapsed())
     }
 
-    /// Each says a line; waits until all logs are one, with so many lines in all. Returns that log.
+    /// Sends a message from each node, and waits until all logs are equal with that many messages; returns the log.
     pub async fn talk(&self, round: &str, lines: usize) -> Result<Vec<String>> {
         for (n, api) in self.apis.iter().enumerate() {
             api.say(CHANNEL, &format!("{round}: {n}")).await?;

@@ -1,8 +1,8 @@
-//! The real program, as a user runs it: `bitchat up` in a home of its own, and commands beside it.
+//! The real program, as a user runs it: `bitchat up` in its own home, and commands beside it.
 //!
 //! The program is the one beside the test or benchmark itself (`target/PROFILE/bitchat`), which `cargo test --workspace`
-//! builds. Where it is missing or older than its sources (as with `cargo test -p bitchat-tests`), cargo is
-//! asked to build it, in the same profile. `BITCHAT_BIN` names another one.
+//! builds. If it is missing or older than its sources (as with `cargo test -p bitchat-tests`), it is built with cargo
+//! in the same profile. `BITCHAT_BIN` names another one.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,9 +17,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A start may take this long on a busy machine.
+/// Time limit of a start, generous for a busy machine.
 const READY: Duration = Duration::from_secs(60);
-/// Settings that keep a node of a test to itself.
+/// Settings that isolate a test's node.
 pub const ALONE: &[&str] = &[
     "--bind",
     "127.0.0.1",
@@ -67,7 +67,7 @@ fn find_binary() -> Result<PathBuf> {
     };
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace)
-        // With the features that the tests were built with, or all of it would be built twice.
+        // With the features that the tests were built with; otherwise everything would be built twice.
         .args(["build", "--quiet", "--workspace", "--bin", "bitchat"])
         .args(["--profile", profile, "--target-dir"])
         .arg(profile_dir.parent().context("no target folder")?)
@@ -92,7 +92,7 @@ fn newest(dir: &Path) -> Option<SystemTime> {
         .max()
 }
 
-/// The program with a home; the settings of whoever runs the tests do not reach it.
+/// The program with a home, isolated from the settings of the user who runs the tests.
 pub fn command(home: &Path) -> Command {
     let mut command = Command::new(binary());
     for (key, _) in std::env::vars_os() {
@@ -108,10 +108,10 @@ pub fn command(home: &Path) -> Command {
     command
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Done {
-    /// Its exit status.
+    /// The exit status; `None` if a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
     pub out: String,
@@ -128,7 +128,7 @@ impl Done {
             .collect()
     }
 
-    /// The code of the error that it printed as JSON, where it failed with status 1 as it should.
+    /// The code of the error that it printed as JSON; fails unless it exited with status 1.
     pub fn error_code(&self) -> Result<String> {
         ensure!(
             self.code == Some(1) && self.out.is_empty(),
@@ -149,7 +149,7 @@ impl Done {
     }
 }
 
-/// Runs a command with `--json`, whatever comes of it.
+/// Runs a command with `--json`, which may fail.
 pub fn try_cli(home: &Path, args: &[&str]) -> Result<Done> {
     let output = command(home).arg("--json").args(args).output()?;
     Ok(Done {
@@ -166,7 +166,7 @@ pub fn cli(home: &Path, args: &[&str]) -> Result<Vec<Value>> {
     done.lines()
 }
 
-/// The same, for a command that prints one object.
+/// Runs a command with `--json` that must succeed and print one object.
 pub fn cli_one(home: &Path, args: &[&str]) -> Result<Value> {
     let lines = cli(home, args)?;
     match <[Value; 1]>::try_from(lines) {
@@ -179,7 +179,7 @@ pub fn cli_one(home: &Path, args: &[&str]) -> Result<Value> {
 pub struct NodeProcess {
     child: Child,
     home: PathBuf,
-    /// The line that it printed when it was ready.
+    /// The JSON line that it printed when it was ready.
     pub ready: Value,
 }
 
@@ -189,7 +189,7 @@ impl NodeProcess {
         Self::run("up", home, args)
     }
 
-    /// The same with a relay.
+    /// Starts a relay and waits until it is ready.
     pub fn relay(home: &Path, args: &[&str]) -> Result<Self> {
         Self::run("relay", home, args)
     }
@@ -205,7 +205,7 @@ impl NodeProcess {
             .with_context(|| format!("{} does not start", binary().display()))?;
         let out = child.stdout.take().context("no standard output")?;
         let (tell, told) = mpsc::channel();
-        // Ends with the process, which closes its standard output.
+        // The thread ends with the process, which closes its standard output.
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let _ = tell.send(line);
@@ -227,17 +227,17 @@ impl NodeProcess {
         Ok(node)
     }
 
-    /// Its home.
+    /// The home folder.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Its UDP port.
+    /// The port on which it listens.
     pub fn port(&self) -> u64 {
         self.ready["port"].as_u64().unwrap_or(0)
     }
 
-    /// Its process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -263,14 +263,14 @@ impl NodeProcess {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// `kill -9`: it gets no chance to tidy up.
+    /// Kills it with SIGKILL, so that it cannot clean up.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to stop as a service manager does; returns how that went, and how long it took.
+    /// Stops it with SIGTERM as a service manager does; returns its exit status and how long it took.
     pub fn stop(mut self) -> Result<(ExitStatus, Duration)> {
         let begun = Instant::now();
         self.signal(Signal::TERM)?;
@@ -286,7 +286,7 @@ impl NodeProcess {
         }
     }
 
-    /// What it logged.
+    /// The log of the process.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_of(&self.home)).unwrap_or_default()
     }
@@ -306,7 +306,7 @@ fn log_of(home: &Path) -> PathBuf {
     home.with_extension("log")
 }
 
-/// Asks again and again until the answer is `Some`, for a generous while.
+/// Polls until the answer is `Some`, for at most `patience`.
 pub fn eventually<T>(
     what: &str,
     patience: Duration,

@@ -1,4 +1,4 @@
-//! A tracker that writes down every byte it is sent, over HTTP and UDP.
+//! A tracker that records every byte it receives, over HTTP and UDP.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,17 +12,17 @@ use std::{
 
 use anyhow::Result;
 
-/// What every announce by HTTP is answered: no numbers, so that clients that count swarms ask for them.
+/// The answer to every announce over HTTP: without counts, so that clients that show them send scrapes.
 const ANNOUNCED: &[u8] = b"d8:intervali1800e5:peers0:e";
-/// What every scrape is.
+/// The answer to every scrape.
 const SCRAPED: &[u8] = b"d5:filesdee";
-/// The connection id of everybody.
+/// The connection id, the same for all clients.
 const CONNECTION: u64 = 0x1122_3344_5566_7788;
 
-/// Something that it was sent.
+/// A request that it received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// By HTTP: which connection it came on, from 1. By UDP: from which port.
+    /// Over HTTP, the number of the connection, from 1; over UDP, the source port.
     pub from: usize,
     /// All bytes: the head of a request, or a datagram.
     pub bytes: Vec<u8>,
@@ -34,7 +34,7 @@ struct Records {
     udp: Mutex<Vec<Record>>,
 }
 
-/// A tracker on loopback. Its threads last as long as the process of the test.
+/// A tracker on loopback. Its threads run until the process of the test ends.
 pub struct Recorder {
     http: SocketAddr,
     udp: SocketAddr,
@@ -42,7 +42,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts one.
+    /// Starts a recorder on free ports.
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -54,7 +54,7 @@ impl Recorder {
             for tcp in listener.incoming().flatten() {
                 let number = connections.fetch_add(1, Ordering::Relaxed) + 1;
                 let kept = Arc::clone(&kept);
-                // Ends when the other side closes.
+                // The thread ends when the other side closes.
                 thread::spawn(move || serve_http(tcp, number, &kept));
             }
         });
@@ -63,7 +63,7 @@ impl Recorder {
         Ok(Self { http, udp, records })
     }
 
-    /// Its two URLs.
+    /// The URLs of its HTTP and its UDP tracker.
     pub fn urls(&self) -> [String; 2] {
         [
             format!("http://{}/announce", self.http),
@@ -71,22 +71,22 @@ impl Recorder {
         ]
     }
 
-    /// `HOST:PORT` of its HTTP.
+    /// `HOST:PORT` of its HTTP tracker.
     pub fn host(&self) -> String {
         self.http.to_string()
     }
 
-    /// Requests so far.
+    /// HTTP requests so far.
     pub fn http(&self) -> Vec<Record> {
         lock(&self.records.http).clone()
     }
 
-    /// Datagrams so far.
+    /// UDP datagrams so far.
     pub fn udp(&self) -> Vec<Record> {
         lock(&self.records.udp).clone()
     }
 
-    /// How many requests say that.
+    /// The number of requests that contain that text.
     pub fn count(&self, what: &str) -> usize {
         let says = |record: &&Record| String::from_utf8_lossy(&record.bytes).contains(what);
         self.http().iter().filter(says).count()
@@ -126,7 +126,7 @@ fn serve_http(mut tcp: TcpStream, number: usize, records: &Records) {
 fn serve_udp(socket: &UdpSocket, records: &Records) {
     let mut buffer = [0; 2_048];
     loop {
-        // Whoever asked may be gone: that error is theirs.
+        // The client may be gone; that is its error.
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
@@ -148,7 +148,7 @@ fn serve_udp(socket: &UdpSocket, records: &Records) {
             [0, 0, 0, 2] => answer.resize(8 + (length.saturating_sub(16)) / 20 * 12, 0),
             _ => continue,
         }
-        // One that is lost is asked for again, or is a failure of the test.
+        // A client repeats a lost one, or the test fails.
         let _ = socket.send_to(&answer, from);
     }
 }

@@ -1,8 +1,8 @@
 //! Tests, or parts of them, that this machine cannot run.
 //!
 //! `cargo test` captures what a passing test prints, so each skip is also appended to the file that
-//! `BITCHAT_TEST_SKIPPED` names, from which `./test` makes lines of its summary. The file is compiled into the tests of
-//! `bitchat-actors`, too, which cannot depend on this crate.
+//! `BITCHAT_TEST_SKIPPED` names, whose lines `./test` prints in its summary. This source file is also compiled into the
+//! tests of `bitchat-actors`, which cannot depend on this crate.
 
 use std::{
     fmt::Display,

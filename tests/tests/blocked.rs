@@ -1,5 +1,5 @@
-//! BitTorrent is blocked: no tracker answers, nor does the DHT. Channels form all the same, by the local network, by what
-//! is remembered and by addresses told by hand, and the status says what is blocked.
+//! BitTorrent is blocked: neither trackers nor the DHT answer. Channels form nevertheless, through the local network,
+//! remembered addresses and addresses given by hand, and the status shows what is blocked.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CHANNEL: &str = "undeterred";
-/// Nobody listens there: those ports are reserved, and refuse or swallow what comes.
+/// Nothing listens there: those ports are reserved, and refuse or drop what arrives.
 const TRACKERS: [&str; 2] = ["http://127.0.0.1:9/announce", "udp://127.0.0.1:9/announce"];
 const ARGS: &[&str] = &[
     "--bind",
@@ -40,7 +40,7 @@ fn linked(nodes: &[NodeProcess]) {
     .unwrap();
 }
 
-/// Of the two, those who dialled know who found the other.
+/// Of two linked nodes, the one that dialled knows which source found the other.
 fn sources(nodes: &[NodeProcess]) -> Vec<Value> {
     let members = nodes
         .iter()
@@ -95,7 +95,7 @@ fn with_trackers_and_dht_blocked_members_still_meet() {
         node.stop().unwrap();
     }
 
-    // Without the local network they remember each other.
+    // Without the local network they use the addresses that they remember.
     let nodes = start(&["--no-lan"]);
     linked(&nodes);
     let found = sources(&nodes);
@@ -105,7 +105,7 @@ fn with_trackers_and_dht_blocked_members_still_meet() {
         "{found:?}"
     );
 
-    // One that nothing leads to anybody is told an address.
+    // A node that no source leads to anybody is given an address.
     let late = NodeProcess::up(&dir.path().join("c"), &[ARGS, &["--no-lan"]].concat()).unwrap();
     late.cli(&["channel", "join", file]).unwrap();
     let address = format!("127.0.0.1:{}", nodes[0].port());

@@ -1,7 +1,7 @@
-//! The budget of dependencies: how many there are, and under which licences they come.
+//! The budget of dependencies: their number and their licences.
 //!
-//! `deny.toml` holds the allowed licences; this test reads it, so that the check runs with nothing
-//! but cargo installed.
+//! `deny.toml` holds the allowed licences; this test reads it, so that the check needs nothing
+//! but cargo.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::process::Command;
 
 /// Crates linked into the binary on Linux, Bit Chat's own included.
 const MAX_IN_BINARY: usize = 340;
-/// Packages in the lock file, for all platforms and with what only tests use.
+/// Packages in the lock file, for all platforms, those of tests included.
 const MAX_IN_LOCK: usize = 480;
 
 fn top() -> PathBuf {
@@ -26,7 +26,7 @@ fn tree(edges: &str) -> BTreeSet<String> {
     cargo_tree(&["--package", "bitchat", "--edges", edges], "{p}|{l}")
 }
 
-/// What `cargo tree` says of each package, in that format.
+/// What `cargo tree` prints for each package, in that format.
 fn cargo_tree(what: &[&str], format: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(top())
@@ -177,8 +177,8 @@ fn every_licence_is_allowed() {
     );
 }
 
-/// Whoever builds the program, then the tests, builds others' crates once: what only tests need of them must not change
-/// their features, or everything above them is built anew (half of a clean build, when it was so).
+/// Building the program and then the tests compiles dependencies once: what only tests need must not change their
+/// features, or everything above them is built again (half of a clean build, when that happened).
 #[test]
 fn tests_and_the_program_use_the_same_features() {
     let program = cargo_tree(

@@ -1,4 +1,4 @@
-//! Two nodes that share a channel file and are told each other's address talk; both keep what was said.
+//! Two nodes that share a channel file and are given each other's address talk; both keep the messages.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use bitchat_tests::process::{ALONE, NodeProcess, eventually, log_ids};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn two_nodes_talk_when_told_an_address() {
+fn two_nodes_talk_when_given_an_address() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pair.chat");
     let file = file.to_str().unwrap();
@@ -53,7 +53,7 @@ fn two_nodes_talk_when_told_an_address() {
         "full"
     );
 
-    // What was said is kept by each on its own.
+    // Each keeps the messages in its own store.
     let before = log_ids(a.home(), "pair").unwrap();
     for node in [a, b] {
         let home = node.home().to_owned();

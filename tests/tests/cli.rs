@@ -1,4 +1,4 @@
-//! The command line as scripts see it: shapes of its JSON, codes of its errors.
+//! The command line as scripts use it: the shapes of its JSON and the codes of its errors.
 #![allow(clippy::unwrap_used)]
 
 use std::{io::Write, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
@@ -143,7 +143,7 @@ fn shapes_and_errors_with_a_node() {
         ],
     );
     assert_eq!(status["port"], node.ready["port"]);
-    // One home, one node.
+    // Only one node runs per home.
     let mut second = vec!["up"];
     second.extend(ALONE);
     assert_eq!(error(&home, &second), "locked");
@@ -188,7 +188,7 @@ fn shapes_and_errors_with_a_node() {
     }
     assert_eq!(info["rendezvous"].as_array().unwrap().len(), 2);
     assert_eq!(info["rotates"], true);
-    // One that never rotates is found under its infohash, and its file says so.
+    // A channel that never rotates is found under its infohash, and its file records that.
     let create = ["channel", "create", "fixed", "--rotate", "0"];
     node.cli_one(&[&create[..], &["--out", &path("fixed.chat")]].concat())
         .unwrap();
@@ -205,7 +205,7 @@ fn shapes_and_errors_with_a_node() {
     );
     assert_eq!(node.cli_one(&["channel", "list"]).unwrap()["id"], id);
 
-    // The link is the file, and joining again changes nothing.
+    // The link holds the same channel as the file, and joining again changes nothing.
     let link = node.cli_one(&["channel", "link", "one"]).unwrap();
     assert_eq!(link["link"], made["link"]);
     let again = path("again.chat");
@@ -295,12 +295,12 @@ fn shapes_and_errors_with_a_node() {
 }
 
 #[test]
-fn saying_and_reading() {
+fn sending_and_reading() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
     let file = dir.path().join("c.chat");
     let node = NodeProcess::up(&home, ALONE).unwrap();
-    // A name that must be escaped on its way.
+    // A name that must be escaped in URLs.
     let name = "a b/ü?#%";
     node.cli_one(&["channel", "create", name, "--out", file.to_str().unwrap()])
         .unwrap();
@@ -347,7 +347,7 @@ fn saying_and_reading() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // It may stop reading when it has had too much.
+        // The receiver may stop reading after too much input.
         let _ = child.stdin.take().unwrap().write_all(bytes);
         child.wait_with_output().unwrap().status.code()
     };
@@ -378,7 +378,7 @@ fn saying_and_reading() {
     );
     assert!(node.cli(&["log", name, "--all"]).unwrap().len() > all.len());
 
-    // Following: what is there, then what comes; nothing twice, nothing left out.
+    // Following: existing messages, then new ones; none twice, none left out.
     let out = dir.path().join("followed");
     let mut follower = command(&home)
         .args(["--json", "log", name, "--follow"])
@@ -400,7 +400,7 @@ fn saying_and_reading() {
         Ok((ids == expected).then_some(()))
     })
     .unwrap();
-    // An open stream does not hold up the node's end, and ends the follower cleanly.
+    // An open stream does not delay the node's stop, and the follower ends cleanly.
     let (status, took) = node.stop().unwrap();
     assert!(status.success());
     println!("stopped in {took:?}");
@@ -408,7 +408,7 @@ fn saying_and_reading() {
 }
 
 #[test]
-fn a_relay_is_asked_whether_it_serves() {
+fn a_relay_can_be_checked_from_outside() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("relay");
     let relay = NodeProcess::relay(&home, &["--bind", "127.0.0.1"]).unwrap();
@@ -418,7 +418,7 @@ fn a_relay_is_asked_whether_it_serves() {
     for way in ["quic", "tcp"] {
         assert!(told[way]["ms"].as_f64().unwrap() > 0.0, "{told}");
     }
-    // From another home, by its address.
+    // From another home, at its address.
     let elsewhere = dir.path().join("elsewhere");
     let named = told["relay"].as_str().unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A conversation by the command line: what is done to a message at one is what the other reads.
+//! A conversation through the command line: what one node does to a message is what the other reads.
 #![allow(clippy::unwrap_used)]
 
 use std::{path::Path, time::Duration};
@@ -7,7 +7,7 @@ use bitchat_tests::process::{ALONE, NodeProcess, command, eventually, try_cli};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Moves the cursor, sets the title, turns the line around, and forges another's line.
+/// Moves the cursor, sets the title, reverses the line's direction, and forges a line of somebody else.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{202e}\u{200b}\n12:00 bob: \u{9b}31m";
 
 fn error(home: &Path, args: &[&str]) -> String {
@@ -16,7 +16,7 @@ fn error(home: &Path, args: &[&str]) -> String {
         .unwrap_or_else(|e| panic!("{args:?}: {e}"))
 }
 
-/// What a person sees.
+/// The output for people, without `--json`.
 fn seen(home: &Path, args: &[&str]) -> String {
     let output = command(home).args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}");
@@ -24,7 +24,7 @@ fn seen(home: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_conversation_by_the_command_line() {
+fn a_conversation_through_the_command_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pair.chat");
     let file = file.to_str().unwrap();
@@ -102,7 +102,7 @@ fn a_conversation_by_the_command_line() {
     );
     assert_eq!(log[1]["reply_to"], first);
 
-    // Found by what it says now, in one channel or in all.
+    // Found by its current text, in one channel or in all.
     for args in [
         &["search", "tomorrow"][..],
         &["search", "pair", "\"meet tomorrow\""],
@@ -113,7 +113,7 @@ fn a_conversation_by_the_command_line() {
     }
     assert!(b.cli(&["search", "bob"]).unwrap().is_empty());
 
-    // What cannot be done says why.
+    // What cannot be done fails with the reason.
     for (home, args, code) in [
         (&home_b, &["edit", "pair", short, "x"][..], "not_yours"),
         (&home_b, &["delete", "pair", short], "not_yours"),
@@ -127,7 +127,7 @@ fn a_conversation_by_the_command_line() {
         assert_eq!(error(home, args), code, "{args:?}");
     }
 
-    // Typing is seen among the members, and the setting keeps read marks to oneself.
+    // Typing is shown among the members, and the setting keeps read marks private.
     a.cli(&["typing", "pair"]).unwrap();
     eventually("bob sees ann typing", PATIENCE, || {
         a.cli(&["typing", "pair"])?;
@@ -162,7 +162,7 @@ fn a_conversation_by_the_command_line() {
     let refused = error(&home_a, &["profile", "picture", text.to_str().unwrap()]);
     assert_eq!(refused, "bad_picture");
 
-    // Hostile text is shown inert, its lines cannot pass for others', and JSON has it as it is.
+    // Hostile text is shown defused, its lines cannot pass for those of others, and JSON has it unchanged.
     let long = HOSTILE.repeat(1_000);
     a.cli(&["send", "pair", &long]).unwrap();
     a.cli(&[
@@ -188,7 +188,7 @@ fn a_conversation_by_the_command_line() {
         assert!(!shown.lines().any(|line| line.starts_with("12:00 bob")));
     }
 
-    // Taken back, at both.
+    // Deleted, on both nodes.
     a.cli(&["delete", "pair", short]).unwrap();
     let log = both(&|log| log[0]["deleted"] == true);
     assert_eq!(log[0]["text"], "");

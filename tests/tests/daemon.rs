@@ -1,5 +1,5 @@
-//! The running node as its owner's system sees it: signals, what a killed one leaves behind, and who may
-//! use its local API.
+//! The running node as its owner's system sees it: signals, what a killed node leaves behind, and access
+//! to its local API.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -13,7 +13,7 @@ use bitchat_tests::process::{ALONE, NodeProcess, eventually, try_cli};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Long for a busy machine.
+/// Generous, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn error(home: &Path, args: &[&str]) -> String {
@@ -29,14 +29,14 @@ fn signals_stop_it_in_order() {
     for signal in [Signal::INT, Signal::TERM] {
         let node = NodeProcess::up(&home, ALONE).unwrap();
         node.signal(signal).unwrap();
-        // A second signal, of the same or the other kind, only makes it faster.
+        // A second signal, of the same or the other kind, only speeds up the stop.
         let (status, took) = node.stop().unwrap();
         assert!(status.success(), "{status}");
         println!("stopped in {took:?}");
         assert!(!home.join("node.json").exists());
         assert_eq!(error(&home, &["status"]), "no_node");
     }
-    // Killed: what it left behind misleads nobody.
+    // Killed: the files that it left behind mislead no later command.
     NodeProcess::up(&home, ALONE).unwrap().kill().unwrap();
     assert!(home.join("node.json").exists());
     assert_eq!(error(&home, &["status"]), "no_node");

@@ -1,6 +1,6 @@
-//! Our DHT node among libtorrent's (Debian package `python3-libtorrent`): each finds what the other announces,
-//! nodes that know only us get to know each other, our own nodes meet without anything else, and so do three
-//! programs that share nothing but a channel file.
+//! Our DHT node among those of libtorrent (Debian package `python3-libtorrent`): each finds what the other announces,
+//! nodes that know only us find each other, our own nodes meet without any other help, and so do three
+//! programs that share only a channel file.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -27,13 +27,13 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-/// Debian's, which has Debian's libtorrent.
+/// Debian's Python, which finds Debian's libtorrent.
 const PYTHON: &str = "/usr/bin/python3";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/partners/dht_swarm.py");
-/// How long libtorrent may look something up.
+/// Time limit of a lookup by libtorrent.
 const LOOKUP: Duration = Duration::from_secs(40);
 
-/// Whether the partner is there; says why not.
+/// Whether the partner is installed; otherwise the test is skipped.
 fn partner() -> bool {
     let import = std::process::Command::new(PYTHON)
         .args(["-c", "import libtorrent"])
@@ -136,7 +136,7 @@ async fn among_twenty_of_libtorrent_as_libtorrent() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_know_only_us_get_to_know_each_other() -> Result<()> {
+async fn nodes_that_know_only_us_find_each_other() -> Result<()> {
     if !partner() {
         return Ok(());
     }

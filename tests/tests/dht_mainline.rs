@@ -1,6 +1,6 @@
-//! Our DHT node among those of the crate `mainline`, as in `dht_libtorrent.rs`. That crate takes answers and questions
-//! with transaction ids of four bytes alone, which Transmission's have and libtorrent's have not; so only who looks
-//! like Transmission (the default) can talk with it.
+//! Our DHT node among those of the crate `mainline`, as in `dht_libtorrent.rs`. That crate accepts only messages with
+//! transaction ids of four bytes, which Transmission uses and libtorrent does not; so only a node disguised as
+//! Transmission (the default) can talk with it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -18,8 +18,8 @@ use bitchat_tests::dht::{
 use futures_util::StreamExt;
 use mainline::async_dht::AsyncDht;
 
-/// Each swarm has a network of its own, 127.0.N.0/24, since no node of this crate keeps two of one address as near neighbours,
-/// and swarms must not share nodes.
+/// Each swarm has its own network, 127.0.N.0/24, since nodes of this crate keep no two neighbours of one address, and swarms
+/// must not share nodes.
 static NETWORK: AtomicU8 = AtomicU8::new(100);
 
 /// The crate's nodes, each a thread of this process.
@@ -43,7 +43,7 @@ impl Swarm for Mainline {
                 .port(0);
             match entry {
                 Some(entry) => builder.bootstrap(&[entry]),
-                // Two that began before it.
+                // Two nodes that started before it.
                 None if swarm.nodes.is_empty() => builder.no_bootstrap(),
                 None => {
                     let last = swarm.nodes.len() - 1;
@@ -55,7 +55,7 @@ impl Swarm for Mainline {
             swarm.nodes.push(address.to_string());
             swarm.members.push(node);
         }
-        // Once more, since this crate looks around at its start alone, and the first found nobody then.
+        // Again, since this crate bootstraps only once at its start, when the first nodes found nobody.
         for node in &swarm.members {
             ensure!(node.bootstrapped().await, "a node of theirs stays alone");
         }
@@ -75,7 +75,7 @@ impl Swarm for Mainline {
     }
 
     async fn announce(&mut self, hash: Id) -> Result<SocketAddr> {
-        // With no port, the one that it asks from counts.
+        // Without a port, the source port of the query counts.
         self.members[0].announce_peer(hash.0.into(), None).await?;
         Ok(self.nodes[0].parse()?)
     }
@@ -100,7 +100,7 @@ async fn among_twenty_of_mainline() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_that_know_only_us_get_to_know_each_other() -> Result<()> {
+async fn nodes_that_know_only_us_find_each_other() -> Result<()> {
     who_knows_only_us_knows_the_others::<Mainline>(21).await
 }
 

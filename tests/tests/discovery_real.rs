@@ -1,5 +1,5 @@
-//! Discovery with real transports, stores and a real opentracker: who is named is reached, who is lost is
-//! reached again, and an earlier run's addresses are tried without any tracker.
+//! Discovery with real transports, stores and a real opentracker: peers that a tracker names are reached, lost ones are
+//! reached again, and the addresses of an earlier run are tried without any tracker.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -28,7 +28,7 @@ use bitchat_wire::{
 };
 use tokio::sync::mpsc;
 
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Node {
@@ -111,7 +111,7 @@ impl Node {
 }
 
 #[tokio::test]
-async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
+async fn members_are_reached_through_a_tracker_after_a_loss_and_from_memory() {
     let cid = ChannelId([8; 32]);
     let keys = EpochKeys::derive(cid, 0, &[8; 32]);
     let unix = SystemTime::now()
@@ -156,7 +156,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     };
     b.discovery.outcome(cid, linked).await;
 
-    // A dies and comes back at the same port as another peer, and tells no tracker.
+    // A dies and returns on the same port with another PeerId, without announcing itself.
     a.stop().await;
     let lost = Outcome::Lost {
         identity: identity_a,
@@ -166,7 +166,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     b.discovery.outcome(cid, lost).await;
     let a = Node::start(home_a.path(), port, cid).await;
     assert_ne!(a.transport.peer_id(), peer);
-    // The old connection may still be thought open for a moment.
+    // The old connection may still count as open for a moment.
     loop {
         let reached = b.reaches().await;
         if reached.connection.peer() == a.transport.peer_id() {
@@ -181,7 +181,7 @@ async fn members_are_reached_by_tracker_after_a_loss_and_by_memory() {
     }
     b.stop().await;
 
-    // B's next run has no tracker, and remembers.
+    // B's next run has no tracker, but remembers A's address.
     let mut b = Node::start(home_b.path(), 0, cid).await;
     b.want(&keys, Vec::new()).await;
     let reached = b.reaches().await;

@@ -1,5 +1,5 @@
-//! What trackers and strangers see of the real program: compared with a real Transmission 3.00 and a real qBittorrent
-//! 4.5.2, byte for byte; and a channel's trackers changed by its user.
+//! What trackers and strangers see of the real program, compared byte for byte with a real Transmission 3.00 and a real
+//! qBittorrent 4.5.2; and changes of a channel's trackers by its user.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -23,14 +23,14 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The query's values that are each client's own, and the places of the same in a datagram.
+/// Query parameters whose values differ between clients, and their positions in a datagram.
 const OWN: [&str; 3] = ["peer_id=", "key=", "port="];
 const TRANSACTION: std::ops::Range<usize> = 12..16;
 const PEER_ID: std::ops::Range<usize> = 36..56;
 const KEY: std::ops::Range<usize> = 88..92;
 const PORT: std::ops::Range<usize> = 96..98;
 
-/// A request without what must differ.
+/// A request with the values masked that must differ.
 fn masked_request(record: &Record, recorder: &Recorder) -> String {
     let text = String::from_utf8(record.bytes.clone()).unwrap();
     let (line, headers) = text.split_once("\r\n").unwrap();
@@ -45,7 +45,7 @@ fn masked_request(record: &Record, recorder: &Recorder) -> String {
     format!("{}\r\n{headers}", line.join("&"))
 }
 
-/// A datagram without what must differ.
+/// A datagram with the values masked that must differ.
 fn masked_datagram(record: &Record) -> String {
     let mut bytes = record.bytes.clone();
     let announce = bytes[8..12] == [0, 0, 0, 1];
@@ -67,16 +67,16 @@ fn field(record: &Record, name: &str) -> String {
     value.split(['&', ' ']).next().unwrap().to_owned()
 }
 
-/// A BitTorrent client as Debian has it, with one magnet link; killed when dropped.
+/// A BitTorrent client from Debian, with one magnet link; killed when dropped.
 struct Client {
     child: Child,
     port: u16,
-    /// Where it is told to stop its torrents, which by itself it says by UDP alone.
+    /// RPC port on which it is asked to stop its torrents: on exit it announces that over UDP only.
     control: Option<u16>,
     _folder: tempfile::TempDir,
 }
 
-/// Whether that program is there in that version.
+/// Whether that program is installed in that version.
 fn is_there(program: &str, version: &str) -> bool {
     let told = Command::new(program).arg("--version").output();
     told.is_ok_and(|told| {
@@ -89,7 +89,7 @@ fn magnet(hash: &str, recorder: &Recorder) -> String {
     format!("magnet:?xt=urn:btih:{hash}&dn=x&tr={http}&tr={udp}")
 }
 
-/// Tells a transmission-daemon something. It wants to hear a word of its own back.
+/// Sends a transmission-daemon a request, with the session id that it demands.
 fn rpc(port: u16, body: &str) -> Result<()> {
     let mut word = String::new();
     for _ in 0..2 {
@@ -180,7 +180,7 @@ impl Client {
         Self::start(folder, port, &mut command)
     }
 
-    /// Asks it to stop, and waits.
+    /// Asks it to stop, and waits until it has ended.
     fn stop(&mut self, recorder: &Recorder) -> Result<()> {
         if let Some(control) = self.control {
             rpc(control, "{\"method\": \"torrent-stop\"}")?;
@@ -196,13 +196,13 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended on its own.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What is said to a BitTorrent client that comes for that hash, up to what every client says first.
+/// The first 68 bytes that a node answers to a BitTorrent client that connects for that hash.
 fn knock(port: u16, hash: &str) -> Result<[u8; 68]> {
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05".to_vec();
     for at in (0..hash.len()).step_by(2) {
@@ -241,7 +241,7 @@ fn until_left(recorder: &Recorder) {
     });
 }
 
-/// Makes a channel that is not at its change of hashes now, when two are announced; tells its name and its hash.
+/// Creates a channel that is not near its change of hashes, when two are announced; returns its name and its hash.
 fn channel_of_one_hash(node: &NodeProcess, folder: &Path) -> Result<(String, String)> {
     for number in 0..20 {
         let name = format!("c{number}");
@@ -259,8 +259,8 @@ fn channel_of_one_hash(node: &NodeProcess, folder: &Path) -> Result<(String, Str
     anyhow::bail!("each of 20 channels changes its hash within the hour")
 }
 
-/// The same hash, the same tracker, from the start to the end: nothing differs but ids, keys and ports.
-fn says_the_same(
+/// Compares a node and a client with the same hash and tracker from start to stop: only ids, keys and ports differ.
+fn sends_the_same(
     disguise: &str,
     start: impl FnOnce(&str, &Recorder) -> Result<Client>,
     scrapes: bool,
@@ -287,7 +287,7 @@ fn says_the_same(
             recorder.count("GET /scrape") > 0 && datagrams(recorder, 2, 0) > 0
         });
     }
-    // Strangers who come for it by TCP are told the same.
+    // Strangers who connect for it over TCP get the same answer.
     let ours = knock(u16::try_from(node.port()).unwrap(), &hash).unwrap();
     let its = knock(client.port, &hash).unwrap();
     assert_eq!(hex(&ours[..48]), hex(&its[..48]));
@@ -295,7 +295,7 @@ fn says_the_same(
         let all = recorder.http().into_iter();
         all.map(|one| field(&one, "peer_id=")).next().unwrap()
     };
-    // Transmission shows peers the id that it announces, qBittorrent shows each another; all need no escape.
+    // Transmission shows peers the id that it announces, qBittorrent a different one to each; none needs escaping.
     let is_announced = |answer: &[u8], recorder| {
         let shown = String::from_utf8_lossy(&answer[48..]).into_owned();
         let announced: String = started(recorder);
@@ -318,7 +318,7 @@ fn says_the_same(
     };
     let (ours, its) = (requests(&for_us), requests(&for_it));
     assert_eq!(ours, its, "the same requests on the same connections");
-    // How often a connection id is asked for depends on when: each serves for a minute.
+    // The number of connection requests depends on timing: an id is valid for a minute.
     let packets = |recorder: &Recorder| -> Vec<String> {
         let all = recorder.udp();
         let (asks, rest): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.bytes.len() == 16);
@@ -329,7 +329,7 @@ fn says_the_same(
     };
     let (ours, its) = (packets(&for_us), packets(&for_it));
     assert_eq!(ours, its);
-    // Both ask from the port that they announce, and have one key.
+    // Both send from the port that they announce, with one key.
     for recorder in [&for_us, &for_it] {
         let first = &recorder.http()[0];
         let port: usize = field(first, "&port=").parse().unwrap();
@@ -343,18 +343,18 @@ fn says_the_same(
 }
 
 #[test]
-fn a_real_transmission_says_the_same() {
+fn a_real_transmission_sends_the_same() {
     if is_there("transmission-daemon", "transmission-daemon 3.00") {
-        says_the_same("transmission-3.00", Client::transmission, true);
+        sends_the_same("transmission-3.00", Client::transmission, true);
     } else {
         skip("transmission-daemon 3.00 is not installed");
     }
 }
 
 #[test]
-fn a_real_qbittorrent_says_the_same() {
+fn a_real_qbittorrent_sends_the_same() {
     if is_there("qbittorrent-nox", "v4.5.2") {
-        says_the_same("qbittorrent-4.5.2", Client::qbittorrent, false);
+        sends_the_same("qbittorrent-4.5.2", Client::qbittorrent, false);
     } else {
         skip("qbittorrent-nox 4.5.2 is not installed");
     }
@@ -418,7 +418,7 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
     ] {
         assert_eq!(code(&home, args), expected, "{args:?}");
     }
-    // It was asked a moment ago.
+    // It was announced to a moment ago.
     let soon = node
         .cli_one(&["channel", "tracker", "announce-now", "c"])
         .unwrap();
@@ -429,7 +429,7 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
     assert!(status.success());
     let before = recorder.count("event=started");
 
-    // The next run has the trackers and the disguise, although nothing says so.
+    // The next run keeps the trackers and the disguise without any flags.
     let node = NodeProcess::up(&home, ALONE).unwrap();
     assert_eq!(
         node.cli_one(&["status"]).unwrap()["disguise"],
@@ -460,9 +460,9 @@ fn trackers_are_changed_while_the_channel_runs_and_stay_changed() {
 }
 
 #[test]
-fn public_trackers_are_named_only_when_asked_for() -> Result<()> {
+fn public_trackers_are_added_only_on_request() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    // Nothing is asked: this proxy does not exist.
+    // Nothing is announced: this proxy does not exist.
     let mut args = ALONE.to_vec();
     args.extend(["--proxy", "http://127.0.0.1:9"]);
     let node = NodeProcess::up(&dir.path().join("node"), &args)?;

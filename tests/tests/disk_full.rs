@@ -1,5 +1,5 @@
-//! A full disk: nothing is acknowledged that is not kept, the error says what to do, and when there is
-//! room again all goes on. Needs root, for a small file system of its own.
+//! A full disk: nothing is acknowledged that is not stored, the error says what to do, and the node continues when
+//! there is space again. Needs root, for a small file system of its own.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -66,7 +66,7 @@ fn a_full_disk_loses_nothing_and_says_so() {
     })
     .unwrap();
 
-    // Filled to the last block.
+    // The file system is filled to the last block.
     let filler = small.0.join("filler");
     let _ = Command::new("dd")
         .arg("if=/dev/zero")
@@ -86,7 +86,7 @@ fn a_full_disk_loses_nothing_and_says_so() {
     .unwrap();
     assert!(refused.err.contains("disk is full"), "{}", refused.err);
     assert_eq!(refused.code, Some(1));
-    // What a friend says meanwhile is not kept here, and comes when there is room.
+    // A friend's messages are not stored meanwhile, and arrive once there is space.
     friend
         .cli(&["send", "disk", &format!("meanwhile {long}")])
         .unwrap();

@@ -1,4 +1,4 @@
-//! Who hides from the members: they talk with it through a relay, and nothing leaves it but to that relay.
+//! A node that hides its address from members: they talk with it through a relay, and it sends to that relay only.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -17,12 +17,12 @@ use serde_json::Value;
 
 const CHANNEL: &str = "quiet";
 const RELAY_PORT: u16 = 4_443;
-/// Long for a busy machine.
+/// Generous, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing may leave while no relay answers. Members would be tried many times in it.
+/// Length of the capture while no relay answers. Members would be tried many times in it.
 const DARK: Duration = Duration::from_secs(15);
 
-/// Ends with the test.
+/// A process that ends with the test.
 struct Relay(Child);
 
 impl Drop for Relay {
@@ -32,7 +32,7 @@ impl Drop for Relay {
     }
 }
 
-/// A relay, and how channel files name it.
+/// Starts a relay; returns it with its address in channel files.
 fn relay(host: &Namespace, at: Ipv4Addr, folder: &Path) -> (Relay, String) {
     let home = folder.join("relay");
     let (port, ip) = (RELAY_PORT.to_string(), at.to_string());
@@ -53,8 +53,8 @@ fn relay(host: &Namespace, at: Ipv4Addr, folder: &Path) -> (Relay, String) {
 }
 
 #[test]
-fn members_do_not_learn_where_one_is() {
-    if !lab::enter("members_do_not_learn_where_one_is") {
+fn members_do_not_learn_the_address_of_a_hiding_node() {
+    if !lab::enter("members_do_not_learn_the_address_of_a_hiding_node") {
         return;
     }
     let lab = Lab::new("hid", &[Kind::Open, Kind::Open, Kind::Open]).unwrap();
@@ -65,7 +65,7 @@ fn members_do_not_learn_where_one_is() {
     let at = lab.sides[2].external;
     let (service, name) = relay(relays, at, folder.path());
 
-    // A member that serves as a relay, too, and is announced to a tracker: a way that is not to be taken.
+    // A member that also serves as a relay and is announced to a tracker: a path that must not be used.
     let friend = LabNode::up(friends, 0, folder.path(), &[]).unwrap();
     let url = lab.tracker();
     let made = [
@@ -83,7 +83,7 @@ fn members_do_not_learn_where_one_is() {
     lab.serve(&friend.hashes(CHANNEL).unwrap()).unwrap();
     friend.is_announced(CHANNEL, PATIENCE).unwrap();
 
-    // With everything on that is on by default.
+    // With all defaults on.
     let capture = Capture::of(hides).unwrap();
     let home = folder.path().join("hidden");
     let node = hides.within(|| NodeProcess::up(&home, &["--paths", "relay"]));
@@ -108,7 +108,7 @@ fn members_do_not_learn_where_one_is() {
     assert_eq!(status()["hidden"], true);
     let found = cli(&["doctor"]);
     assert!(found[0].to_string().contains("hidden"), "{found:?}");
-    // What it would do after a while: look for a better path.
+    // Later it would look for a better path.
     std::thread::sleep(Duration::from_secs(2));
 
     drop(service);

@@ -1,5 +1,5 @@
-//! Nodes are killed at any moment while the three of them talk. What `send` acknowledged is in all logs,
-//! once.
+//! Nodes are killed at random moments while three of them talk. What `send` acknowledged is in all logs,
+//! exactly once.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -12,14 +12,14 @@ use std::{
 use bitchat_tests::process::{ALONE, NodeProcess, cli, eventually, log_ids, try_cli};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// All that is said, by the three together.
+/// Messages sent by the three together.
 const MESSAGES: usize = 1_000;
-/// So often a node is killed meanwhile.
+/// Number of kills.
 const KILLS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_doubled() {
+fn nothing_acknowledged_is_lost_or_duplicated() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -37,7 +37,7 @@ fn nothing_acknowledged_is_lost_and_nothing_doubled() {
     for node in &nodes[1..] {
         node.cli(&["channel", "join", file]).unwrap();
     }
-    // Two are told of the third; they hear of each other from it.
+    // Two are given the third's address, and learn of each other from it.
     let hub = format!("127.0.0.1:{}", nodes[0].port());
     for node in &nodes[1..] {
         node.cli(&["channel", "connect", "stress", &hub]).unwrap();
@@ -67,7 +67,7 @@ fn nothing_acknowledged_is_lost_and_nothing_doubled() {
                     for number in (who..MESSAGES).step_by(step) {
                         let text = format!("message {number}");
                         let key = format!("key-{number}");
-                        // Killed before or after it was said: asking again with the key says it once.
+                        // Killed before or after the message was sent: sending again with the key sends it once.
                         let id = eventually("a line is said", PATIENCE, || {
                             let said = try_cli(home, &["send", "stress", &text, "--key", &key])?;
                             Ok(match said.code {
@@ -84,7 +84,7 @@ fn nothing_acknowledged_is_lost_and_nothing_doubled() {
             })
             .collect();
         for kill in 1..=KILLS {
-            // Spread over the whole talk, however fast it goes.
+            // Spread over the whole run, whatever its speed.
             let at = MESSAGES * kill / (KILLS + 1);
             while done.load(Ordering::Relaxed) < at && !senders.iter().all(|s| s.is_finished()) {
                 std::thread::sleep(Duration::from_millis(20));
@@ -93,7 +93,7 @@ fn nothing_acknowledged_is_lost_and_nothing_doubled() {
             let victim = rng.random_range(0..nodes.len());
             nodes.remove(victim).kill().unwrap();
             std::thread::sleep(Duration::from_millis(rng.random_range(0..1_000)));
-            // It takes its old port again, or another one where the kernel has given that to a command meanwhile.
+            // It takes its old port again, or another one if the kernel has given that to a command.
             nodes.insert(victim, NodeProcess::up(&homes[victim], ALONE).unwrap());
             println!("killed {victim} at {:?}", begun.elapsed());
         }

@@ -1,8 +1,8 @@
-//! Two nodes on one segment, with no route to anywhere else, no tracker and no DHT, find each other by multicast DNS; and
-//! what they say there names nobody.
+//! Two nodes on one segment, without routes, trackers or DHT, find each other through multicast DNS; and what they send
+//! there identifies nobody.
 //!
-//! Each has a network namespace of its own, and a cable between them: that takes root and `ip`. This test is three
-//! processes: itself, which makes the first namespace; the first node's side in it; and the second's in another.
+//! Each has its own network namespace, with a cable between them, which takes root and `ip`. The test is three
+//! processes: itself, which creates the first namespace; the first node's side in it; and the second's in another.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -22,12 +22,12 @@ use bitchat_tests::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Which of the processes this is, and the folder that they share.
+/// Variables that name this process's side, and the folder that the processes share.
 const SIDE: &str = "LAN_TEST_SIDE";
 const FOLDER: &str = "LAN_TEST_FOLDER";
-const TEST: &str = "two_nodes_on_a_cable_meet_and_name_nobody";
+const TEST: &str = "two_nodes_on_a_cable_meet_and_identify_nobody";
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is wanted is 3 s, and printed is what it took. A machine that has much else to do gets this much.
+/// Limit for a busy machine; the goal is 3 s, and the time that it took is printed.
 const BOUND: Duration = Duration::from_secs(20);
 const CHANNEL: &str = "gardeners";
 const ARGS: &[&str] = &[
@@ -41,7 +41,7 @@ const CABLE: &str = "cable";
 const ALL_PROTOCOLS: u16 = 3;
 
 #[test]
-fn two_nodes_on_a_cable_meet_and_name_nobody() {
+fn two_nodes_on_a_cable_meet_and_identify_nobody() {
     match std::env::var(SIDE).as_deref() {
         Ok("first") => return first(&folder()),
         Ok(_) => return second(&folder()),
@@ -51,7 +51,7 @@ fn two_nodes_on_a_cable_meet_and_name_nobody() {
         skip("only root can make a network of its own");
         return;
     }
-    // The program is built, if it must be, while there is still a network.
+    // Builds the program, if necessary, while there is still a network.
     bitchat_tests::process::binary();
     let dir = tempfile::tempdir().unwrap();
     let status = side("first", dir.path()).wait().unwrap();
@@ -62,7 +62,7 @@ fn folder() -> PathBuf {
     std::env::var_os(FOLDER).unwrap().into()
 }
 
-/// This test again, in a namespace of its own.
+/// Runs this test again in a namespace of its own.
 fn side(name: &str, folder: &Path) -> Child {
     Command::new("unshare")
         .args(["--net", "--"])
@@ -82,7 +82,7 @@ fn ip(args: &str) {
     assert!(status.success(), "ip {args}: {status}");
 }
 
-/// All that goes through the interfaces of this namespace.
+/// Everything that passes the interfaces of this namespace.
 struct Capture {
     frames: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
@@ -103,7 +103,7 @@ impl Capture {
         std::thread::spawn(move || {
             let mut frame = vec![0; 65_536];
             while !stopped.load(Ordering::Relaxed) {
-                // A time-out is no end.
+                // A time-out does not end the capture.
                 if let Ok(length) = socket.read(&mut frame) {
                     kept.lock().unwrap().push(frame[..length].to_vec());
                 }
@@ -112,7 +112,7 @@ impl Capture {
         Self { frames, stop }
     }
 
-    /// All of it, and what of it is IPv4: source, protocol and, for UDP, destination port and what is said.
+    /// All frames, and of IPv4 packets the source, protocol and, for UDP, destination port and payload.
     fn seen(&self) -> (Vec<Vec<u8>>, Vec<Packet>) {
         let frames = self.frames.lock().unwrap().clone();
         let packets = frames.iter().filter_map(|frame| packet(frame)).collect();
@@ -134,7 +134,7 @@ struct Packet {
     said: Vec<u8>,
 }
 
-/// Loopback's own frames have no sender's address.
+/// Frames of loopback have no source address.
 fn is_on_cable(frame: &[u8]) -> bool {
     frame[6..12] != [0; 6]
 }
@@ -158,11 +158,11 @@ impl Packet {
     }
 }
 
-/// The first node: it makes the channel, and watches what is said.
+/// The first node: it creates the channel and captures the traffic.
 fn first(folder: &Path) {
     ip("link set lo up");
     let mut other = side("second", folder);
-    // It is in its namespace when it says so.
+    // The second side is in its namespace once it says so.
     eventually("the second side is there", PATIENCE, || {
         Ok(folder.join("there").exists().then_some(()))
     })
@@ -190,7 +190,7 @@ fn first(folder: &Path) {
     })
     .unwrap();
     std::thread::sleep(Duration::from_secs(1));
-    // On the cable are questions for IPv6 neighbours, and nothing else.
+    // The cable carries IPv6 neighbour solicitations and nothing else.
     let (frames, _) = capture.seen();
     let on_cable = frames.iter().filter(|frame| is_on_cable(frame));
     let strange: Vec<_> = on_cable.filter_map(|frame| packet(frame)).collect();
@@ -230,10 +230,10 @@ fn first(folder: &Path) {
     node.stop().unwrap();
 }
 
-/// What went over the cable names nobody.
+/// Checks that the traffic on the cable identifies nobody.
 fn check(capture: &Capture, info: &serde_json::Value, node: &NodeProcess) {
     let (mut frames, packets) = capture.seen();
-    // The local API speaks on loopback.
+    // The local API uses loopback.
     frames.retain(|frame| is_on_cable(frame));
     let said: Vec<&Packet> = packets.iter().filter(|packet| packet.is_dns()).collect();
     for side in [1, 2] {
@@ -257,11 +257,11 @@ fn check(capture: &Capture, info: &serde_json::Value, node: &NodeProcess) {
         status["id"].as_str().unwrap().into(),
     ];
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    // A shorter one may be there by chance.
+    // A shorter string may occur by chance.
     secrets.extend(Some(host.trim().into()).filter(|host: &Vec<u8>| host.len() > 4));
     for hash in hashes {
         let text = hash.as_str().unwrap();
-        // Half of a hash would do to recognise it.
+        // Half of a hash would be enough to recognise it.
         let bytes: Vec<u8> = (0..text.len() / 2)
             .map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap())
             .collect();
@@ -276,7 +276,7 @@ fn check(capture: &Capture, info: &serde_json::Value, node: &NodeProcess) {
             String::from_utf8_lossy(&secret)
         );
     }
-    // A name of eight random bytes, and no record but PTR and TXT: no host is named.
+    // A name of eight random bytes, and no records but PTR and TXT: no host is named.
     for packet in said {
         assert!(
             !packet.said.windows(4).any(|part| part == [0, 33, 128, 1]),
@@ -289,7 +289,7 @@ fn check(capture: &Capture, info: &serde_json::Value, node: &NodeProcess) {
     }
 }
 
-/// The second node: it gets the file and nothing else.
+/// The second node: it gets only the file.
 fn second(folder: &Path) {
     ip("link set lo up");
     std::fs::write(folder.join("there"), "").unwrap();
@@ -321,7 +321,7 @@ fn second(folder: &Path) {
     let other = members.iter().find(|member| member["me"] == false).unwrap();
     let address = other["path"]["addr"].as_str().unwrap();
     assert!(address.starts_with("10.77.0.1:"), "{other}");
-    // Who dials whom is chance; whoever was dialled does not know who found it.
+    // Who dials whom is chance; the dialled side does not know which source found it.
     let source = &other["path"]["source"];
     assert!(source == "lan" || source.is_null(), "{other}");
     node.stop().unwrap();

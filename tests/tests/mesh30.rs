@@ -1,4 +1,4 @@
-//! Thirty real processes of one channel, and a real tracker: each gets linked with each, and hears each.
+//! Thirty real processes of one channel, and a real tracker: all link with each other, and receive all messages.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeSet, time::Instant};

@@ -1,7 +1,7 @@
-//! Two members behind each kind of NAT, firewall and proxy, who know nothing but a tracker: they talk, and how they
-//! come to is printed as a table. A third member, on a public address, is linked to both and can bring them together.
+//! Two members behind each kind of NAT, firewall and proxy, who know only a tracker: they talk, and how they got there is
+//! printed as a table. A third member, on a public address, is linked to both and can introduce them.
 //!
-//! It takes root, `ip`, `nft`, and python3.
+//! Needs root, `ip`, `nft` and python3.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "nat_lab/leaks.rs"]
@@ -24,11 +24,11 @@ use bitchat_tests::{
 use serde_json::Value;
 
 const CHANNEL: &str = "lab";
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long links may take to heal; wanted are 5 s, and printed is what it took. A busy machine gets this much.
+/// Time limit for links to heal on a busy machine; the goal is 5 s, and the time that it took is printed.
 const HEALED: Duration = Duration::from_secs(20);
-/// Pairs at a time.
+/// Number of pairs that run at the same time.
 const TOGETHER: usize = 6;
 const LINES: usize = 100;
 
@@ -42,7 +42,7 @@ const KINDS: [Kind; 7] = [
     Kind::Socks5,
 ];
 
-/// Pairs beyond each with each.
+/// Pairs of a kind with itself, beside each kind with each other one.
 const MORE: [(Kind, Kind); 5] = [
     (Kind::Open, Kind::OwnPorts),
     (Kind::PortRestricted, Kind::OwnPorts),
@@ -51,21 +51,21 @@ const MORE: [(Kind, Kind); 5] = [
     (Kind::BlockedSymmetric, Kind::BlockedSymmetric),
 ];
 
-/// A line of the table.
+/// A row of the table.
 struct Row {
     pair: (Kind, Kind),
     what: Result<Times>,
 }
 
-/// From the second one's joining on.
+/// Times since the second member joined.
 struct Times {
-    /// To a line of the first at it.
+    /// Until it shows a message of the first.
     first: Duration,
-    /// To a link of the two, by whichever way.
+    /// Until the two are linked, over any path.
     linked: Duration,
-    /// To a link that needs no relay, where there is to be one.
+    /// Until a link without a relay, where one is expected.
     direct: Option<Duration>,
-    /// The way in the end.
+    /// The final path.
     path: String,
 }
 
@@ -104,7 +104,7 @@ fn table(mut rows: Vec<Row>) -> String {
     out
 }
 
-/// Which ways two of these kinds may have in the end.
+/// The final paths that are allowed between these kinds.
 fn ways((one, other): (Kind, Kind)) -> &'static [&'static str] {
     use Kind::{BlockedSymmetric, FullCone, Open, Symmetric, UdpBlocked};
     let either = |fits: fn(Kind) -> bool| fits(one) || fits(other);
@@ -121,14 +121,14 @@ fn ways((one, other): (Kind, Kind)) -> &'static [&'static str] {
     {
         &["relay"]
     } else if either(no_udp) {
-        // Both dial at one moment.
+        // Both dial at the same moment.
         &["tcp"]
     } else {
         &["quic"]
     }
 }
 
-/// All, or those that `BITCHAT_LAB_PAIRS` names, as `open x symmetric, symmetric x symmetric`.
+/// All pairs, or those that `BITCHAT_LAB_PAIRS` names, as `open x symmetric, symmetric x symmetric`.
 fn pairs() -> Vec<(Kind, Kind)> {
     let only = std::env::var("BITCHAT_LAB_PAIRS").unwrap_or_default();
     let only: Vec<&str> = only.split(',').map(str::trim).collect();
@@ -176,7 +176,7 @@ fn up<'a>(lab: &'a Lab, side: usize, host: u16, folder: &Path) -> Result<LabNode
     LabNode::up(&side.hosts[usize::from(host)], host, folder, &args)
 }
 
-/// Makes the channel at a node and waits until the tracker knows; returns the file for the others.
+/// Creates the channel on a node and waits until the tracker has its hash; returns the file for the others.
 fn create(lab: &Lab, maker: &LabNode<'_>, folder: &Path) -> Result<String> {
     let file = folder.join("lab.chat");
     let file = file.to_str().context("a path that is no text")?.to_owned();
@@ -188,7 +188,7 @@ fn create(lab: &Lab, maker: &LabNode<'_>, folder: &Path) -> Result<String> {
     Ok(file)
 }
 
-/// Both say a hundred lines at once, and both show all of them, and each once.
+/// Both send a hundred messages at the same time, and both show all of them, each once.
 fn converse(a: &LabNode<'_>, b: &LabNode<'_>, before: &[String]) -> Result<()> {
     std::thread::scope(|scope| {
         let one = scope.spawn(|| a.say(CHANNEL, "one", LINES));
@@ -209,7 +209,7 @@ fn is_linked(members: &[Value], id: &str) -> bool {
     members.iter().any(linked)
 }
 
-/// Two members of these kinds talk, with a third one that both can reach.
+/// Has two members of these kinds talk, with a third one that both can reach.
 fn talk(name: &str, pair: (Kind, Kind)) -> Result<Times> {
     let lab = Lab::new(name, &[pair.0, pair.1, Kind::Open])?;
     let folder = tempfile::tempdir()?;
@@ -221,7 +221,7 @@ fn talk(name: &str, pair: (Kind, Kind)) -> Result<Times> {
     times
 }
 
-/// The second joins where the first is linked with a third one, and they come to talk by one of these ways.
+/// The second joins while the first is linked with a third one, and they talk over one of these paths.
 fn meet(
     file: &str,
     a: &LabNode<'_>,
@@ -257,12 +257,12 @@ fn meet(
     let (first, linked) = (first?, linked.context("they have no link")?);
     let direct = direct.context("they have no direct link")?;
     converse(a, b, &before)?;
-    // Both see it, and alike.
+    // Both sides report the same path.
     a.members(CHANNEL, PATIENCE, |members| path(members, &id_b).is_some())?;
     let kinds = [(a, &id_b), (b, &id_a)]
         .map(|(node, other)| node.api(async |api| Ok(path(&api.members(CHANNEL).await?, other))));
     let [at_a, at_b] = kinds.map(|kind| kind.ok().flatten().unwrap_or_default());
-    // Of a way through a proxy the other end knows nothing.
+    // The other end cannot see that a path goes through a proxy.
     let path = if at_b == "proxy" { at_b } else { at_a };
     ensure!(ways.contains(&path.as_str()), "the way is {path:?}");
     Ok(Times {
@@ -315,8 +315,8 @@ fn two_behind_nats_meet_with_the_help_of_nobody() {
         Ok(dials(&b, 0).then_some(()))
     })
     .unwrap();
-    // It knocks in vain, and ever less. The tracker has no more to say to the first for a quarter of an hour, unless it
-    // starts again.
+    // It probes in vain, and less and less often. The tracker does not inform the first for a quarter of an hour, unless
+    // it restarts.
     std::thread::sleep(Duration::from_secs(40));
     drop(a);
     let a = up(&lab, 0, 0, folder.path()).unwrap();
@@ -334,7 +334,7 @@ fn two_behind_nats_meet_with_the_help_of_nobody() {
     converse(&a, &b, &[]).unwrap();
 }
 
-/// Where the nodes' logs are to be kept, if anywhere.
+/// Copies the nodes' logs to the folder that the environment names, if it does.
 fn keep_logs(name: &str, nodes: &[&LabNode<'_>]) {
     let Some(folder) = std::env::var_os("BITCHAT_LAB_LOGS") else {
         return;
@@ -351,7 +351,7 @@ fn id_of(node: &LabNode<'_>) -> Result<String> {
     Ok(id.context("no id")?.to_owned())
 }
 
-/// One behind a NAT and one on a public address talk on, whatever becomes of the network between them.
+/// A node behind a NAT and one on a public address keep talking, whatever happens to the network between them.
 #[test]
 fn links_heal_when_the_network_is_back() {
     if !lab::enter("links_heal_when_the_network_is_back") {

@@ -1,7 +1,7 @@
-//! Three nodes talk while the paths between them are cut, one after the other. Talk goes on, and what was said
-//! is in all logs, once.
+//! Three nodes talk while the paths between them are cut, one after the other. They keep talking, and every message
+//! is in all logs, exactly once.
 //!
-//! The nodes have a network of their own, since packets are dropped and sockets are killed in it: that takes root,
+//! The nodes have their own network, since packets are dropped and sockets are killed in it: that takes root,
 //! `ip`, `ss` and `nft`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -17,17 +17,17 @@ use bitchat_tests::{
     skip::skip,
 };
 
-/// Set for the run inside the network of its own.
+/// Set for the run inside its own network.
 const INSIDE: &str = "PATHS_TEST_INSIDE";
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is wanted is 3 s, and printed is what it took. A machine that has much else to do gets this much.
+/// Limit for a busy machine; the goal is 3 s, and the time that it took is printed.
 const BOUND: Duration = Duration::from_secs(20);
 const CHANNEL: &str = "mesh";
 /// Shown when the test fails.
 const LOG: &[&str] = &["--log", "info,bitchat_actors=debug"];
 
 #[test]
-fn talk_goes_on_whatever_path_is_cut() {
+fn talk_continues_whatever_path_is_cut() {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
@@ -35,12 +35,12 @@ fn talk_goes_on_whatever_path_is_cut() {
         skip("only root can make the network in which paths are cut");
         return;
     }
-    // The program is built, if it must be, while there is still a network.
+    // Builds the program, if necessary, while there is still a network.
     bitchat_tests::process::binary();
     let status = Command::new("unshare")
         .args(["--net", "--"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "talk_goes_on_whatever_path_is_cut"])
+        .args(["--exact", "talk_continues_whatever_path_is_cut"])
         .args(["--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .status()
@@ -48,7 +48,7 @@ fn talk_goes_on_whatever_path_is_cut() {
     assert!(status.success(), "{status}");
 }
 
-/// Runs a command of the system's that must succeed, and returns what it printed.
+/// Runs a system command that must succeed, and returns its output.
 fn run(program: &str, args: &[&str]) -> String {
     let done = Command::new(program)
         .args(args)
@@ -79,10 +79,10 @@ fn mend() {
     run("nft", &["delete", "table", "inet", "cut"]);
 }
 
-/// Kills sockets of the port a node has, as the kernel does when a network interface goes.
+/// Kills the sockets of a node's port, as the kernel does when a network interface disappears.
 fn kill_sockets(kind: &str, node: &NodeProcess) {
     let of_node = format!("( sport = :{0} or dport = :{0} )", node.port());
-    // Not its listeners.
+    // Listening sockets stay.
     let state = match kind {
         "--tcp" => "established",
         _ => "all",
@@ -105,7 +105,7 @@ fn kill_sockets(kind: &str, node: &NodeProcess) {
 
 struct Talk {
     homes: Vec<PathBuf>,
-    /// Ids of what was acknowledged.
+    /// Ids of the acknowledged messages.
     said: BTreeSet<String>,
 }
 
@@ -116,7 +116,7 @@ impl Talk {
         assert!(self.said.insert(id), "an id is given once");
     }
 
-    /// Waits until everybody has all that was said, and nothing else, and each once.
+    /// Waits until all logs hold all messages, each once, and nothing else.
     fn is_everywhere(&self) {
         eventually("all that was said is everywhere", PATIENCE, || {
             for home in &self.homes {
@@ -133,7 +133,7 @@ impl Talk {
         .unwrap();
     }
 
-    /// All speak before and after something is done to them.
+    /// All send before and after something is done to them.
     fn through(&mut self, what: &str, act: impl FnOnce()) {
         let homes = self.homes.clone();
         for home in &homes {
@@ -153,7 +153,7 @@ impl Talk {
         assert!(took < BOUND, "{what}: {took:?}");
     }
 
-    /// Waits until all links go by that kind of path and by no other.
+    /// Waits until all links use that kind of path and no other.
     fn goes_by(&self, kind: &str) {
         let mut last = Vec::new();
         let end = eventually(&format!("everybody talks by {kind}"), PATIENCE, || {
@@ -215,7 +215,7 @@ fn inside() {
         kill_sockets("--tcp", &nodes[0]);
     });
     talk.goes_by("tcp");
-    // Where QUIC was tried and TCP was faster, QUIC is waited for a while, and would take over.
+    // Where TCP was faster than QUIC, QUIC is awaited for a while and would take over.
     std::thread::sleep(Duration::from_secs(12));
     mend();
     talk.goes_by("tcp");
@@ -234,7 +234,7 @@ fn inside() {
         let (home, port) = (old.home().to_owned(), old.port());
         let (status, _) = old.stop().unwrap();
         assert!(status.success(), "{status}");
-        // One that is free: its old port would be taken again, were none asked for.
+        // A free port: without a port, the node would take its old one again.
         let args = [ALONE, LOG, &["--port", "0"]].concat();
         nodes.push(NodeProcess::up(&home, &args).unwrap());
         assert_ne!(nodes[nodes.len() - 1].port(), port);

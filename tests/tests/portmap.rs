@@ -1,7 +1,7 @@
-//! A node behind a NAT asks its router for a way in, by each protocol that routers know: strangers then dial it directly,
-//! the mapping is renewed, and it is gone when the node stops.
+//! A node behind a NAT asks its router to map its port, with each protocol that routers know: strangers then dial it
+//! directly, the mapping is renewed, and it is removed when the node stops.
 //!
-//! It takes root, `ip`, `nft`, python3 and Debian's miniupnpd.
+//! Needs root, `ip`, `nft`, python3 and Debian's miniupnpd.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Duration;
@@ -14,11 +14,11 @@ use bitchat_tests::{
 use serde_json::Value;
 
 const CHANNEL: &str = "mapped";
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Seconds that PCP's and NAT-PMP's mappings last at most; the node renews them after half of that.
+/// Maximum lifetime of PCP and NAT-PMP mappings, in seconds; the node renews them after half of it.
 const LIFETIME: u32 = 40;
-/// A network that miniupnpd takes for a public one.
+/// A network that miniupnpd considers public.
 const PUBLIC: [u8; 3] = [5, 45, 96];
 
 #[test]
@@ -77,7 +77,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     let words = format!("forwards {address} to this node, UDP and TCP, through {protocol}");
     ensure!(doctor.contains(&words), "{doctor}");
 
-    // Another node of the house wants the same port, and gets another one.
+    // Another node behind the router requests the same port, and gets another one.
     let e = LabNode::up_mapped(&lab.sides[0].hosts[1], 0, folder.path(), &[])?;
     let other = eventually("the router lets others in to the second", PATIENCE, || {
         let router = router(&e)?;
@@ -88,7 +88,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     ensure!(other["tcp"] == true, "{other}");
     ensure!(mapper.mappings()?.len() == 4, "{:?}", mapper.mappings());
 
-    // Nobody but these two knows of anybody: no tracker, no DHT, and the one inside hears of them by their knock.
+    // Only these two know of it: no tracker, no DHT, and the node inside learns of them when they connect.
     let file = folder.path().join("mapped.chat");
     let file = file.to_str().context("a path that is no text")?;
     a.cli(&["channel", "create", CHANNEL, "--out", file])?;
@@ -114,7 +114,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     )?;
 
     if speaks == Speaks::All {
-        // Longer than one mapping lasts.
+        // Longer than the lifetime of one mapping.
         std::thread::sleep(Duration::from_secs(u64::from(LIFETIME) + 5));
         eventually("mappings are renewed", PATIENCE, || {
             let mapped = router(&a)?["state"] == "mapped";
@@ -139,7 +139,7 @@ fn lets_in(name: &str, speaks: Speaks, protocol: &str) -> Result<()> {
     Ok(())
 }
 
-/// A router that says of itself that nobody can reach it: its outer address is no public one.
+/// A router that reports an outer address that is not public, so that nobody can reach it.
 fn no_way_in() -> Result<()> {
     let lab = Lab::new("mx", &[Kind::PortRestricted])?;
     let folder = tempfile::tempdir()?;

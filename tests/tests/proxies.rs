@@ -1,5 +1,5 @@
-//! Proxies, the real ones: what goes through them, what they refuse, and that a relay brings two together who have nothing
-//! else. That nothing goes around them is shown in the lab (`nat_lab/leaks.rs`).
+//! Real proxies: what passes through them, what they refuse, and that two nodes with nothing else meet at a relay. That
+//! nothing bypasses them is shown in the lab (`nat_lab/leaks.rs`).
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -24,12 +24,12 @@ use tokio::{
 };
 
 const CHANNEL: &str = "quiet";
-/// Long for a busy machine.
+/// Generous, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// "pass", as `openssl passwd -apr1` writes it.
+/// The hash of "pass" from `openssl passwd -apr1`.
 const SQUIDS_PASS: &str = "$apr1$quietlab$9jmQYnRxSKxp2sVCL0i0e/";
 
-/// Ends with the test.
+/// A process that ends with the test.
 struct Service(Child);
 
 impl Drop for Service {
@@ -65,7 +65,7 @@ fn tinyproxy(folder: &Path, port: u16, more: &str) -> Service {
     service("tinyproxy", &["-d", "-c", file.to_str().unwrap()])
 }
 
-/// A server that says what it hears.
+/// A server that echoes.
 async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -81,12 +81,12 @@ async fn echo() -> SocketAddr {
     address
 }
 
-/// Goes through once the proxy has started.
+/// Connects through the proxy, once that has started.
 async fn goes_through(url: &str, to: SocketAddr) {
     let proxy = Proxy::parse(url).unwrap();
     let begin = Instant::now();
     let mut tcp = loop {
-        // By name, which is the proxy's to resolve.
+        // By name, which the proxy resolves.
         match proxy
             .connect(&url::Host::Domain("localhost".into()), to.port())
             .await
@@ -109,7 +109,7 @@ async fn refused(url: &str, to: SocketAddr) -> ProxyError {
 }
 
 #[tokio::test]
-async fn tinyproxy_takes_our_password_and_says_no() {
+async fn tinyproxy_accepts_our_password_and_refuses_a_wrong_one() {
     let (folder, to, port) = (tempfile::tempdir().unwrap(), echo().await, free_port());
     let _proxy = tinyproxy(folder.path(), port, "BasicAuth ann pass");
     goes_through(&format!("http://ann:pass@127.0.0.1:{port}"), to).await;
@@ -132,7 +132,7 @@ async fn tinyproxy_takes_our_password_and_says_no() {
 }
 
 #[tokio::test]
-async fn microsocks_takes_our_password_and_says_no() {
+async fn microsocks_accepts_our_password_and_refuses_a_wrong_one() {
     let (to, port) = (echo().await, free_port());
     let number = port.to_string();
     let args = ["-i", "127.0.0.1", "-p", &number, "-u", "ann", "-P", "pass"];
@@ -144,7 +144,7 @@ async fn microsocks_takes_our_password_and_says_no() {
     ] {
         assert_eq!(refused(&url, to).await, ProxyError::Unauthorised, "{url}");
     }
-    // It works, but nobody listens there.
+    // The proxy works, but nothing listens at the target.
     let url = format!("socks5h://ann:pass@127.0.0.1:{port}");
     let nobody = (Ipv4Addr::LOCALHOST, free_port()).into();
     assert_eq!(refused(&url, nobody).await, ProxyError::NoWay);
@@ -221,9 +221,9 @@ fn two_behind_proxies_meet_at_a_relay_of_a_stranger() {
 }
 
 #[tokio::test]
-async fn squid_takes_our_password_and_says_no() {
+async fn squid_accepts_our_password_and_refuses_a_wrong_one() {
     let (folder, to, port) = (tempfile::tempdir().unwrap(), echo().await, free_port());
-    // It lets go of root's rights, and reads these after that.
+    // It drops root privileges before it reads these.
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path("users"), format!("ann:{SQUIDS_PASS}\n")).unwrap();
@@ -262,10 +262,11 @@ async fn squid_takes_our_password_and_says_no() {
     assert_eq!(refused(&url, nobody).await, ProxyError::NoWay);
 }
 
-/// A Tor that knows no other relay takes what we ask of it, with the password that has it keep our ways apart from
-/// others', and gives up in the end: it is not the proxy's fault. It warns of whoever resolves names himself, which is not us.
+/// A Tor without any other relay accepts our requests, with the password that isolates our circuits from those of
+/// others, and gives up in the end, which does not count as the proxy's failure. It warns of clients that resolve names
+/// themselves, which we do not.
 #[tokio::test]
-async fn tor_takes_names_from_us_and_keeps_us_apart() {
+async fn tor_gets_names_from_us_and_isolates_our_circuits() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let nobody = "0123456789ABCDEF0123456789ABCDEF01234567";
@@ -302,7 +303,7 @@ async fn tor_takes_names_from_us_and_keeps_us_apart() {
     assert!(!log.contains("only an IP address"), "{log}");
 }
 
-/// Debian keeps daemons out of a user's path.
+/// Finds a daemon, which Debian keeps out of a user's path.
 fn debians(program: &str) -> String {
     format!("/usr/sbin/{program}")
 }

@@ -1,4 +1,4 @@
-//! The trackers are gone, and all nodes start anew: they find each other again by what they remember.
+//! The trackers are gone and all nodes restart: they find each other through remembered addresses.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use bitchat_tests::{opentracker::OpenTracker, party::Party};
 
 const NODES: usize = 5;
-/// From the last node's being ready to the full mesh. What is wanted is 2 s, and printed is what it took: a machine that
-/// has much else to do gets this much, which is still less than the pause of any tracker.
+/// Limit from the last node's start to the full mesh. The goal is 2 s, and the time that it took is printed; the limit is
+/// for a busy machine, and still less than the interval of any tracker.
 const BOUND: Duration = Duration::from_secs(10);
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn without_trackers_the_mesh_forms_again_from_the_peer_cache() {
     assert!(took < BOUND, "that took {took:?}");
     party.talk("after", 2 * NODES).await.unwrap();
 
-    // The same when they were killed, which leaves them no time to put anything in order.
+    // The same after they were killed, without time to clean up.
     for node in party.nodes {
         node.kill().unwrap();
     }

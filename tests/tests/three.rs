@@ -1,4 +1,4 @@
-//! Three nodes that share nothing but the channel file find each other by a real tracker and talk.
+//! Three nodes that share only the channel file find each other through a real tracker and talk.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use bitchat_tests::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[test]
-fn three_nodes_meet_by_a_tracker_and_talk() {
+fn three_nodes_meet_through_a_tracker_and_talk() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("party.chat");
     let file = file.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! A channel whose trackers are broken in every way: the node lives, and `channel info` tells each one's state.
+//! A channel whose trackers are broken in every way: the node survives, and `channel info` shows each one's state.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Answers every request with what `write` writes, on a port of its own, until the test ends.
+/// Answers every request with the output of `write`, on its own port, until the test ends.
 fn serve(
     write: impl Fn(&mut TcpStream, SocketAddr) -> std::io::Result<()> + Send + 'static,
 ) -> String {
@@ -23,8 +23,8 @@ fn serve(
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
             let mut request = [0; 4_096];
-            // The request fits one read on loopback; its content does not matter here. A client that goes
-            // away in the middle of an endless answer is what should happen.
+            // The request fits one read on loopback; its content does not matter here. A client is expected to
+            // disconnect in the middle of an endless answer.
             if stream.read(&mut request).is_ok() {
                 let _ = write(&mut stream, own);
             }
@@ -55,7 +55,7 @@ fn redirect(to: impl Fn(SocketAddr) -> String + Send + 'static) -> String {
 }
 
 fn dead() -> String {
-    // Bound and dropped: nobody listens there.
+    // Bound and dropped: nothing listens there.
     let own = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -76,7 +76,7 @@ fn endless() -> String {
 }
 
 fn many_peers() -> String {
-    // 10,000 compact peers at a documentation address (RFC 5737), where nobody answers.
+    // 10,000 compact peers at a documentation address (RFC 5737), where nothing answers.
     let mut body = b"d8:intervali1800e5:peers60000:".to_vec();
     for n in 0..10_000_u16 {
         body.extend_from_slice(&[192, 0, 2, 1]);
@@ -87,7 +87,7 @@ fn many_peers() -> String {
 }
 
 #[test]
-fn broken_trackers_are_survived_and_told() {
+fn broken_trackers_are_survived_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let nested = [vec![b'l'; 100_000], vec![b'e'; 100_000]].concat();
     let trackers = [
@@ -184,7 +184,7 @@ fn broken_trackers_are_survived_and_told() {
         "{good}"
     );
 
-    // It still works, and stops in time although nobody can be told.
+    // The node still works, and stops in time although no tracker can be notified.
     node.cli(&["send", "faults", "still here"]).unwrap();
     let (status, took) = node.stop().unwrap();
     assert!(status.success());

@@ -18,7 +18,7 @@ use bitchat_tests::opentracker::OpenTracker;
 use bitchat_wire::channel::{ChannelId, EpochKeys, RendezvousHash};
 use tokio::sync::mpsc;
 
-/// How long anything may take on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn keys(n: u8) -> EpochKeys {
@@ -94,7 +94,7 @@ impl Announcer {
         tokio::time::timeout(PATIENCE, search).await.unwrap()
     }
 
-    /// Waits until the tracker has answered, whatever it names.
+    /// Waits until the tracker has answered, with or without peers.
     async fn answered(&self, cid: ChannelId) -> TrackerState {
         let answered = async {
             loop {
@@ -113,7 +113,7 @@ impl Announcer {
     }
 }
 
-/// The tracker serves the one hash, and refuses all that a rotating channel would ask for.
+/// The tracker serves the one hash, and refuses all hashes of a rotating channel.
 #[tokio::test]
 async fn a_channel_that_never_rotates_is_announced_under_its_one_hash() {
     let hash = RendezvousHash([7; 20]);
@@ -141,12 +141,12 @@ async fn two_find_each_other_and_whoever_stops_is_not_found() {
     second.watch(&tracker, keys.clone()).await;
     assert_eq!(second.finds(1002).await, [1001]);
 
-    // Leaving and coming again is a new start, which no interval forbids.
+    // Leaving and joining again is a new start, which is not bound to the interval.
     first.trackers.unwatch(keys.cid).await;
     first.watch(&tracker, keys.clone()).await;
     assert_eq!(first.finds(1001).await, [1002]);
 
-    // The second says `stopped` as it stops.
+    // The second announces `stopped` when it stops.
     second.stop().await;
     let mut third = Announcer::start(1003);
     third.watch(&tracker, keys.clone()).await;

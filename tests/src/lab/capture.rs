@@ -1,4 +1,4 @@
-//! What leaves a host.
+//! Captures of what leaves a host.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins now.
+    /// Starts a capture; returns when it runs.
     pub fn of(host: &Namespace) -> Result<Self> {
         let mut child = host.within(|| {
             Command::new(PYTHON)
@@ -36,7 +36,7 @@ impl Capture {
         Ok(Self { child, out })
     }
 
-    /// Ends: what was sent, and how often. A line is like `tcp > 192.168.1.1 3128`.
+    /// Ends the capture; returns what was sent, and how often. A key is like `tcp > 192.168.1.1 3128`.
     pub fn end(mut self) -> Result<BTreeMap<String, u64>> {
         drop(self.child.stdin.take());
         let mut text = String::new();

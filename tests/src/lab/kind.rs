@@ -1,33 +1,33 @@
-//! What stands between a host and the public network.
+//! The kinds of NAT, firewall and proxy between a host and the public network.
 
 use std::fmt;
 
-/// What stands between a host and the public network. Every router drops new packets that come to its outer side for
-/// itself: else an early probe would make Linux take another port for the host's mapping.
+/// A kind of access to the public network. Every router drops new packets that arrive at its outer address for itself:
+/// otherwise an early probe would make Linux choose another port for the host's mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing: the host has a public address.
+    /// None of these: the host has a public address.
     Open,
     /// A NAT that keeps ports, and lets UDP in from anywhere.
     FullCone,
-    /// A NAT that keeps ports, and lets in only what answers: Linux's own.
+    /// A NAT that keeps ports, and lets in only answers, as Linux does.
     PortRestricted,
-    /// A NAT that has another outer port for each inner one, the same for all targets ([`OWN_PORT_OFFSET`] above it), and
-    /// lets in only what answers.
+    /// A NAT that maps each inner port to another outer one, the same for all targets ([`OWN_PORT_OFFSET`] above it), and
+    /// lets in only answers.
     OwnPorts,
-    /// A NAT with another random port for every target.
+    /// A NAT with a random port for every target.
     Symmetric,
-    /// A NAT that drops all UDP; of TCP it keeps ports, and lets in only what answers.
+    /// A NAT that drops all UDP; for TCP it keeps ports and lets in only answers.
     UdpBlocked,
-    /// A NAT that drops all UDP, and has another random port for every target of TCP.
+    /// A NAT that drops all UDP, with a random port for every TCP target.
     BlockedSymmetric,
-    /// No way out but an HTTP proxy.
+    /// An HTTP proxy is the only way out.
     HttpProxy,
-    /// No way out but a SOCKS5 proxy.
+    /// A SOCKS5 proxy is the only way out.
     Socks5,
 }
 
-/// How much higher the outer ports of [`Kind::OwnPorts`] are.
+/// Difference between outer and inner ports of [`Kind::OwnPorts`].
 pub const OWN_PORT_OFFSET: u16 = 20_000;
 
 impl fmt::Display for Kind {
@@ -52,7 +52,7 @@ impl Kind {
         matches!(self, Self::HttpProxy | Self::Socks5)
     }
 
-    /// The rules of its router, whose outer interface is `wan`, for a host with that address and port.
+    /// The nft rules of the router, whose outer interface is `wan`, for a host with that address and port.
     pub(super) fn rules(self, host: &str, port: u16) -> String {
         let out = match self {
             Self::Symmetric | Self::BlockedSymmetric => {

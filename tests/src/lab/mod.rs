@@ -1,8 +1,8 @@
-//! The network lab: namespaces of the kernel's with real NATs, firewalls and proxies between them, a tracker on the
-//! public side, and a line that takes its time ([`Lab`], [`Kind`]). It takes root, `ip`, `nft`, and python3 for the switch.
+//! The network lab: kernel namespaces with real NATs, firewalls and proxies between them, a tracker on the public side,
+//! and lines with latency ([`Lab`], [`Kind`]). It takes root, `ip`, `nft`, and python3 for the switch.
 //!
-//! A test calls [`enter`] first, which runs it again inside namespaces of its own: whatever becomes of the test, its
-//! networks and processes end with it.
+//! A test calls [`enter`] first, which runs it again inside its own namespaces: however the test ends, its networks and
+//! processes end with it.
 
 mod capture;
 mod kind;
@@ -23,8 +23,8 @@ pub use portmap::{PortMapper, Speaks};
 /// Set for the run inside.
 const INSIDE: &str = "BITCHAT_LAB_INSIDE";
 
-/// Whether the lab can be built now, since this is the run inside. If not, that run is over when this returns, and was
-/// good; or there was none, for want of root, which it says.
+/// Whether this is the run inside the namespaces, so that the lab can be built. If not, the run inside has succeeded when
+/// this returns; or the test was skipped, which is recorded, because only root can run it.
 ///
 /// # Panics
 /// When the run inside failed.
@@ -37,7 +37,7 @@ pub fn enter(test: &str) -> bool {
         crate::skip::skip_named(test, "only root can make the lab's networks");
         return false;
     }
-    // The program is built, if it must be, while there is still a network.
+    // Builds the program, if necessary, while there is still a network.
     crate::process::binary();
     let program = match std::env::current_exe() {
         Ok(program) => program,

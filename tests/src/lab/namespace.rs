@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Where `ip` keeps names of namespaces.
+/// The folder in which `ip` keeps the names of namespaces.
 const NAMES: &str = "/run/netns";
 
-/// Gives this run a folder of names of its own, and a loopback interface.
+/// Gives this run its own folder of names, and a loopback interface.
 pub(super) fn prepare() {
     let prepared = std::fs::create_dir_all(NAMES)
         .map_err(anyhow::Error::from)
@@ -29,7 +29,7 @@ pub(super) fn run(program: &str, args: &[&str]) -> Result<()> {
     feed(program, args, "")
 }
 
-/// The same, and gives it something to read.
+/// Runs a command with input that must succeed.
 pub(super) fn feed(program: &str, args: &[&str], input: &str) -> Result<()> {
     let mut child = Command::new(program)
         .args(args)
@@ -39,7 +39,7 @@ pub(super) fn feed(program: &str, args: &[&str], input: &str) -> Result<()> {
         .spawn()
         .with_context(|| format!("{program} does not start; ./test says what the tests need"))?;
     let mut stdin = child.stdin.take().context("a piped input")?;
-    // One that ends without reading says why itself.
+    // A command that ends without reading reports the reason itself.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let done = child.wait_with_output()?;
@@ -48,14 +48,14 @@ pub(super) fn feed(program: &str, args: &[&str], input: &str) -> Result<()> {
     Ok(())
 }
 
-/// A network of its own.
+/// A network namespace; removed when dropped.
 pub struct Namespace {
     name: String,
     file: File,
 }
 
 impl Namespace {
-    /// A new one, with nothing but loopback.
+    /// Creates one with only a loopback interface.
     pub fn new(name: &str) -> Result<Self> {
         run("ip", &["netns", "add", name])?;
         let file = File::open(format!("{NAMES}/{name}"))?;
@@ -67,28 +67,28 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// As `ip` knows it.
+    /// The name by which `ip` knows it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs `ip` with these commands in it, one a line.
+    /// Runs `ip` with these commands in it, one per line.
     pub fn ip(&self, commands: &str) -> Result<()> {
         feed("ip", &["-n", &self.name, "-batch", "-"], commands)
     }
 
-    /// Gives `nft` these rules in it.
+    /// Loads these `nft` rules in it.
     pub fn nft(&self, rules: &str) -> Result<()> {
         self.within(|| feed("nft", &["-f", "-"], rules))
     }
 
-    /// Does something in it: sockets that are made belong to it, and processes that are started.
+    /// Runs `act` in it: sockets and processes that `act` creates belong to it.
     ///
     /// # Panics
-    /// As `act` does.
+    /// When `act` panics.
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let inside = || {
-            // Each thread has its own network. This one ends here, so nobody has to go back.
+            // Each thread has its own network. This one ends here, so it need not return to the previous one.
             if let Err(error) =
                 move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
             {
@@ -105,7 +105,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // It lasts for as long as a process runs in it.
+        // The namespace exists as long as a process runs in it.
         let _ = run("ip", &["netns", "delete", &self.name]);
     }
 }

@@ -12,21 +12,21 @@ use anyhow::{Context, Result, ensure};
 use super::{Kind, Namespace, namespace::run};
 use crate::opentracker::OpenTracker;
 
-/// How long the switch holds a frame back.
+/// Delay of each frame in the switch.
 const DELAY_MS: &str = "20";
 const SWITCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lab/switch.py");
-/// Debian's, which has nothing to do with a user's own.
+/// Debian's Python, independent of a user's own.
 pub(super) const PYTHON: &str = "/usr/bin/python3";
-/// Where proxies listen on the inner side.
+/// Port on which proxies listen on the inner side.
 const PROXY_PORT: u16 = 3_128;
-/// The UDP and TCP port of a side's first node; of the next ones those after it.
+/// The port of a side's first node; the next ones have those after it.
 pub const PORT: u16 = 7_001;
 
-/// A public network: 198.51.100.0/24 unless another was asked for. The tracker is at `.1`, the sides from `.11` on.
+/// A public network: 198.51.100.0/24 unless another is given. The tracker is at `.1`, the sides from `.11` on.
 pub struct Lab {
-    /// The sides, in the order asked for.
+    /// The sides, in the order given.
     pub sides: Vec<Side>,
-    /// Where the tracker runs.
+    /// The host of the tracker.
     pub server: Namespace,
     tracker: OpenTracker,
     _public: Namespace,
@@ -34,9 +34,9 @@ pub struct Lab {
     orders: Mutex<ChildStdin>,
 }
 
-/// One or several hosts and what stands before them.
+/// One or several hosts with their access to the public network.
 pub struct Side {
-    /// What that is.
+    /// The kind of access.
     pub kind: Kind,
     /// The hosts; their addresses, where they are behind a router, are 192.168.N.2 and those after it.
     pub hosts: Vec<Namespace>,
@@ -44,29 +44,28 @@ pub struct Side {
     pub router: Option<Namespace>,
     /// Its public address.
     pub external: Ipv4Addr,
-    /// The only way out, if that is a proxy: as `--proxy` takes it.
+    /// The proxy that is the only way out, in the form of `--proxy`; `None` without a proxy.
     pub proxy: Option<String>,
     /// Its interface at the switch.
     plug: String,
     services: Mutex<Vec<Child>>,
-    /// Of its proxy, for as long as that runs.
+    /// The process of its proxy, while that runs.
     settings: Option<tempfile::NamedTempFile>,
 }
 
 impl Lab {
-    /// Builds one with a host behind each of these. `name` is short, and nobody else's.
+    /// Builds a network with a host behind each of these. `name` is short and unique.
     pub fn new(name: &str, kinds: &[Kind]) -> Result<Self> {
         let sides: Vec<(Kind, usize)> = kinds.iter().map(|kind| (*kind, 1)).collect();
         Self::with_hosts(name, &sides)
     }
 
-    /// The same with so many hosts each.
+    /// Builds a network with that many hosts on each side.
     pub fn with_hosts(name: &str, kinds: &[(Kind, usize)]) -> Result<Self> {
         Self::numbered(name, kinds, [198, 51, 100])
     }
 
-    /// The same where the public network has these numbers: some routers know those for documentation, and take them for
-    /// private ones.
+    /// Builds a network with another public prefix: some routers treat the documentation addresses as private ones.
     pub fn numbered(name: &str, kinds: &[(Kind, usize)], [a, b, c]: [u8; 3]) -> Result<Self> {
         let public = Namespace::new(&format!("{name}-pub"))?;
         let server = Namespace::new(&format!("{name}-srv"))?;
@@ -106,17 +105,17 @@ impl Lab {
         self.tracker.url()
     }
 
-    /// Has the tracker serve these hashes and no others.
+    /// Makes the tracker serve only these hashes.
     pub fn serve(&self, hashes: &[String]) -> Result<()> {
         self.server.within(|| self.tracker.serve(hashes))
     }
 
-    /// Pulls a side's cable out of the switch, or puts it back.
+    /// Unplugs a side's cable from the switch, or plugs it in again.
     pub fn cut(&self, side: usize, cut: bool) -> Result<()> {
         let plug = &self.sides.get(side).context("no such side")?.plug;
         let verb = if cut { "cut" } else { "mend" };
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        // In one piece: the switch looks at what there is.
+        // In one write: the switch reads whatever is there.
         let order = format!("{verb} {plug}\n");
         Ok(orders.write_all(order.as_bytes())?)
     }
@@ -234,13 +233,13 @@ impl Side {
         Self::inner(n, 1)
     }
 
-    /// Forgets all mappings of its NAT, as a router does that starts again.
+    /// Clears all mappings of its NAT, like a router that restarts.
     pub fn flush(&self) -> Result<()> {
         let router = self.router.as_ref().context("no router here")?;
         router.within(|| run("conntrack", &["-F"]))
     }
 
-    /// Ends its proxy.
+    /// Kills its proxy.
     pub fn stop_services(&self) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         for mut service in services.drain(..) {

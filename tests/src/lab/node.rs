@@ -9,25 +9,25 @@ use tokio::time::{Instant, sleep};
 use super::{Namespace, network::PORT};
 use crate::{api::Api, process::NodeProcess};
 
-/// What its log says, which is shown when a test fails.
+/// The log filter; the log is shown when a test fails.
 const LOG: &str = "info,bitchat_actors=debug";
-/// How often its API is asked while something is waited for.
+/// Interval of polling its API during a wait.
 const STEP: Duration = Duration::from_millis(25);
 
-/// A node on a host; ended when dropped.
+/// A node on a host; killed when dropped.
 pub struct LabNode<'a> {
     host: &'a Namespace,
     node: NodeProcess,
 }
 
 impl<'a> LabNode<'a> {
-    /// Starts it, with its home in `folder`, as the `n`th of its side. It finds its peers by trackers alone unless `args` say
-    /// otherwise.
+    /// Starts it, with its home in `folder`, as the `n`th of its side. It finds peers only through trackers unless `args`
+    /// change that.
     pub fn up(host: &'a Namespace, n: u16, folder: &Path, args: &[&str]) -> Result<Self> {
         Self::up_mapped(host, n, folder, &[&["--no-portmap"], args].concat())
     }
 
-    /// The same, and its router is asked to let others in.
+    /// Starts it with port mapping by its router on.
     pub fn up_mapped(host: &'a Namespace, n: u16, folder: &Path, args: &[&str]) -> Result<Self> {
         let port = (PORT + n).to_string();
         let home = folder.join(host.name());
@@ -37,12 +37,12 @@ impl<'a> LabNode<'a> {
         Ok(Self { host, node })
     }
 
-    /// The process.
+    /// The underlying process.
     pub fn process(&self) -> &NodeProcess {
         &self.node
     }
 
-    /// Stops it, as a user does; an error if it ends badly.
+    /// Stops it as a user does; an error if it fails.
     pub fn stop(self) -> Result<()> {
         let (status, _) = self.node.stop()?;
         ensure!(status.success(), "{status}");
@@ -54,7 +54,7 @@ impl<'a> LabNode<'a> {
         self.host.within(|| self.node.cli(args))
     }
 
-    /// Speaks with its API.
+    /// Runs a command against its API.
     pub fn api<T: Send>(&self, act: impl AsyncFnOnce(Api) -> Result<T> + Send) -> Result<T> {
         self.host.within(|| {
             tokio::runtime::Builder::new_current_thread()
@@ -64,7 +64,7 @@ impl<'a> LabNode<'a> {
         })
     }
 
-    /// Says so many lines, each with this word before its number.
+    /// Sends that many messages, each this prefix and a number.
     pub fn say(&self, channel: &str, word: &str, count: usize) -> Result<()> {
         self.api(async |api| {
             for n in 0..count {
@@ -74,7 +74,7 @@ impl<'a> LabNode<'a> {
         })
     }
 
-    /// Asks for members until `is` says so, and returns how long that took; an error after `patience`.
+    /// Polls the members until `is` holds, and returns how long that took; an error after `patience`.
     pub fn members(
         &self,
         channel: &str,
@@ -98,7 +98,7 @@ impl<'a> LabNode<'a> {
         })
     }
 
-    /// Waits until it shows exactly these lines, in whatever order, each once; returns how long that took.
+    /// Waits until it shows exactly these messages, in any order, each once; returns how long that took.
     pub fn shows(&self, channel: &str, lines: &[String], patience: Duration) -> Result<Duration> {
         let mut wanted = lines.to_vec();
         wanted.sort_unstable();
@@ -121,7 +121,7 @@ impl<'a> LabNode<'a> {
         })
     }
 
-    /// Waits until a tracker has taken its announce: who asks after that hears of it.
+    /// Waits until a tracker has accepted its announce: later queries return it.
     pub fn is_announced(&self, channel: &str, patience: Duration) -> Result<()> {
         self.api(async |api| {
             let begin = Instant::now();
@@ -146,7 +146,7 @@ impl<'a> LabNode<'a> {
     }
 }
 
-/// By which way one of these members is linked, if it is.
+/// The path to one of these members, if it is linked.
 pub fn path(members: &[Value], id: &str) -> Option<String> {
     let member = members.iter().find(|member| member["id"] == id)?;
     Some(member["path"]["kind"].as_str()?.to_owned())

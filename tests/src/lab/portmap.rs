@@ -1,4 +1,4 @@
-//! A router that maps ports when it is asked: Debian's miniupnpd, which is in many real ones.
+//! A router that maps ports on request: Debian's miniupnpd, which runs in many real ones.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Namespace, Side};
 
-/// Tables of its own, beside the lab's: what it maps is let through there since it is translated.
+/// Its own nft tables beside the lab's, which let mapped packets through since they are translated.
 const TABLES: &str = "table inet miniupnpd {
     chain forward { type filter hook forward priority 0; policy accept; jump mapped; }
     chain mapped { }
@@ -20,32 +20,32 @@ const TABLES: &str = "table inet miniupnpd {
     chain mapped_out { }
 }\n";
 
-/// What it understands.
+/// The protocols that it supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
-    /// All it can: PCP, NAT-PMP and UPnP.
+    /// PCP, NAT-PMP and UPnP.
     All,
     /// NAT-PMP and UPnP; PCP gets no answer.
     NatPmp,
-    /// UPnP alone.
+    /// UPnP only.
     Upnp,
 }
 
-/// A running miniupnpd; ended when dropped, and what it mapped with it.
+/// A running miniupnpd; ended with its mappings when dropped.
 pub struct PortMapper<'a> {
     router: &'a Namespace,
     child: Child,
-    /// Its settings and its log.
+    /// The folder of its settings and its log.
     folder: TempDir,
 }
 
 impl<'a> PortMapper<'a> {
-    /// Starts it on the router of a side. Mappings by PCP and NAT-PMP last for `lifetime` seconds at most.
+    /// Starts it on the router of a side. PCP and NAT-PMP mappings last for at most `lifetime` seconds.
     pub fn start(side: &'a Side, speaks: Speaks, lifetime: u32) -> Result<Self> {
         let router = side.router.as_ref().context("no router here")?;
         router.nft(TABLES)?;
         if speaks == Speaks::NatPmp {
-            // PCP's version is the first byte behind UDP's header.
+            // PCP's version is the first byte after the UDP header.
             router.nft(
                 "table inet old {\nchain input {\ntype filter hook input priority 0;\n\
                  udp dport 5351 @th,64,8 2 drop;\n}\n}\n",
@@ -59,13 +59,13 @@ impl<'a> PortMapper<'a> {
              upnp_nat_chain=mapped_in\nupnp_nat_postrouting_chain=mapped_out\n\
              allow 1024-65535 192.168.0.0/16 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n"
         );
-        // A number of a process that one of an earlier run left in its file may be somebody's now.
+        // The process id in a file that an earlier run left may belong to another process now.
         let folder = tempfile::tempdir()?;
         let at = |name: &str| folder.path().join(name);
         let (file, log) = (at("conf"), at("log"));
         std::fs::write(&file, settings)?;
         let out = File::create(log)?;
-        // Debian keeps daemons out of a user's path.
+        // Debian keeps daemons out of a user's PATH.
         let mut command = Command::new("/usr/sbin/miniupnpd");
         command
             .arg("-d")
@@ -105,7 +105,7 @@ impl<'a> PortMapper<'a> {
         Ok(rules.map(str::to_owned).collect())
     }
 
-    /// What it has said.
+    /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! Behind a proxy nothing leaves but through it: a capture on the node's host over a minute of start, join, talk and stop,
-//! and over another after the proxy has died.
+//! Behind a proxy, traffic leaves only through it: shown by a capture on the node's host over a minute of start, join, talk
+//! and stop, and another minute after the proxy has died.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const CHANNEL: &str = "quiet";
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a capture lasts at least. Trackers and members are tried many times in it.
+/// Minimum length of a capture. Trackers and members are tried many times in it.
 const WATCHED: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ fn leaks(name: &str, kind: Kind, what: Proxy) {
     let proxy = lab.sides[0].proxy.clone().unwrap();
     let lan = lab.sides[0].lan();
     let friend = LabNode::up(&lab.sides[1].hosts[0], 0, folder.path(), &[]).unwrap();
-    // A tracker by HTTP, one by UDP, and one by a name, which nobody here resolves.
+    // A tracker over HTTP, one over UDP, and one with a name that nothing here resolves.
     let udp = format!("udp://{lan}:6969");
     let named = "http://tracker.example/announce";
     let made = [
@@ -63,11 +63,11 @@ fn leaks(name: &str, kind: Kind, what: Proxy) {
     friend.is_announced(CHANNEL, PATIENCE).unwrap();
 
     let host = &lab.sides[0].hosts[0];
-    // A way that it could take, if it did not keep to the proxy.
+    // A path that it could use if it bypassed the proxy.
     host.ip(&format!("route add default via {lan}\n")).unwrap();
     let mut begin = Instant::now();
     let mut capture = Capture::of(host).unwrap();
-    // With everything on that is on by default.
+    // With all defaults on.
     let home = folder.path().join("hidden");
     let node = host
         .within(|| NodeProcess::up(&home, &["--proxy", &proxy]))
@@ -116,7 +116,7 @@ fn leaks(name: &str, kind: Kind, what: Proxy) {
     only_the_proxy(&seen, lan);
 }
 
-/// Apart from what the kernel says on its own to find its neighbours.
+/// Checks the capture, except for what the kernel sends to find its neighbours.
 fn only_the_proxy(seen: &BTreeMap<String, u64>, proxy: Ipv4Addr) {
     let wanted = format!("tcp > {proxy} 3128");
     assert!(seen.contains_key(&wanted), "it was used: {seen:#?}");
@@ -126,7 +126,7 @@ fn only_the_proxy(seen: &BTreeMap<String, u64>, proxy: Ipv4Addr) {
         .filter(|what| **what != wanted && !kernels(what))
         .collect();
     assert!(leaked.is_empty(), "{leaked:?}");
-    // It asked for nobody's address but the proxy's.
+    // It resolved only the proxy's address.
     let asked = seen.keys().filter(|what| what.starts_with("arp "));
     for what in asked {
         assert!(what.ends_with(&proxy.to_string()), "{what}");

@@ -1,5 +1,5 @@
-//! With nothing but the DHT: two behind symmetric NATs, whose channel names no tracker and no relay, find in it a relay that
-//! a stranger offers to everybody, meet there, and talk.
+//! With the DHT alone: two nodes behind symmetric NATs, whose channel names no tracker and no relay, find in it a public
+//! relay of a stranger, meet there, and talk.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ fn two_find_a_strangers_relay_in_the_dht_alone() {
 
     let host = &lab.sides[6].hosts[0];
     let args = ["--port", "7001", "--announce", "--dht-bootstrap", &first];
-    // Trackers that are not there, so that it does not ask those known to be public.
+    // Trackers that do not exist, so that it does not use the well-known public ones.
     let args = [&args[..], &["--tracker", "http://192.0.2.1/announce"]].concat();
     let _relay = host
         .within(|| NodeProcess::relay(&home(host), &args))

@@ -1,4 +1,4 @@
-//! Three processes say 100,000 lines as fast as they can.
+//! Three processes send 100,000 messages as fast as they can.
 
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
         peer.answer()?;
     }
     let said = begin.elapsed().as_secs_f64();
-    // Each log has two events of its own before what was said.
+    // Each log has two other events before the messages.
     let all = share * peers.len() + 2 * peers.len();
     for peer in &mut peers {
         peer.ask(&format!("position {all}"))?;

@@ -1,4 +1,4 @@
-//! Nodes in processes of their own: this program again, told what to do line by line.
+//! Nodes in child processes: this program again, which reads commands line by line.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -19,7 +19,7 @@ use super::{live, node};
 
 /// The first argument of a child.
 pub(crate) const MODE: &str = "child";
-/// Words said at once by a child that bursts.
+/// Messages that a bursting child sends concurrently.
 const AT_ONCE: usize = 256;
 
 /// A child process with a node.
@@ -49,13 +49,13 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Gives an order and does not wait for its end.
+    /// Sends a command without waiting for its result.
     pub(crate) fn order(&mut self, order: &str) -> Result<()> {
         writeln!(self.orders, "{order}")?;
         Ok(self.orders.flush()?)
     }
 
-    /// The end of an order.
+    /// Waits for the result of a command.
     pub(crate) fn answer(&mut self) -> Result<String> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What a child remembers between two orders.
+/// State that a child keeps between commands.
 #[derive(Default)]
 struct State {
     cid: Option<ChannelId>,

@@ -1,5 +1,5 @@
-//! From a member's start to its first link, by each source of addresses. The other member is there already and has
-//! announced itself.
+//! Time from a member's start to its first link, for each source of addresses. The other member is already running and
+//! has announced itself.
 
 use std::{
     net::Ipv4Addr,
@@ -23,16 +23,16 @@ use super::{
     node::{address, full},
 };
 
-/// Starts that are measured for each source.
+/// Number of measured starts per source.
 const ROUNDS: usize = 5;
-/// Nodes of the DHT beside the two.
+/// Number of DHT nodes beside the two.
 const SWARM: usize = 12;
-/// A source is ready in seconds.
+/// Time limit for a source to become ready, which takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a node.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How the two are to find each other.
+/// The source through which the two find each other.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
     Cache,
@@ -108,7 +108,7 @@ async fn one(by: By) -> Result<Duration> {
             .lan(by == By::Lan)
             .dht_bootstrap(swarm.iter().map(|n| address(n).to_string()))
     };
-    // The second has the channel, and has met nobody but for the cache.
+    // The second has the channel, and has met nobody, except for the cache.
     let maker = builder(folder, "first", 1).start().await?;
     let file = maker
         .create_channel(ChannelRequest {
@@ -173,7 +173,7 @@ async fn ready(node: &Node, by: By, file: &ChannelFile) -> Result<()> {
         })
     };
     until("the first has announced itself", is_ready).await?;
-    // Of a link that ended, and of an announce, the last word is said by then.
+    // By then, the ended link and the announce are complete.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     Ok(())
 }

@@ -1,18 +1,18 @@
-//! Figures, their bars, and the little statistics that they take.
+//! Figures, their bars, and the statistics that they need.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 
-/// What a figure has to stay at or below, or to reach.
+/// The bar of a figure: a maximum or a minimum.
 enum Bar {
     AtMost(f64),
     AtLeast(f64),
 }
 use Bar::{AtLeast, AtMost};
 
-/// Figures that have a bar. The others are printed to be read beside them.
+/// Figures with a bar. The others are printed for comparison.
 const BARS: &[(&str, Bar)] = &[
     ("link_rtt_p50_ratio", AtMost(1.3)),
     ("link_rtt_cpu_ratio", AtMost(1.5)),
@@ -37,10 +37,10 @@ const BARS: &[(&str, Bar)] = &[
     ("discovery_lan_ms", AtMost(1_500.0)),
 ];
 
-/// Prints a figure for programs, and for people how it stands to its bar.
+/// Prints a figure as JSON on standard output, and how it compares to its bar on standard error.
 pub(crate) fn print(name: &str, value: f64, unit: &str) {
     let value = (value * 10_000.0).round() / 10_000.0;
-    // Names and units are words of this program that need no escaping.
+    // Names and units are literals of this program that need no escaping.
     println!(r#"{{"figure":"{name}","value":{value},"unit":"{unit}"}}"#);
     let bar = BARS.iter().find(|(of, _)| *of == name).map(|(_, bar)| bar);
     let verdict = match bar {
@@ -65,19 +65,19 @@ pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     percentile(values, 0.5)
 }
 
-/// CPU time of this process so far, in seconds, all threads, those that ended included.
+/// CPU time of this process so far in all threads, ended ones included, in seconds.
 pub(crate) fn own_cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// CPU time of another process's present threads, in seconds. Their kernel's accounts (schedstat) count
-/// nanoseconds where `/proc/PID/stat` counts ticks of 10 ms; the file of the process itself is of its main thread alone.
+/// CPU time of another process's current threads, in seconds. It is read from `schedstat`, which counts nanoseconds where
+/// `/proc/PID/stat` counts ticks of 10 ms; the process's own file covers only its main thread.
 pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -91,7 +91,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(nanoseconds / 1e9)
 }
 
-/// Resident memory of a process (`None`: this one), in KiB.
+/// Resident memory of a process, in KiB; `None` means this process.
 pub(crate) fn resident_kib(pid: Option<u32>) -> anyhow::Result<f64> {
     let process = pid.map_or_else(|| "self".into(), |pid| pid.to_string());
     let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;

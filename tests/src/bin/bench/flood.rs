@@ -1,4 +1,4 @@
-//! Strangers who send junk to a node's port, or begin handshakes and go silent, while its members talk.
+//! Strangers that send junk to a node's port, or start handshakes and go silent, while its members talk.
 
 use std::{
     io::Write,
@@ -20,18 +20,18 @@ use super::{
     program::{self, CHANNEL},
 };
 
-/// How long each flood lasts.
+/// Duration of each flood.
 const TIME: Duration = Duration::from_secs(10);
-/// Datagrams a second: as many as a home line brings.
+/// Datagrams per second: as many as a home line carries.
 const DATAGRAMS: u64 = 10_000;
-/// Datagrams are sent so many at a time.
+/// Datagrams per batch.
 const BURST: u64 = 50;
-/// Connections that say nothing, or not enough; each is opened anew when it is closed.
+/// Number of connections that send nothing, or too little; each is reopened when it is closed.
 const HALF_OPEN: usize = 200;
-/// Between two words of the members.
+/// Interval between the members' messages.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a stranger does until told to stop; counts what it did.
+/// A kind of flood, which runs until it is stopped and counts what it sent.
 type Flood = fn(SocketAddr, &AtomicBool, &AtomicU64) -> Result<()>;
 
 const FLOODS: [(&str, Flood); 7] = [
@@ -56,7 +56,7 @@ const FLOODS: [(&str, Flood); 7] = [
 
 pub(crate) async fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    // Alone but for the DHT, which has nowhere to begin: on loopback no public router is asked.
+    // Isolated except for the DHT, which cannot bootstrap: on loopback no public router is queried.
     let args = ["--bind", "127.0.0.1", "--no-portmap", "--no-lan"];
     let nodes = program::linked_with(folder.path(), &["a", "b"], &args)?;
     let (from, to) = (Api::of(&nodes[0])?, Api::of(&nodes[1])?);
@@ -107,7 +107,7 @@ async fn one(name: &str, flood: Flood, victim: &NodeProcess, from: &Api, to: &Ap
     Ok(())
 }
 
-/// Full-sized datagrams that begin so, and are noise behind it.
+/// Sends full-sized datagrams that begin with these bytes and continue with noise.
 fn datagrams(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64, head: &[u8]) -> Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let mut rng = StdRng::seed_from_u64(1);
@@ -120,7 +120,7 @@ fn datagrams(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64, head: &[u8]) 
         for _ in 0..BURST {
             rng.fill_bytes(&mut datagram);
             datagram[..head.len()].copy_from_slice(head);
-            // A full socket buffer loses some, as a line would.
+            // A full socket buffer drops some, as a line would.
             let _ = socket.send_to(&datagram, to);
         }
         count.fetch_add(BURST, Ordering::Relaxed);
@@ -130,7 +130,7 @@ fn datagrams(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64, head: &[u8]) 
     Ok(())
 }
 
-/// Well-formed questions of the DHT, each from another node that does not exist.
+/// Sends well-formed DHT queries, each from another nonexistent node.
 fn forged(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let mut rng = StdRng::seed_from_u64(2);
@@ -140,7 +140,7 @@ fn forged(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
             break;
         }
         for _ in 0..BURST {
-            // A full socket buffer loses some, as a line would.
+            // A full socket buffer drops some, as a line would.
             let _ = socket.send_to(&question(&mut rng), to);
         }
         count.fetch_add(BURST, Ordering::Relaxed);
@@ -150,7 +150,7 @@ fn forged(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     Ok(())
 }
 
-/// `get_peers` for a random infohash, of a node with a random id (BEP 5).
+/// Encodes a `get_peers` for a random infohash, from a node with a random id (BEP 5).
 fn question(rng: &mut StdRng) -> Vec<u8> {
     let mut random = [0; 42];
     rng.fill_bytes(&mut random);
@@ -164,7 +164,7 @@ fn question(rng: &mut StdRng) -> Vec<u8> {
     out
 }
 
-/// A node of the DHT that answers whatever it is asked with eight contacts that it invents; what it says is counted.
+/// Runs a DHT node that answers every query with eight invented contacts; counts its answers.
 fn liar(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
@@ -172,7 +172,7 @@ fn liar(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let mut buffer = [0; 2_048];
     let mut asked = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        // So that it is known.
+        // Makes itself known.
         if asked.elapsed() > Duration::from_millis(100) {
             socket.send_to(&question(&mut rng), to)?;
             asked = Instant::now();
@@ -186,7 +186,7 @@ fn liar(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
         let mut contacts = [0; 8 * 26];
         rng.fill_bytes(&mut contacts);
         for contact in contacts.chunks_exact_mut(26) {
-            // Somewhere on this machine, so that nobody else is asked.
+            // Addresses of this machine, so that nobody else is queried.
             contact[20] = 127;
         }
         let mut out = b"d1:rd2:id20:".to_vec();
@@ -202,7 +202,7 @@ fn liar(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     Ok(())
 }
 
-/// The transaction id of a question.
+/// The transaction id of a query.
 fn transaction(message: &[u8]) -> Option<&[u8]> {
     let is_question = message.ends_with(b"1:y1:qe");
     let at = message.windows(3).rposition(|part| part == b"1:t")? + 3;
@@ -211,7 +211,7 @@ fn transaction(message: &[u8]) -> Option<&[u8]> {
     is_question.then_some(id)
 }
 
-/// TCP connections with half of a TLS record, and then nothing.
+/// Opens TCP connections that send half of a TLS record, and then nothing.
 fn half_open(to: SocketAddr, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let mut open: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {

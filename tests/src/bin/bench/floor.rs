@@ -1,4 +1,4 @@
-//! The floor: raw quinn with the same TLS provider, key exchange and cipher suite, and nothing above it.
+//! The floor: raw quinn with the same TLS provider, key exchange and cipher suite, without any protocol on top.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 
@@ -85,7 +85,7 @@ impl Floor {
         Ok(from.connect(to.local_addr()?, "localhost")?.await?)
     }
 
-    /// Round trips of 100 bytes, in seconds each.
+    /// Measures round trips of 100 bytes, in seconds each.
     pub(crate) async fn round_trips(connection: &Connection, count: usize) -> Result<Vec<f64>> {
         let (mut send, mut recv) = connection.open_bi().await?;
         let mut message = [7; 100];

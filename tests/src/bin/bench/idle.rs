@@ -9,9 +9,9 @@ use super::{
     program,
 };
 
-/// How long it is watched.
+/// Duration of the measurement.
 const WATCH: Duration = Duration::from_secs(120);
-/// What follows a start is not rest.
+/// Pause after the start, which is not idle time.
 const SETTLE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run() -> Result<()> {

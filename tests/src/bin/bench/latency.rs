@@ -1,4 +1,4 @@
-//! How long a word takes.
+//! Latency of a message.
 
 use std::{path::Path, time::Instant};
 
@@ -14,11 +14,11 @@ use super::{
     program::{self, CHANNEL},
 };
 
-/// Rounds of alternating blocks, so that a machine that slows down slows both.
+/// Rounds of alternating blocks, so that a slowdown of the machine affects both.
 const ROUNDS: usize = 20;
-/// Round trips in a block.
+/// Number of round trips in a block.
 const BLOCK: usize = 500;
-/// Words said one after the other.
+/// Number of messages, sent one after the other.
 const WORDS: usize = 300;
 
 pub(crate) async fn run() -> Result<()> {
@@ -44,7 +44,7 @@ async fn in_one_process(folder: &Path) -> Result<()> {
     let (near, far) = (floor.endpoint()?, floor.endpoint()?);
     let connection = Floor::connect(&near, &far).await?;
 
-    // Nothing is measured cold.
+    // Warm-up.
     Floor::round_trips(&connection, BLOCK).await?;
     round_trips(&alice, cid, BLOCK).await?;
     let (mut times, mut cpus) = (Vec::new(), Vec::new());
@@ -77,7 +77,7 @@ async fn in_one_process(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Round trips of a ping through a link and its echo in the other's reader, in seconds each.
+/// Measures round trips of a ping through a link, echoed by the other's reader, in seconds each.
 async fn round_trips(node: &Node, cid: ChannelId, count: usize) -> Result<Vec<f64>> {
     let links = node.links(cid).await?;
     let link = links.first().context("nobody is linked")?;
@@ -88,7 +88,7 @@ async fn round_trips(node: &Node, cid: ChannelId, count: usize) -> Result<Vec<f6
     Ok(times)
 }
 
-/// From the call at one to the other's event stream, committed at both, in milliseconds each.
+/// Measures from the call on one node to the other's event stream, committed on both, in milliseconds each.
 async fn send_to_shown(from: &Node, to: &Node, cid: ChannelId) -> Result<Vec<f64>> {
     let mut events = to.subscribe();
     let mut times = Vec::with_capacity(WORDS);
@@ -101,7 +101,7 @@ async fn send_to_shown(from: &Node, to: &Node, cid: ChannelId) -> Result<Vec<f64
     Ok(times)
 }
 
-/// The same with the real program: from the request to one's local API to the other's event stream.
+/// Measures the real program: from the request to one's local API to the other's event stream, in milliseconds each.
 async fn by_the_api(folder: &Path) -> Result<()> {
     let nodes = program::linked(folder, &["a", "b"])?;
     let (from, to) = (Api::of(&nodes[0])?, Api::of(&nodes[1])?);
@@ -110,7 +110,7 @@ async fn by_the_api(folder: &Path) -> Result<()> {
     for n in 0..WORDS {
         let word = format!("word {n} of many");
         let begin = Instant::now();
-        // The answer to the request comes when the line is committed here; the other may show it before that.
+        // The response arrives when the message is committed here; the other may show it earlier.
         let (said, shown) = tokio::join!(from.say(CHANNEL, &word), events.until(&word));
         said.and(shown)?;
         times.push(ms(begin.elapsed()));

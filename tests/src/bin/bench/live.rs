@@ -1,4 +1,4 @@
-//! Talk that goes on while something else is measured: each word carries the moment when it was said.
+//! Messages that are sent while something else is measured; each carries the time when it was sent.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,10 +14,10 @@ use bitchat_wire::channel::ChannelId;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// How such words begin.
+/// Prefix of such messages.
 const MARK: &str = "said at ";
 
-/// Says a word every so often until told to stop; returns how many.
+/// Sends a message at an interval until it is stopped; returns how many.
 pub(crate) async fn chat(
     node: Arc<Node>,
     cid: ChannelId,
@@ -40,7 +40,7 @@ pub(crate) async fn chat(
     }
 }
 
-/// Hears such words as a user interface does. Milliseconds each.
+/// Receives such messages as a user interface does; returns their latencies in milliseconds.
 pub(crate) async fn listen(mut talk: Follow, heard: Arc<Mutex<Vec<f64>>>) -> Result<()> {
     loop {
         if let EventKind::Text(text) = talk.next().await?.context("the node has stopped")?.kind
@@ -55,7 +55,7 @@ pub(crate) async fn listen(mut talk: Follow, heard: Arc<Mutex<Vec<f64>>>) -> Res
     }
 }
 
-/// All processes of a machine share this clock.
+/// The wall clock, which all processes of a machine share.
 fn nanoseconds() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Benchmarks: each prints its figures as JSON objects, one a line, beside the floor of the machine where
+//! Benchmarks: each prints its figures as JSON objects, one per line, beside the floor of the machine where
 //! there is one. Run them on a quiet machine, in release:
 //!
 //! `cargo run --release -p bitchat-tests --bin bench -- latency|mesh|burst|idle|sync|flood|relay|discovery`
@@ -23,7 +23,7 @@ mod watch;
 
 use anyhow::{Result, bail};
 
-/// What can be asked for.
+/// The benchmarks that can be selected.
 const NAMES: [&str; 8] = [
     "latency",
     "mesh",
@@ -35,7 +35,7 @@ const NAMES: [&str; 8] = [
     "discovery",
 ];
 
-/// What only this program calls itself with.
+/// Arguments with which only this program calls itself.
 const HIDDEN: &[&str] = &[child::MODE, mesh::CHILD, relay_costs::INSIDE];
 
 const HELP: &str = "\

@@ -18,13 +18,13 @@ use super::{
     watch::Seen,
 };
 
-/// The first argument of a child that measures memory and broadcasts: its memory must be its own alone.
+/// The first argument of a child that measures memory and broadcasts, in its own process so that its memory is not shared.
 pub(crate) const CHILD: &str = "mesh-child";
 const NODES: usize = 50;
-/// Rounds of a raw mesh and one of ours.
+/// Rounds of a raw mesh and one of nodes.
 const ROUNDS: usize = 10;
 const BROADCASTS: usize = 100;
-/// Between two words: each is measured alone, and what follows it (acknowledgements) has passed.
+/// Interval between messages: each is measured alone, after the acknowledgements of the last one.
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run() -> Result<()> {
@@ -61,7 +61,7 @@ async fn start(folder: &Path) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Makes a channel that all join, and waits for the full mesh. Each is told the first one's address; the rest is
+/// Creates a channel that all join, and waits for the full mesh. Each is given the first one's address; the rest is
 /// peer exchange.
 async fn mesh(nodes: &[Node]) -> Result<ChannelId> {
     let file = node::channel(&nodes[0]).await?;
@@ -75,7 +75,7 @@ async fn mesh(nodes: &[Node]) -> Result<ChannelId> {
     Ok(cid)
 }
 
-/// All connections of a mesh in raw quinn, one stream each, echoing once.
+/// Opens all connections of a mesh in raw quinn, with one stream each that echoes once.
 async fn raw(floor: &Floor) -> Result<f64> {
     let endpoints: Vec<_> = (0..NODES)
         .map(|_| floor.endpoint())
@@ -85,7 +85,7 @@ async fn raw(floor: &Floor) -> Result<f64> {
         let others = &endpoints[n + 1..];
         async move {
             let mut kept = Vec::new();
-            // As a node does: a few at a time, or they starve each other.
+            // A few at a time, as a node does; otherwise they starve each other.
             for few in others.chunks(4) {
                 let linked = few.iter().map(|to| async move {
                     let connection = Floor::connect(from, to).await?;
@@ -107,7 +107,7 @@ async fn raw(floor: &Floor) -> Result<f64> {
     Ok(took)
 }
 
-/// In a process of its own: memory, then broadcasts.
+/// Measures memory, then broadcasts, in its own process.
 pub(crate) async fn child() -> Result<()> {
     let seen = Seen::begin()?;
     let folder = tempfile::tempdir()?;
@@ -121,7 +121,7 @@ pub(crate) async fn child() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let ends = (NODES * (NODES - 1)) as f64;
     let now = resident_kib(None)?;
-    // All in: what the nodes themselves take (databases above all) is shared out among their connections.
+    // Gross: what the nodes themselves use (databases above all) is divided among their connections.
     print("conn_end_kib", (now - empty) / ends, "KiB");
     print("conn_end_without_nodes_kib", (now - started) / ends, "KiB");
     broadcast(&nodes, cid, &seen).await?;
@@ -129,8 +129,8 @@ pub(crate) async fn child() -> Result<()> {
     Ok(())
 }
 
-/// Words of one to all others: when the last of them has verified it, when the last has committed it, and how many
-/// copies went around.
+/// Measures messages of one to all others: when the last has verified it, when the last has committed it, and how many
+/// copies were sent.
 async fn broadcast(nodes: &[Node], cid: ChannelId, seen: &Seen) -> Result<()> {
     let (mut verified, mut committed) = (Vec::new(), Vec::new());
     let before = seen.copies();
@@ -152,7 +152,7 @@ async fn broadcast(nodes: &[Node], cid: ChannelId, seen: &Seen) -> Result<()> {
         verified.push(ms(last.duration_since(begin)));
         tokio::time::sleep(PAUSE).await;
     }
-    // What is passed on late, by members that believe it is missing, counts as well.
+    // Late copies, from members that believe it is missing, count as well.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let needed = (BROADCASTS * (NODES - 1)) as f64;
     print(

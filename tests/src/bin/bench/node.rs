@@ -16,10 +16,10 @@ use bitchat_wire::{
     identity::IdentityKey,
 };
 
-/// A mesh takes seconds.
+/// Time limit for a mesh, which takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A node on loopback with a database of its own.
+/// Starts a node on loopback with its own database.
 pub(crate) async fn start(folder: &Path, name: &str) -> Result<Node> {
     let identity = IdentityKey::generate(&mut rand::rng());
     let builder = Node::builder(folder.join(format!("{name}.db")), identity)
@@ -28,7 +28,7 @@ pub(crate) async fn start(folder: &Path, name: &str) -> Result<Node> {
     Ok(builder.start().await?)
 }
 
-/// Makes a channel without trackers.
+/// Creates a channel without trackers.
 pub(crate) async fn channel(node: &Node) -> Result<ChannelFile> {
     let request = ChannelRequest {
         name: "bench".into(),
@@ -41,7 +41,7 @@ pub(crate) async fn channel(node: &Node) -> Result<ChannelFile> {
     Ok(node.create_channel(request).await?)
 }
 
-/// Where a node listens.
+/// The address on which a node listens.
 pub(crate) fn address(node: &Node) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, node.port()))
 }
@@ -74,7 +74,7 @@ pub(crate) async fn position(node: &Node, position: u64) -> Result<()> {
         if node.chats().last_position().await? >= position {
             return Ok(());
         }
-        // Lagging behind is news, too.
+        // A lagging receiver is a reason to look, too.
         let _ = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes as users run them: `bitchat up` in processes of their own, asked through their local API.
+//! Nodes as users run them: `bitchat up` in its own process, used through its local API.
 
 use std::{path::Path, time::Duration};
 
@@ -7,15 +7,15 @@ use bitchat_tests::process::{ALONE, NodeProcess, eventually};
 
 /// The channel's name.
 pub(crate) const CHANNEL: &str = "bench";
-/// A full mesh on loopback takes a second or two.
+/// Time limit for a full mesh, which takes a second or two on loopback.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Nodes of one channel without trackers, each linked with each.
+/// Starts nodes of one channel without trackers, all linked with each other.
 pub(crate) fn linked(folder: &Path, names: &[&str]) -> Result<Vec<NodeProcess>> {
     linked_with(folder, names, ALONE)
 }
 
-/// The same, with these settings.
+/// Starts such nodes with these settings.
 pub(crate) fn linked_with(
     folder: &Path,
     names: &[&str],

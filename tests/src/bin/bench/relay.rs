@@ -1,5 +1,5 @@
-//! A circuit beside a direct TCP connection: throughput of one stream, and what a round trip takes longer. To the relay by
-//! TCP, as those go that need one most (behind proxies, or where UDP is blocked), and by QUIC.
+//! A circuit beside a direct TCP connection: throughput of one stream, and the added latency of a round trip. To the relay
+//! over TCP, as used by those that need one most (behind proxies, or where UDP is blocked), and over QUIC.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -25,19 +25,19 @@ use tokio::{
 
 use crate::figure::{percentile, print};
 
-/// What goes over one stream.
+/// Bytes that are sent over one stream.
 const BYTES: usize = 256 << 20;
 const PIECE: usize = 64 << 10;
 const ROUNDS: usize = 2_000;
-/// How long a reservation may take.
+/// Time limit of a reservation.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Blocks of each way, in turn; figures are medians.
+/// Blocks per path, alternating; figures are medians.
 const BLOCKS: usize = 3;
-/// The first byte of a stream: what to do with the rest.
+/// The first byte of a stream, which selects what to do with the rest.
 const SINK: u8 = 0;
 const ECHO: u8 = 1;
 
-/// A node without channels, which serves what it is asked.
+/// A node without channels that serves streams.
 pub(crate) struct Peer {
     pub(crate) transport: Transport,
     pub(crate) relays: Relays,
@@ -96,14 +96,14 @@ impl Peer {
         Ok(())
     }
 
-    /// A circuit to a target that holds one there.
+    /// Opens a circuit to a target that holds a reservation there.
     pub(crate) async fn circuit(&self, relay: Relay, target: &Self) -> Result<Connection> {
         let circuit = self.relays.dial(relay, target.transport.peer_id()).await?;
         ensure!(circuit.path() == PathKind::Relayed, "it is a circuit");
         Ok(circuit)
     }
 
-    /// Ends it, and that it looks for its relay.
+    /// Drops the reservation and stops it from being renewed.
     pub(crate) async fn stop(&self) {
         self.scope.stop(Duration::from_secs(5)).await;
     }
@@ -129,7 +129,7 @@ async fn serve(mut stream: Stream) -> Result<()> {
     }
 }
 
-/// Sends so much on one stream, until all has arrived.
+/// Sends that much on one stream, until everything has arrived.
 pub(crate) async fn upload(connection: &Connection, bytes: usize) -> Result<()> {
     let mut stream = connection.open(StreamKind::Sub).await?;
     let piece = vec![7; PIECE];
@@ -142,14 +142,14 @@ pub(crate) async fn upload(connection: &Connection, bytes: usize) -> Result<()> 
     Ok(())
 }
 
-/// MiB a second of one stream.
+/// Measures the throughput of one stream, in MiB/s.
 async fn throughput(connection: &Connection) -> Result<f64> {
     let begin = Instant::now();
     upload(connection, BYTES).await?;
     Ok((BYTES >> 20) as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// The median of round trips of 100 bytes, in milliseconds.
+/// Measures the median of round trips of 100 bytes, in milliseconds.
 async fn round_trip(connection: &Connection) -> Result<f64> {
     let mut stream = connection.open(StreamKind::Sub).await?;
     stream.send.write_u8(ECHO).await?;
@@ -165,13 +165,13 @@ async fn round_trip(connection: &Connection) -> Result<f64> {
     Ok(percentile(&mut times, 0.5))
 }
 
-/// A circuit to the target, both of whose legs go to the relay at that address.
+/// Opens a circuit to the target, with both legs to the relay at that address.
 async fn circuit(target: &Peer, other: &Peer, relay: Relay) -> Result<Connection> {
     target.reserve(relay).await?;
     other.circuit(relay, target).await
 }
 
-/// What was measured of one way.
+/// Measurements of one path.
 #[derive(Default)]
 struct Way {
     rates: Vec<f64>,
@@ -213,12 +213,12 @@ pub(crate) async fn run() -> Result<()> {
         .start()
         .await?;
     let by_quic = node.at(loopback);
-    // An extra address speaks TCP alone.
+    // An extra address supports TCP only.
     let by_tcp = Relay {
         address: at,
         peer: by_quic.peer,
     };
-    // Two have one connection: others go by TCP, and others by QUIC.
+    // Two nodes share one connection, so TCP and QUIC use different pairs.
     let (tcp_target, tcp_other) = (Peer::start(vec![]).await?, Peer::start(vec![]).await?);
     let tcp = circuit(&tcp_target, &tcp_other, by_tcp).await?;
     let (quic_target, quic_other) = (Peer::start(vec![]).await?, Peer::start(vec![]).await?);

@@ -1,5 +1,5 @@
-//! What a relay costs who runs it: the real program in a process of its own, with a hundred reservations, then a hundred
-//! circuits, at rest and at work. By QUIC, and by TCP as behind proxies.
+//! What a relay costs its operator: the real program in its own process, with a hundred reservations, then a hundred
+//! circuits, at rest and at work. Over QUIC, and over TCP as behind proxies.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -21,23 +21,23 @@ use super::{
     relay::{Peer, upload},
 };
 
-/// The first argument of the run inside a network of its own, whose bytes are nobody else's.
+/// The first argument of the run inside its own network, whose counters count no other traffic.
 pub(crate) const INSIDE: &str = "relay-costs";
 const MANY: usize = 100;
-/// How long it is watched at rest. QUIC's and our keep-alives come every 25 s.
+/// Duration of the measurement at rest. QUIC's and our keep-alives are sent every 25 s.
 const WATCH: Duration = Duration::from_secs(50);
-/// What follows a beginning is not rest.
+/// Pause after a start, which is not rest.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Nodes that begin circuits, as many each.
+/// Number of nodes that open circuits, equally many each.
 const CALLERS: usize = 10;
-/// What each circuit carries at work.
+/// Bytes that each circuit carries at work.
 const BYTES: usize = 4 << 20;
 
-/// `bitchat relay`; ended when dropped.
+/// A `bitchat relay`; killed when dropped.
 struct Program {
     child: Child,
     relay: Relay,
-    /// Where it listens by TCP alone.
+    /// The address on which it listens for TCP only.
     tcp: Relay,
 }
 
@@ -84,14 +84,14 @@ impl Drop for Program {
     }
 }
 
-/// What it has used so far.
+/// The relay's resource usage so far.
 struct Costs {
     mib: f64,
     cpu: f64,
     bytes: f64,
 }
 
-/// What has gone over loopback, with all headers but Ethernet's.
+/// Bytes sent over loopback so far, with all headers except Ethernet's.
 fn loopback_bytes() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/net/dev")?;
     let line = text
@@ -101,9 +101,9 @@ fn loopback_bytes() -> Result<f64> {
     Ok(first.context("no loopback")?.parse()?)
 }
 
-/// Runs this again inside a network of its own, which takes root.
+/// Runs this again inside its own network, which takes root.
 pub(crate) fn begin() -> Result<()> {
-    // Built, if it must be, while there is a network.
+    // Builds the program, if necessary, while there is a network.
     process::binary();
     let status = Command::new("unshare")
         .args(["--net", "--", "sh", "-c"])
@@ -132,7 +132,7 @@ async fn measure(name: &str, tcp: bool) -> Result<()> {
     let before = program.costs()?;
     print(&format!("relay_{name}_rss_mib"), before.mib, "MiB");
 
-    // Ten of an address: a relay bounds those, and what they ask.
+    // Ten per address: a relay limits the number of clients and requests of one address.
     let at = |n: usize| IpAddr::from([127, 0, 1, u8::try_from(n / 10 + 1).unwrap_or(u8::MAX)]);
     let targets = try_join_all((0..MANY).map(|n| Peer::start_at(at(n), vec![]))).await?;
     for targets in targets.chunks(CALLERS) {
@@ -172,7 +172,7 @@ async fn measure(name: &str, tcp: bool) -> Result<()> {
     Ok(())
 }
 
-/// What it uses at rest; returns its memory.
+/// Measures its usage at rest; returns its memory.
 async fn rest(program: &Program, what: &str, before: f64) -> Result<f64> {
     let first = program.costs()?;
     sleep(WATCH).await;

@@ -1,4 +1,4 @@
-//! A newcomer gets 100,000 events from three members, who go on talking.
+//! A newcomer gets 100,000 events from three members, which keep talking.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 const EVENTS: usize = 99_999;
-/// Between two live words.
+/// Interval between live messages.
 const EVERY_MS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<()> {
     for peer in &mut peers {
         peer.answer()?;
     }
-    // Each log has two events of its own before what was said.
+    // Each log has two other events before the messages.
     for peer in &mut peers {
         peer.ask(&format!("position {}", EVENTS + 6))?;
     }
@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<()> {
     peers[0].ask(&format!("chat {EVERY_MS}"))?;
     newcomer.ask(&format!("position {}", EVENTS + 8))?;
     let said: usize = peers[0].ask("hush")?.parse()?;
-    // What was said meanwhile is in the count, too: now it is complete.
+    // Messages sent meanwhile are in the count, too: now it is complete.
     newcomer.ask(&format!("position {}", EVENTS + 8 + said))?;
     print("sync100k_s", begin.elapsed().as_secs_f64(), "s");
     let mut live: Vec<f64> = Vec::new();

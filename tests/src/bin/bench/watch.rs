@@ -1,4 +1,4 @@
-//! Sees events arrive in this process, before any disk: the trace of verified events that links leave.
+//! Observes events that arrive in this process, before they reach a disk: the trace of verified events that links emit.
 
 use std::{
     fmt::Debug,
@@ -16,17 +16,17 @@ use tracing::{
     subscriber::Interest,
 };
 
-/// What links of all nodes in this process have verified.
+/// Events that the links of all nodes in this process have verified.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Copies of events, doubles included.
+    /// Copies of events, duplicates included.
     copies: AtomicU64,
-    /// When the last one was verified.
+    /// Time when the last one was verified.
     last: Mutex<Option<Instant>>,
 }
 
 impl Seen {
-    /// Begins to watch this whole process; called once.
+    /// Starts to observe this whole process; called once.
     pub(crate) fn begin() -> anyhow::Result<Arc<Self>> {
         let seen = Arc::new(Self::default());
         tracing::subscriber::set_global_default(Watch(Arc::clone(&seen)))?;
@@ -38,13 +38,13 @@ impl Seen {
         self.copies.load(Ordering::SeqCst)
     }
 
-    /// When the latest was verified.
+    /// Time when the latest one was verified.
     pub(crate) fn last(&self) -> Option<Instant> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Interested in one trace only, so that all the others cost what they cost unwatched.
+/// Enables one trace only, so that all others cost as little as without it.
 struct Watch(Arc<Seen>);
 
 impl Subscriber for Watch {
