@@ -1,5 +1,5 @@
-//! Writes a first corpus: what the test vectors hold, for the targets that read such things, and some
-//! shapes of our own. `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
+//! Writes an initial corpus: the test vectors, for the targets that decode such data, and some
+//! handwritten inputs. `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
 
 use std::{fs, io, path::Path};
 
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
 /// A target's name, and its seeds.
 type Seeds = (&'static str, Vec<Vec<u8>>);
 
-/// Each target with its seeds.
+/// All targets with their seeds.
 fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
     let files = fields(&vectors.join("channel_file.json"), "file")?;
     let infos = fields(&vectors.join("channel_file.json"), "info")?;
@@ -81,7 +81,7 @@ fn collect(vectors: &Path) -> io::Result<Vec<Seeds>> {
     ])
 }
 
-/// An announce, and a question.
+/// An announcement and a query.
 fn lan() -> Vec<Vec<u8>> {
     let service = b"\x08_bitchat\x04_udp\x05local\0";
     let question = [b"\0\0\0\0\0\x01\0\0\0\0\0\0", &service[..], b"\0\x0c\0\x01"].concat();
@@ -100,7 +100,7 @@ fn lan() -> Vec<Vec<u8>> {
     vec![question, announce]
 }
 
-/// The messages of BEP 5, and an answer of libtorrent's kind.
+/// The messages of BEP 5, and an answer as libtorrent sends it.
 fn krpc() -> Vec<Vec<u8>> {
     let id = "id20:abcdefghij0123456789";
     let hash = "9:info_hash20:mnopqrstuvwxyz123456";
@@ -138,7 +138,7 @@ fn trackers() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// The bytes behind every `key` in a file of vectors, however deep.
+/// The bytes of every `key` in a file of vectors, at any depth.
 fn fields(path: &Path, key: &str) -> io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     let mut open = vec![serde_json::from_str::<Value>(&fs::read_to_string(path)?)?];

@@ -9,7 +9,7 @@ use bitchat_actors::internals::dht::{
     },
 };
 
-/// A datagram; the same bytes as compact nodes, as an address, and as what is kept between runs.
+/// Decodes the bytes as a datagram, as compact nodes, as an address, and as the state kept between runs.
 pub fn krpc(data: &[u8]) {
     match Message::parse(data) {
         Ok(message) => accepted(&message),
@@ -59,7 +59,7 @@ fn accepted(message: &Message) {
         Body::Error { .. } => {}
     }
     let again = message.encode();
-    // IPv6 peers take 21 bytes each, so that what we would not send may be longer than what we read.
+    // IPv6 peers take 21 bytes each, so messages that we would not send may be longer than the input.
     if again.len() <= MAX_MESSAGE {
         assert_eq!(Message::parse(&again).as_ref(), Ok(message));
     }

@@ -12,7 +12,7 @@ use bitchat_wire::{
 };
 use bytes::Bytes;
 
-/// The scanner, beside a parser that may recurse only into what passed.
+/// The scanner, compared with a parser that may recurse only into what passed.
 pub fn bencode(data: &[u8]) {
     let strict = Limits {
         depth: 16,
@@ -38,11 +38,11 @@ pub fn bencode(data: &[u8]) {
         assert_eq!(scan(&data[..len], lenient), Ok(len));
         let _ = serde_bencode::from_bytes::<serde_bencode::value::Value>(&data[..len]);
     }
-    // bytes that did not pass must do no harm either
+    // bytes that did not pass must do no harm, either
     let _ = (entries(data).count(), byte_string(data));
 }
 
-/// A channel file: as it is, as the hints of a sound one, and as the signed part.
+/// A channel file: as a whole file, as the hints of a valid one, and as the signed part.
 pub fn channel_file(data: &[u8]) {
     accepted(ChannelFile::parse(data).ok());
 
@@ -91,7 +91,7 @@ pub fn channel_file(data: &[u8]) {
     accepted(ChannelFile::parse(&signed(b"", &name, b"")).ok());
 }
 
-/// A link, as it is and around any file.
+/// A link: as text, and around any file.
 pub fn channel_link(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         accepted(ChannelFile::parse_link(text).ok());
@@ -111,7 +111,7 @@ fn accepted(file: Option<ChannelFile>) {
     assert!(file.trackers().iter().flatten().count() <= MAX_TRACKERS);
     assert!(file.nodes().len() <= MAX_NODES && file.relays().len() <= MAX_RELAYS);
     let other = file.with_trackers(vec![vec!["http://a".into(), "udp://b:1".into()]]);
-    // with the new trackers the file may grow beyond its largest size
+    // with the new trackers the file may exceed its maximum size
     if let Ok(other) = other {
         assert_eq!(other.id(), file.id());
         let back = other
@@ -121,7 +121,7 @@ fn accepted(file: Option<ChannelFile>) {
     }
 }
 
-/// An event with a bad signature, and the same with a good one; a body in a good event.
+/// An event with a bad signature and with a valid one; a body in a valid event.
 pub fn event(data: &[u8]) {
     let cid = ChannelId([7; 32]);
     let device = DeviceKey::from_seed(&[2; 32]);
@@ -194,7 +194,7 @@ pub fn event(data: &[u8]) {
     }
 }
 
-/// What was understood is written, and understood as the same.
+/// Checks that a decoded body, encoded again, decodes to the same.
 fn comes_back(cid: &ChannelId, device: &DeviceKey, bytes: &[u8], body: Body) {
     let event = Event::author(cid, device, 0, 1, EventId([1; 32]), 1, 0, bytes).expect("an event");
     assert_eq!(Body::of(&event), body);
@@ -244,7 +244,7 @@ pub fn identity(data: &[u8]) {
     }
 }
 
-/// A message of a relay's stream, its length before it and not.
+/// A message of a relay's stream, with and without its length prefix.
 pub fn relay(data: &[u8]) {
     if let Some(prefix) = data.first_chunk()
         && let Ok(len) = wire_relay::check_len(*prefix)

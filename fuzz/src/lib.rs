@@ -1,9 +1,8 @@
-//! What each fuzz target does with its bytes: hand them to a decoder, or to a machine that strangers drive,
-//! and check what must hold of whatever it accepts. Run with `cargo fuzz run -s none TARGET` (stable Rust will do);
-//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` writes a first corpus.
+//! The fuzz targets: each passes its bytes to a decoder, or to a state machine that strangers drive, and checks
+//! invariants of everything that is accepted. Run with `cargo fuzz run -s none TARGET` (stable Rust is enough);
+//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` writes an initial corpus.
 //!
-//! Bytes behind a signature or a seal would never get past it, so that those targets sign or seal
-//! what they are given as well.
+//! Random bytes never pass a signature or a seal, so these targets also sign or seal their input.
 
 mod dht;
 mod formats;
@@ -14,10 +13,10 @@ pub use dht::krpc;
 pub use formats::{bencode, channel_file, channel_link, control, event, identity, message, relay};
 pub use link::{frame, handshake_m1, handshake_m2, handshake_m3, renewal};
 
-/// What a target does with its bytes.
+/// The function of a target.
 pub type Target = fn(&[u8]);
 
-/// Every target with its name.
+/// All targets with their names.
 pub const TARGETS: [(&str, Target); 19] = [
     ("bencode", bencode),
     ("channel_file", channel_file),

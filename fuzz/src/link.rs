@@ -1,4 +1,4 @@
-//! The link: handshake, renewal and frames, each against a side that is in the middle of a sound exchange.
+//! The link: handshake, renewal and frames, each against a side in the middle of a valid exchange.
 
 use bitchat_wire::{
     channel::{ChannelId, EpochKeys},
@@ -37,7 +37,7 @@ impl Party {
     }
 }
 
-/// The two sides of one exchange, the same at each call, so that a crash can be repeated.
+/// The two sides of one exchange, the same at each call, so that crashes are reproducible.
 struct Pair {
     alice: Party,
     bob: Party,
@@ -84,7 +84,7 @@ impl Pair {
     }
 }
 
-/// A first message, as it is and with the right tag, so that what lies behind the tag is reached.
+/// A first message, unchanged and with the right tag, so that the code after the tag is reached.
 pub fn handshake_m1(data: &[u8]) {
     let mut pair = Pair::new();
     let mut m1 = data.to_vec();
@@ -113,7 +113,7 @@ pub fn handshake_m1(data: &[u8]) {
     }
 }
 
-/// A second message: nothing that was not made for this exchange is accepted.
+/// A second message: nothing is accepted that was not created for this exchange.
 pub fn handshake_m2(data: &[u8]) {
     let mut pair = Pair::new();
     for prefix in [&[][..], &[2]] {
@@ -179,7 +179,7 @@ pub fn renewal(data: &[u8]) {
     assert!(alice.renewal.on_go().is_err(), "nothing was agreed");
 }
 
-/// A frame that nobody sealed, and one that was sealed around any message.
+/// A frame that was never sealed, and one that was sealed around any message.
 pub fn frame(data: &[u8]) {
     let mut pair = Pair::new();
     let (mut alice, mut bob) = pair.established();

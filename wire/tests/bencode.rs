@@ -1,4 +1,5 @@
-//! The scanner beside `serde_bencode`: all that the one writes the other lets pass, and all that passes can be read.
+//! The scanner compared with `serde_bencode`: the scanner accepts everything that it writes, and it can read everything
+//! that the scanner accepts.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -54,7 +55,7 @@ proptest! {
         let scanned = scan(&bytes, STRICT);
         if scanned.is_ok() {
             prop_assert_eq!(scanned, Ok(bytes.len()));
-            // `serde_bencode` knows 64-bit numbers only
+            // `serde_bencode` supports 64-bit numbers only
             if let Ok(again) = serde_bencode::from_bytes::<Value>(&bytes) {
                 prop_assert_eq!(serde_bencode::to_bytes(&again).unwrap(), bytes);
             }

@@ -1,4 +1,4 @@
-//! `src/proto/generated.rs` is what `proto/bitchat.proto` says. `UPDATE=1 cargo test -p bitchat-wire --test proto` writes it anew.
+//! `src/proto/generated.rs` matches `proto/bitchat.proto`. `UPDATE=1 cargo test -p bitchat-wire --test proto` regenerates it.
 
 use std::{env, fs, path::Path};
 

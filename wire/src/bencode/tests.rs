@@ -30,7 +30,7 @@ fn accepts_canonical_values() {
 }
 
 #[test]
-fn says_where_the_syntax_breaks() {
+fn reports_the_offset_of_syntax_errors() {
     for (bad, at) in [
         ("", 0),
         ("<html>", 0),

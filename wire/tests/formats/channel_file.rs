@@ -45,7 +45,7 @@ fn rotating(name: &str, policy: Policy, hints: bool, rotation: Rotation) -> Chan
 
 fn described(what: &str, file: &ChannelFile) -> Value {
     let info = file.info();
-    // At any time, also to one whose clock never was set.
+    // At any time, even with a clock that was never set.
     let announced = |unix| -> Vec<String> {
         let hashes = file.keys().announced(unix);
         hashes.iter().map(ToString::to_string).collect()

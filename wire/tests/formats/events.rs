@@ -124,7 +124,7 @@ fn vectors() {
         assert_eq!(again.id().to_string(), event["id"].as_str().unwrap());
     }
 
-    // Signed with the device's true key, and still refused.
+    // Signed with the device's real key, but refused.
     let changed = |event: &Event, at: usize, to: &[u8]| {
         let mut raw = event.raw().to_vec();
         raw[at..at + to.len()].copy_from_slice(to);

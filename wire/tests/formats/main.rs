@@ -1,5 +1,5 @@
-//! `tests/vectors/{channel_file,events,messages,relays}.json` are what the code makes of fixed keys, and the code takes and refuses
-//! what they say. `UPDATE=1 cargo test -p bitchat-wire --test formats` writes them anew.
+//! `tests/vectors/{channel_file,events,messages,relays}.json` are what the code computes from fixed keys, and the code accepts and
+//! refuses what they specify. `UPDATE=1 cargo test -p bitchat-wire --test formats` regenerates them.
 #![allow(clippy::unwrap_used)]
 
 use std::{env, fs, path::Path};

@@ -42,7 +42,7 @@ fn step(step: Step) -> Kind {
     Kind::Rekey(proto::Rekey { step: Some(step) })
 }
 
-/// One message of each kind and each step, its fields in words.
+/// One message of each kind and each step, with a description of its fields.
 fn all() -> Vec<(&'static str, Kind)> {
     vec![
         (
@@ -357,6 +357,6 @@ fn vectors() {
             "streams": streams,
         }),
     );
-    // what the schema's own encoder makes of an absent kind
+    // the encoding of an absent kind
     assert!(proto::LinkMessage { kind: None }.encode_to_vec().is_empty());
 }

@@ -1,11 +1,11 @@
-//! What goes in comes out, once, in order, or the direction is dead.
+//! Frames are delivered once and in order, or the direction is dead.
 
 use bitchat_wire::link::{FrameError, MAX_FRAME, MAX_MESSAGE, MIN_FRAME, frame_len};
 use proptest::prelude::*;
 
 use super::*;
 
-/// The frame of a message: its prefix and what follows.
+/// The frame of a message: its prefix and its ciphertext.
 fn frame(from: &mut Established, message: &[u8]) -> ([u8; 4], Vec<u8>) {
     let mut out = Vec::new();
     from.sealer.seal(message, &mut out).unwrap();
@@ -36,7 +36,7 @@ fn the_longest_message_fits_and_the_next_does_not() {
         Err(FrameError::TooLong)
     );
     assert_eq!(out, [1, 2, 3]);
-    // Refusing a message harms nothing.
+    // A refused message has no effect.
     assert_eq!(carry(&mut alice, &mut bob, b"next"), b"next");
     assert_eq!(alice.sealer.usage().0, 2);
     assert_eq!(alice.sealer.usage(), bob.opener.usage());
@@ -52,7 +52,7 @@ fn a_replayed_frame_ends_the_direction() {
     assert!(again.is_empty(), "nothing unproven is left in the buffer");
     let (_, mut next) = frame(&mut alice, b"twice");
     assert_eq!(bob.opener.open(&mut next), Err(FrameError::Closed));
-    // The other direction has a key of its own.
+    // The other direction has its own key.
     assert_eq!(carry(&mut bob, &mut alice, b"still here"), b"still here");
 }
 

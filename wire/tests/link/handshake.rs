@@ -1,4 +1,4 @@
-//! Both sides agree, or nobody gets a link.
+//! Handshakes: both sides agree, or neither gets a link.
 
 use bitchat_wire::link::{link_tag, m1_tag};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn flip(bit: usize) -> impl Fn(&mut Vec<u8>) {
     move |bytes: &mut Vec<u8>| bytes[bit / 8] ^= 1 << (bit % 8)
 }
 
-/// The failure, whatever side saw it.
+/// The failure, whichever side detected it.
 fn error(result: Result<(Established, Established), Failure>) -> HandshakeError {
     match result.map(|_| ()).unwrap_err() {
         Failure::ResponderOnM1(e) | Failure::InitiatorOnM2(e) | Failure::ResponderOnM3(e) => e,
@@ -34,13 +34,13 @@ fn a_second_device_of_the_same_identity_is_welcome() {
 }
 
 #[test]
-fn ones_own_device_is_not() {
+fn ones_own_device_is_refused() {
     let party = Party::alice();
     assert_eq!(
         run(1, &party, &Party::alice(), &Wire::default()).map(|_| ()),
         Err(Failure::InitiatorOnM2(HandshakeError::Oneself))
     );
-    // Sent back by a mirror, an M1 does not even look like the channel's.
+    // An M1 that is reflected does not carry the channel's tag.
     let keys = keys();
     let (_, m1) = Initiator::start(&keys, BINDING, TlsSide::Client, &mut rng(1));
     let mirrored = Responder::start(
@@ -79,7 +79,7 @@ fn a_stranger_to_the_channel_gets_no_answer() {
 
 #[test]
 fn a_responder_without_the_link_key_learns_and_proves_nothing() {
-    // It knows the tag (from an earlier epoch's leak, say), but not `k_link`.
+    // It knows the tag (for example from a leak of an earlier epoch), but not `k_link`.
     let mut half = keys();
     half.link = EpochKeys::derive(ChannelId([5; 32]), 0, &[7; 32]).link;
     let alice = Party::alice();
@@ -144,7 +144,7 @@ fn an_answer_or_a_proof_from_another_handshake_is_refused() {
 }
 
 #[test]
-fn whom_the_caller_does_not_expect_is_refused_and_gets_no_m3() {
+fn an_unexpected_peer_is_refused_and_gets_no_m3() {
     let (keys, alice, bob) = (keys(), Party::alice(), Party::bob());
     let carol = Party::new(7, 8).certificate.identity;
     let (initiator, m1) = Initiator::start(&keys, BINDING, TlsSide::Server, &mut rng(1));
@@ -181,12 +181,12 @@ fn whom_the_caller_does_not_expect_is_refused_and_gets_no_m3() {
 }
 
 #[test]
-fn liars_inside_the_channel_are_found_out() {
+fn forged_credentials_of_members_are_refused() {
     let honest = Party::alice();
     // A certificate that the identity never signed.
     let mut forged = Party::bob();
     forged.certificate.created += 1;
-    // Somebody else's certificate, without the device's key.
+    // The certificate of another device, without that device's key.
     let mut borrowed = Party::new(7, 8);
     borrowed.certificate = Party::bob().certificate;
     for (liar, expected) in [
@@ -208,7 +208,7 @@ fn liars_inside_the_channel_are_found_out() {
 fn the_first_message_is_checked_in_order() {
     let big: Change<'_> = &|m1| m1[73..76].fill(0xff);
     let modulus: Change<'_> = &|m1| {
-        // The first coefficient becomes q = 3,329 = 0xd01 itself.
+        // The first coefficient becomes q = 3,329 = 0xd01.
         m1[73] = 0x01;
         m1[74] = (m1[74] & 0xf0) | 0x0d;
     };

@@ -1,4 +1,4 @@
-//! Links from the outside: two sides, and whatever may lie between them.
+//! Links from the outside: two sides, and an attacker between them.
 #![allow(clippy::unwrap_used)]
 
 mod frames;
@@ -58,10 +58,10 @@ fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// Something done to a message on its way.
+/// A change to a message in transit.
 type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
 
-/// What an attacker between the two may do to each message.
+/// An attacker's changes to each message.
 #[derive(Default)]
 struct Wire<'a> {
     m1: Option<Change<'a>>,
@@ -69,7 +69,7 @@ struct Wire<'a> {
     m3: Option<Change<'a>>,
 }
 
-/// Whose check failed, and how.
+/// The side whose check failed, with the error.
 #[derive(Debug, PartialEq)]
 enum Failure {
     ResponderOnM1(HandshakeError),
@@ -111,12 +111,12 @@ fn run(
     Ok((at_alice, at_bob))
 }
 
-/// An established link of Alice, who began, and Bob.
+/// An established link between Alice, who initiated it, and Bob.
 fn link(seed: u64) -> (Established, Established) {
     run(seed, &Party::alice(), &Party::bob(), &Wire::default()).unwrap()
 }
 
-/// Sends one message over and says what came out.
+/// Sends one message over the link and returns what was opened.
 fn carry(from: &mut Established, to: &mut Established, message: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     from.sealer.seal(message, &mut frame).unwrap();

@@ -1,4 +1,4 @@
-//! Keys change while both directions go on talking.
+//! Keys change while both directions keep carrying messages.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Pair {
         );
     }
 
-    /// One whole renewal, talking at every moment at which that is possible.
+    /// One complete renewal, with messages at every possible moment.
     fn renew(&mut self, seed: u64) {
         let init = self.alice.renewal.start(&mut rng(seed)).unwrap();
         self.talk();
@@ -48,14 +48,14 @@ impl Pair {
             .renewal
             .on_resp(&resp, &self.parties.0.device)
             .unwrap();
-        // Done is Alice's last frame with the old key; what follows it waits at Bob's.
+        // Done is Alice's last frame with the old key; later frames wait at Bob's side.
         let mut last = Vec::new();
         self.alice.sealer.seal(b"done", &mut last).unwrap();
         self.alice.sealer.switch(switch);
         assert_eq!(self.alice.sealer.usage(), (0, 0));
         let mut after = Vec::new();
         self.alice.sealer.seal(b"after done", &mut after).unwrap();
-        // Bob, who has not seen Done, goes on with his old key.
+        // Bob, who has not received Done, continues with his old key.
         assert_eq!(
             carry(&mut self.bob, &mut self.alice, b"meanwhile"),
             b"meanwhile"
@@ -154,7 +154,7 @@ fn only_the_initiator_begins_and_only_one_at_a_time() {
         pair.alice.renewal.start(&mut rng(2)).map(|_| ()),
         Err(RenewalError::OutOfTurn)
     );
-    // The refused second start did not disturb the first.
+    // The refused second start did not affect the first.
     let device = &pair.parties.1.device;
     let resp = pair
         .bob
@@ -177,7 +177,7 @@ fn only_the_initiator_begins_and_only_one_at_a_time() {
     );
 }
 
-/// Everything after a refused step is refused too.
+/// Everything after a refused step is refused, too.
 fn is_dead(renewal: &mut Renewal, device: &DeviceKey) -> bool {
     let done = bitchat_wire::proto::RekeyDone::default();
     let resp = bitchat_wire::proto::RekeyResp::default();
@@ -197,7 +197,7 @@ fn steps_out_of_turn_end_it() {
     let done = bitchat_wire::proto::RekeyDone::default();
     assert!(pair.bob.renewal.on_done(&done).is_err());
     assert!(is_dead(&mut pair.bob.renewal, &device));
-    // The initiator answers nobody.
+    // The initiator does not answer an Init.
     let mut pair = Pair::new(1);
     let init = Pair::new(1).alice.renewal.start(&mut rng(1)).unwrap();
     assert!(
@@ -236,7 +236,7 @@ fn bad_points_and_keys_are_refused() {
 
 #[test]
 fn only_the_links_own_devices_can_renew_it() {
-    // Somebody with the root, but with another device's key, gets nowhere on either side.
+    // With the root, but another device's key, renewal fails on either side.
     let mallory = Party::new(7, 8);
     let mut pair = Pair::new(1);
     let init = pair.alice.renewal.start(&mut rng(1)).unwrap();

@@ -1,4 +1,4 @@
-//! `handshake.json`: whole handshakes, step by step, and the first frames behind them.
+//! `handshake.json`: complete handshakes, step by step, and the first frames after them.
 
 use bitchat_wire::{
     channel::{ChannelId, EpochKeys},
@@ -52,7 +52,7 @@ impl Side {
         }
     }
 
-    /// The 200 bytes that this side shows under `th`, and the signature at their end.
+    /// This side's credential of 200 bytes under `th`, which ends with the signature.
     fn credential(&self, label: &str, th: &[u8]) -> (Vec<u8>, [u8; 64]) {
         let c = &self.certificate;
         let sig = self.device.sign(
@@ -70,7 +70,7 @@ impl Side {
     }
 }
 
-/// The four ephemeral secrets of an exchange, and all that follows from them alone.
+/// The four ephemeral secrets of an exchange, and everything derived from them alone.
 pub(crate) struct Exchange {
     pub(crate) dh_i: [u8; 32],
     pub(crate) d: [u8; 32],
@@ -133,7 +133,7 @@ impl Exchange {
     }
 }
 
-/// A finished handshake: both ends, and what the reference computed for it.
+/// A finished handshake: both ends, and the values that the reference computed.
 pub(crate) struct Finished {
     pub(crate) i: Side,
     pub(crate) r: Side,
@@ -144,7 +144,7 @@ pub(crate) struct Finished {
     json: Value,
 }
 
-/// Runs one with the crate and with the reference, and compares every byte.
+/// Runs a handshake with the crate and with the reference, and compares every byte.
 pub(crate) fn run(side: TlsSide) -> Finished {
     let (i, r) = (
         Side::new(1, 2, 1_700_000_000),

@@ -23,7 +23,7 @@ fn refused_keys() -> Vec<(&'static str, [u8; 32])> {
     for point in &constants::EIGHT_TORSION {
         out.push(("of low order", point.compress().to_bytes()));
     }
-    // y = p + k, with p = 2^255 - 19: the same point as y = k, written otherwise.
+    // y = p + k, with p = 2^255 - 19: a non-canonical encoding of y = k.
     for k in 0..19u8 {
         for sign in [0x7f, 0xff] {
             let mut bytes = [0xff; 32];
@@ -125,7 +125,7 @@ fn certificate(identity: &IdentityKey, device_seed: u8, created: u64) -> Value {
     })
 }
 
-/// The digits again, by long division.
+/// Computes the digits independently, by long division.
 fn digits(id: &IdentityId) -> String {
     let hash = Sha512::digest(cat(&[&label("safety"), id.as_bytes()]));
     let mut out = String::new();
@@ -213,8 +213,8 @@ fn our_checks_are_stricter_than_the_librarys() {
 }
 
 #[test]
-fn a_signature_that_only_lenient_verifiers_take_is_refused() {
-    // R is the neutral point, so that S = k * a: plain verification is content with it.
+fn a_signature_that_only_lenient_verifiers_accept_is_refused() {
+    // R is the neutral point, so that S = k * a: non-strict verification accepts it.
     let key = SigningKey::from_bytes(&fill(1));
     let text = cat(&[&label("event"), b"data"]);
     let mut r = [0; 32];
@@ -234,7 +234,7 @@ fn a_signature_that_only_lenient_verifiers_take_is_refused() {
 }
 
 #[test]
-fn certificates_speak_of_one_device_and_time() {
+fn certificates_cover_one_device_and_time() {
     let alice = IdentityKey::from_seed(&fill(1));
     let device = DeviceKey::from_seed(&fill(2));
     let good = alice.certify(&device.id(), 7);
@@ -250,7 +250,7 @@ fn certificates_speak_of_one_device_and_time() {
         change(&mut bad);
         assert_eq!(bad.verify(), Err(IdentityError::BadSignature));
     }
-    // The label counts, and what a device signs is no identity's word.
+    // The label counts, and a device's signature is not an identity's.
     let sig = device.sign("event", &[b"x"]);
     assert!(device.id().verify("event", &[b"x"], &sig).is_ok());
     assert!(device.id().verify("even", &[b"tx"], &sig).is_err());

@@ -1,8 +1,8 @@
 //! The published vectors in `tests/vectors/` are what this code computes.
 //!
-//! Each file is made from fixed inputs, and every value in it a second time here from the plain
+//! Each file is computed from fixed inputs, and every value in it a second time from the plain
 //! primitives, without the crate's own code. `UPDATE=1 cargo test -p bitchat-wire --test vectors`
-//! writes them anew; without it a difference is a failure.
+//! regenerates them; without it a difference is a failure.
 #![allow(clippy::unwrap_used)]
 
 mod handshake;
@@ -16,7 +16,7 @@ use std::{env, fs, path::Path};
 
 use serde_json::Value;
 
-/// Compares one file with what was computed, or writes it.
+/// Compares one file with the computed values, or writes it.
 fn check(name: &str, computed: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/vectors")

@@ -1,4 +1,4 @@
-//! The notation again, straight from its definition, so that the crate is compared with something.
+//! An independent implementation of the notation, from its definition, with which the crate is compared.
 
 use std::convert::Infallible;
 
@@ -69,7 +69,7 @@ pub(crate) fn frame(key: &[u8; 32], counter: u64, message: &[u8]) -> Vec<u8> {
     cat(&[&prefix, &gcm(key, nonce, &prefix, &text)])
 }
 
-/// A generator that hands out stated bytes, in order, and has none left over at the end.
+/// A generator that returns given bytes in order, all of which must be used.
 pub(crate) struct Stated(Vec<u8>);
 
 impl Stated {

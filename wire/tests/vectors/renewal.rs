@@ -1,4 +1,4 @@
-//! `renewal.json`: two renewals of the link that the first case of `handshake.json` makes.
+//! `renewal.json`: two renewals of the link from the first case of `handshake.json`.
 
 use bitchat_wire::{
     link::TlsSide,
@@ -13,7 +13,7 @@ use super::{
     reference::{cat, extract, h, x},
 };
 
-/// A step as the bytes of a link message, which go into a frame.
+/// A step encoded as a link message, the content of a frame.
 fn message(step: Step) -> Vec<u8> {
     LinkMessage {
         kind: Some(link_message::Kind::Rekey(Rekey { step: Some(step) })),

@@ -30,7 +30,7 @@ pub(in crate::channel) fn file() -> ChannelFile {
     ChannelFile::create(new_channel("Friends"), &owner()).unwrap()
 }
 
-/// The keys of a sound file's `info`.
+/// The keys of a valid file's `info`.
 fn info_keys() -> Keys {
     let file = file();
     let info = bencode::raw_value(&file.raw, b"info").unwrap();
@@ -39,7 +39,7 @@ fn info_keys() -> Keys {
         .collect()
 }
 
-/// A file with this `info`, signed by the usual owner, and nothing else.
+/// A file with only this `info`, signed by the usual owner.
 fn signed(info: &[u8]) -> Vec<u8> {
     let mut keys = Keys::new();
     keys.insert(b"info".to_vec(), Zeroizing::new(info.to_vec()));
@@ -51,14 +51,14 @@ fn signed(info: &[u8]) -> Vec<u8> {
     write(&keys).to_vec()
 }
 
-/// What a file is refused for whose `info` has this value behind `key`.
+/// The error of a file whose `info` has this value for `key`.
 fn with_info(key: &str, raw: &[u8]) -> Result<ChannelFile, E> {
     let mut info = info_keys();
     info.insert(key.as_bytes().to_vec(), Zeroizing::new(raw.to_vec()));
     ChannelFile::parse(&signed(&write(&info)))
 }
 
-/// A sound file with this raw value behind a top-level key.
+/// A valid file with this raw value for a top-level key.
 pub(in crate::channel) fn with_key(key: &str, raw: &[u8]) -> Vec<u8> {
     let file = file();
     let mut keys: Keys = bencode::entries(&file.raw)
@@ -150,7 +150,7 @@ fn links_tolerate_white_space_and_case_of_the_scheme() {
 }
 
 #[test]
-fn each_bad_file_has_an_error_of_its_own() {
+fn each_bad_file_has_its_own_error() {
     let good = file().to_bytes();
     let parse = |bytes: &[u8]| error(ChannelFile::parse(bytes));
     assert_eq!(parse(b""), E::NotBencode(0));
@@ -269,7 +269,7 @@ fn each_key_of_info_is_needed_and_checked() {
 }
 
 #[test]
-fn a_file_may_say_that_its_hash_never_changes() {
+fn a_file_may_fix_its_hash() {
     let usual = file();
     assert_eq!(usual.info().rotation, Rotation::Daily);
     assert!(!usual.keys().is_fixed());
@@ -314,7 +314,7 @@ fn a_changed_info_is_another_channel_and_badly_signed() {
     let mut forged = bytes.clone();
     forged[at] = b'f';
     assert_eq!(error(ChannelFile::parse(&forged)), E::BadSignature);
-    // the same secret under another owner: sound, but not the same channel
+    // the same secret under another owner: valid, but not the same channel
     let other =
         ChannelFile::create(new_channel("Friends"), &IdentityKey::from_seed(&[2; 32])).unwrap();
     assert_ne!(other.id(), file.id());
@@ -349,7 +349,7 @@ fn unknown_keys_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_file_without_hints_is_a_file() {
+fn a_file_without_hints_is_valid() {
     let mut new = new_channel("x");
     (new.trackers, new.nodes, new.relays) = (vec![], vec![], vec![]);
     let file = ChannelFile::create(new, &owner()).unwrap();

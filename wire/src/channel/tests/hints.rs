@@ -18,7 +18,7 @@ fn hints_that_cannot_be_used_are_dropped_when_read() {
             .as_slice(),
     ));
     assert_eq!(file.unwrap().trackers(), [vec!["http://ok", "udp://a.b:1"]]);
-    // nothing usable in the list: `announce` stands
+    // nothing usable in the list: `announce` counts
     let file = ChannelFile::parse(&with_key("announce-list", b"ll3:badee")).unwrap();
     assert_eq!(file.trackers(), [vec!["http://a.example/announce"]]);
 
@@ -70,7 +70,7 @@ fn hints_that_cannot_be_used_are_dropped_when_read() {
 }
 
 #[test]
-fn hints_that_cannot_be_used_are_refused_when_made() {
+fn hints_that_cannot_be_used_are_refused_when_written() {
     let create = |change: &dyn Fn(&mut NewChannel<'_>)| {
         let mut new = new_channel("x");
         change(&mut new);

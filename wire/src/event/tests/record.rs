@@ -99,7 +99,7 @@ fn headers_out_of_range_are_refused_although_signed() {
     );
     assert_eq!(author(SEQ_LIMIT - 1, prev, 1, b""), Ok(()));
 
-    // the same, past our own author's checks
+    // the same, without the checks of `author`
     let sign = |raw: &[u8]| {
         let signature = device.sign(SIGNATURE_LABEL, &[&CID.0, raw]);
         Event::verify(&CID, raw.to_vec().into(), &signature).map(|_| ())
@@ -155,12 +155,12 @@ fn two_events_with_one_number_are_a_fork() {
 }
 
 #[test]
-fn a_cache_of_keys_accepts_and_refuses_what_is_accepted_and_refused_without() {
+fn a_cache_of_keys_changes_no_verdict() {
     let mut cache = KeyCache::default();
     let event = said(b"x");
     let mut bad_signature = *event.signature();
     bad_signature[3] ^= 1;
-    // The neutral point, of order 1; a key that is none; and again, since an entry must not be made by failing.
+    // The neutral point, of order 1; an invalid key; each twice, since a failure must not create an entry.
     let mut weak = event.raw().to_vec();
     weak[5..37].fill(0);
     weak[5] = 1;
@@ -202,11 +202,11 @@ fn events_a_second() {
         let rate = events.len() as f64 / begin.elapsed().as_secs_f64();
         println!("{what}: {rate:.0} events/s");
     };
-    measure("each key anew", &mut |event| {
+    measure("each key checked", &mut |event| {
         Event::verify(&CID, event.raw().clone(), event.signature()).unwrap();
     });
     let mut cache = KeyCache::default();
-    measure("each key once", &mut |event| {
+    measure("each key cached", &mut |event| {
         Event::verify_with(&CID, event.raw().clone(), event.signature(), &mut cache).unwrap();
     });
     measure("from the store", &mut |event| {

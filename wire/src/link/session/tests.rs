@@ -1,4 +1,4 @@
-//! What needs the keys themselves: frames that a member seals wrongly, and keys at their end.
+//! Tests that need the keys: frames that a member pads wrongly, and keys at their limits.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn pair() -> (Sealer, Opener) {
     )
 }
 
-/// Seals any plaintext, well padded or not.
+/// Seals any plaintext, correctly padded or not.
 fn seal_raw(sealer: &mut Sealer, plaintext: &[u8]) -> Vec<u8> {
     let nonce = sealer.key.next(plaintext.len()).unwrap();
     let prefix = to_u32(plaintext.len() + TAG_LEN).to_be_bytes();
@@ -59,7 +59,7 @@ fn padme_matches_its_definition_by_hand() {
 }
 
 #[test]
-fn a_frame_that_is_padded_otherwise_is_refused() {
+fn a_wrongly_padded_frame_is_refused() {
     let mut dirty = plaintext(5, b"hello", 64);
     dirty[63] = 1;
     for bad in [
@@ -117,7 +117,7 @@ fn keys_end_at_their_limits() {
 }
 
 #[test]
-fn a_switch_starts_both_counters_anew() {
+fn a_switch_resets_both_counters() {
     let (mut sealer, mut opener) = pair();
     sealer.key.frames = MAX_KEY_FRAMES;
     opener.key.frames = MAX_KEY_FRAMES;

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_later_versions_add_is_passed_over() {
+fn additions_of_later_versions_are_ignored() {
     for unknown in [
         &[][..],
         &[0x8a, 0x01, 2, 0xff, 0xff],
@@ -18,7 +18,7 @@ fn what_later_versions_add_is_passed_over() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn malformed_messages_are_refused() {
     for bad in [
         &[0x42][..],
         &[0x42, 5, 1],

@@ -10,7 +10,7 @@ fn bytes(len: usize) -> Bytes {
     vec![7; len].into()
 }
 
-/// Encodes, decodes, and gives the error.
+/// Encodes, decodes, and returns the error.
 fn refused(kind: Kind) -> MessageError {
     decode(&encode(kind)).unwrap_err()
 }
