@@ -13,12 +13,12 @@ mod members;
 mod out;
 mod profile;
 mod relay;
+mod source;
 mod status;
 mod target;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-mod tracker;
 mod up;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};

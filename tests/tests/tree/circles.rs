@@ -56,11 +56,6 @@ const ALLOWED: &[(&str, &[&str], &str)] = &[
         ],
         "`start` in `api` builds the actor, which takes its settings and handle from there",
     ),
-    (
-        "node/src/cli",
-        &["channel", "status", "tracker"],
-        "`status` shows channels, and `channel info` the sources of addresses as `status` does",
-    ),
 ];
 
 /// A circle: the folder, its files, and the imports that make it.

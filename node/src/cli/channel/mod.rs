@@ -2,6 +2,7 @@
 
 mod file;
 mod text;
+mod tracker;
 
 use std::{
     fs::File,
@@ -15,8 +16,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-pub(super) use self::text::{info, line, list};
-use super::{format, out::Out, target::OfChannel, tracker};
+pub(super) use self::text::{line, list};
+use super::{format, out::Out, target::OfChannel};
 use crate::{
     client::Client,
     error::Failure,
@@ -144,7 +145,7 @@ impl Command {
             }
             Self::Info(of) => {
                 let channel = Client::of(home)?.channel(&of.channel).await?;
-                out.show(&channel, info)
+                out.show(&channel, text::info)
             }
             Self::Leave(of) => {
                 let left = Client::of(home)?.leave(&of.channel).await?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    cli::{format::short, status::sources},
+    cli::{format::short, source},
     shapes::{Channel, Info},
     term::inert,
 };
@@ -31,7 +31,7 @@ pub(in crate::cli) fn line(c: &Channel) -> String {
 }
 
 /// A channel in detail.
-pub(in crate::cli) fn info(c: &Info) -> String {
+pub(super) fn info(c: &Info) -> String {
     let mut out = format!(
         "{}\nid          {}\ninfohash    {}\n",
         line(&c.channel),
@@ -53,7 +53,7 @@ pub(in crate::cli) fn info(c: &Info) -> String {
         c.candidates, c.dialling
     );
     out.push_str("\nsources");
-    for line in sources(&c.sources, "  ") {
+    for line in source::lines(&c.sources, "  ") {
         out.push('\n');
         out.push_str(&line);
     }

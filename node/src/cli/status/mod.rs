@@ -4,7 +4,6 @@ mod text;
 
 use clap::Args;
 
-pub(super) use self::text::sources;
 use super::out::Out;
 use crate::{client::Client, error::Failure, home::Home};
 

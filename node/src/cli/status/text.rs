@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    cli::{channel, dht, format::duration},
-    shapes::{Diagnosis, Health, ProxyState, Router, Source, Status},
+    cli::{channel, dht, format::duration, source},
+    shapes::{Diagnosis, Health, ProxyState, Router, Status},
     term::inert,
 };
 
@@ -42,50 +42,10 @@ pub(super) fn status(s: &Status) -> String {
         .flat_map(|c| {
             [channel::line(&c.channel)]
                 .into_iter()
-                .chain(sources(&c.sources, "  "))
+                .chain(source::lines(&c.sources, "  "))
         })
         .collect();
     out + &lines.join("\n")
-}
-
-/// The sources of a channel, a line each; those that are off without details share one.
-pub(in crate::cli) fn sources(sources: &[Source], indent: &str) -> Vec<String> {
-    let (mut lines, mut off) = (Vec::new(), Vec::new());
-    for s in sources {
-        let name = match s.source.as_str() {
-            "cache" => "remembered members".to_owned(),
-            "tracker" => format!("tracker {}", inert(s.url.as_deref().unwrap_or_default())),
-            "dht_ipv4" => "DHT (IPv4)".to_owned(),
-            "dht_ipv6" => "DHT (IPv6)".to_owned(),
-            "lan" => "local network".to_owned(),
-            "relay" => "relays".to_owned(),
-            "hand" => "addresses entered by hand".to_owned(),
-            "pex" => "linked members".to_owned(),
-            other => inert(other),
-        };
-        if s.state == "off" && s.about.is_empty() {
-            off.push(name);
-            continue;
-        }
-        let mut line = format!("{indent}{name}: {}", s.state);
-        if s.linked > 0 {
-            let _ = write!(line, ", led to {} links", s.linked);
-        }
-        if let Some(last) = s.last_success_s {
-            let _ = write!(line, ", last success {} ago", duration(last));
-        }
-        if let Some(next) = s.next_try_s {
-            let _ = write!(line, ", next try in {}", duration(next));
-        }
-        if !s.about.is_empty() {
-            let _ = write!(line, " ({})", inert(&s.about));
-        }
-        lines.push(line);
-    }
-    if !off.is_empty() {
-        lines.push(format!("{indent}off: {}", off.join(", ")));
-    }
-    lines
 }
 
 /// A paragraph per finding: `ipv4     works    UDP works, ...`, and what to do on the line below.

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{channel, format, out::Out, target::OfChannel};
+use super::text;
 use crate::{
+    cli::{format, out::Out, target::OfChannel},
     client::Client,
     error::Failure,
     home::Home,
@@ -12,7 +13,7 @@ use crate::{
 
 /// Change a channel's trackers, or announce to them now
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Add a tracker, and announce to it from now on
     #[command(
         after_help = "Others learn of it from the channel file that you give them: `bitchat channel export`.\n\nExample:\n  bitchat channel tracker add friends udp://tracker.example:6969/announce"
@@ -55,11 +56,11 @@ impl Command {
             Self::Add { of, url } => {
                 let tracker = NewTracker { url };
                 let changed = client.add_tracker(&of.channel, &tracker).await?;
-                out.show(&changed, channel::info)
+                out.show(&changed, text::info)
             }
             Self::Remove { of, url } => {
                 let changed = client.remove_tracker(&of.channel, &url).await?;
-                out.show(&changed, channel::info)
+                out.show(&changed, text::info)
             }
             Self::AnnounceNow { of, url } => {
                 let begun = client.announce(&of.channel, &AnnounceNow { url }).await?;
