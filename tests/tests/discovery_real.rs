@@ -14,7 +14,7 @@ use bitchat_actors::{
         discovery::{Discovery, Outcome, Provenance, Reached, Sources, Wanted},
         kit::Scope,
         relay::{RelayConfig, Relays},
-        store::{ChannelRecord, Store},
+        store::{ChannelRecord, INDEX, Store},
         tracker::Trackers,
         transport::{Transport, TransportConfig, TransportEvent},
     },
@@ -43,7 +43,7 @@ impl Node {
     async fn start(home: &Path, port: u16, cid: ChannelId) -> Self {
         let (scope, _deaths) = Scope::new(Metrics::default());
         let scopes = [scope.layer(), scope.layer(), scope.layer(), scope];
-        let store = Store::open(&home.join("store.db"), &scopes[3])
+        let store = Store::open(&home.join("store.db"), &scopes[3], &[INDEX])
             .await
             .unwrap();
         if store.channels().await.unwrap().is_empty() {

@@ -64,7 +64,7 @@ pub enum StoreError {
 
 /// How a job inside the store ends when it does not end well.
 #[derive(Debug)]
-pub(super) enum Fail {
+pub(crate) enum Fail {
     /// An answer to the caller; the database is well.
     Refused(StoreError),
     /// SQLite's word.

@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 use super::{
     api::{ChannelRecord, Delivery, KnownPeer, LogEntry, LogHead, NewEvent, PageQuery},
     error::{Fail, StoreError},
-    history, logs, migrate, open,
+    history,
+    index::{IndexFactory, Indexes},
+    logs, migrate, open,
     profile::Profile,
     reader, search, tables, thread,
     thread::{Call, Post},
@@ -44,28 +46,36 @@ pub struct Store {
 
 impl Store {
     /// Opens (or makes) the database and starts its threads in `scope`; migrates it, after a copy.
-    pub async fn open(path: &Path, scope: &Scope) -> Result<Self, StoreError> {
-        Self::open_with(path, scope, migrate::STEPS).await
+    /// `indexes` are kept in step with the logs; the migrations need those of all rooms.
+    pub async fn open(
+        path: &Path,
+        scope: &Scope,
+        indexes: &'static [IndexFactory],
+    ) -> Result<Self, StoreError> {
+        Self::open_with(path, scope, indexes, migrate::STEPS).await
     }
 
     pub(super) async fn open_with(
         path: &Path,
         scope: &Scope,
+        indexes: &'static [IndexFactory],
         steps: &'static [&'static str],
     ) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let first = path.clone();
         let (writer, reader) = tokio::task::spawn_blocking(move || {
-            let writer = open::writer(&first, steps)?;
-            Ok::<_, StoreError>((writer, open::reader(&first)?))
+            let writer = open::writer(&first, steps, &Indexes::new(indexes))?;
+            let reader = open::reader(&first, &Indexes::new(indexes))?;
+            Ok::<_, StoreError>((writer, reader))
         })
         .await
         .map_err(|_| StoreError::Gone)??;
         let counters = Counters::register(scope.metrics());
         let opened = Opened::new(path.clone(), writer);
         let writes = thread::start(scope, "store-writer", WRITES, move |queue| {
-            match opened.take(|path| open::writer(path, steps)) {
-                Ok(conn) => writer::run(conn, counters.clone(), queue),
+            let indexes = Indexes::new(indexes);
+            match opened.take(|path| open::writer(path, steps, &indexes)) {
+                Ok(conn) => writer::run(conn, indexes, counters.clone(), queue),
                 Err(error) => {
                     queue.refuse_all(&error);
                     Err(error)
@@ -74,7 +84,7 @@ impl Store {
         });
         let opened = Opened::new(path, reader);
         let reads = thread::start(scope, "store-reader", READS, move |queue| {
-            match opened.take(open::reader) {
+            match opened.take(|path| open::reader(path, &Indexes::new(indexes))) {
                 Ok(conn) => reader::run(conn, queue),
                 Err(error) => {
                     queue.refuse_all(&error);
@@ -372,6 +382,6 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write(move |inner| Ok(work(&inner.conn))).await
+        self.write(move |inner| Ok(work(&inner.tx.conn))).await
     }
 }

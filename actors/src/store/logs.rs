@@ -2,7 +2,7 @@
 
 use bitchat_wire::{
     channel::ChannelId,
-    event::{Event, EventId},
+    event::{Body, Event, EventId},
     identity::DeviceId,
 };
 use rusqlite::{OptionalExtension, params};
@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     api::NewEvent,
     error::{Fail, StoreError},
-    kinds, references,
+    index::{self, Inserted, Removed},
     row::int,
     writer::{Head, Work},
 };
@@ -92,7 +92,8 @@ fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> 
     let certificate = new.event.certificate().ok_or(StoreError::Invalid(
         "the first event of a log holds no certificate",
     ))?;
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO log (channel, device, identity, created, certificate, head)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -106,9 +107,9 @@ fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> 
             certificate.signature,
             EventId::ZERO.0,
         ])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(Head {
-        log: work.conn.last_insert_rowid(),
+        log: work.tx.conn.last_insert_rowid(),
         identity: certificate.identity,
         next: 0,
         head: EventId::ZERO,
@@ -119,6 +120,7 @@ fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> 
 
 fn fork_of(work: &Work, channel: i64, device: DeviceId) -> Result<Option<u64>, Fail> {
     let seq: Option<i64> = work
+        .tx
         .conn
         .prepare_cached("SELECT seq FROM fork WHERE channel = ?1 AND device = ?2")?
         .query_row(params![channel, device.as_bytes()], |row| row.get(0))
@@ -128,8 +130,10 @@ fn fork_of(work: &Work, channel: i64, device: DeviceId) -> Result<Option<u64>, F
 
 fn insert(work: &mut Work, channel: i64, log: i64, new: &NewEvent) -> Result<u64, Fail> {
     let header = new.event.header();
-    let (kind, target) = kinds::of(&new.event);
-    work.conn
+    let body = Body::of(&new.event);
+    let (kind, target) = (index::kind(&body), body.target());
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO event
                  (channel, log, seq, device, lamport, kind, arrival_ms, id, raw, signature, target)
@@ -148,14 +152,16 @@ fn insert(work: &mut Work, channel: i64, log: i64, new: &NewEvent) -> Result<u64
             new.event.signature(),
             target.map(|target| target.0),
         ])?;
-    work.wrote(1);
-    let position = work.conn.last_insert_rowid().unsigned_abs();
-    if kind == kinds::TEXT {
-        work.unindexed.said(channel, new.event.id());
-    }
-    if let Some(target) = target {
-        references::add(work, channel, position, new, kind, target)?;
-    }
+    work.tx.wrote(1);
+    let position = work.tx.conn.last_insert_rowid().unsigned_abs();
+    let inserted = Inserted {
+        channel,
+        position,
+        kind,
+        target,
+        new,
+    };
+    work.indexes.inserted(&work.tx, &inserted)?;
     Ok(position)
 }
 
@@ -164,6 +170,7 @@ fn take_key(work: &mut Work, channel: i64, key: &str, id: EventId) -> Result<(),
         return Err(StoreError::Invalid("an idempotency key has at most 256 bytes").into());
     }
     let made: Option<[u8; 32]> = work
+        .tx
         .conn
         .prepare_cached("SELECT event FROM idempotency WHERE channel = ?1 AND key = ?2")?
         .query_row(params![channel, key], |row| row.get(0))
@@ -171,15 +178,17 @@ fn take_key(work: &mut Work, channel: i64, key: &str, id: EventId) -> Result<(),
     if let Some(made) = made {
         return Err(StoreError::KeyUsed(EventId(made)).into());
     }
-    work.conn
+    work.tx
+        .conn
         .prepare_cached("INSERT INTO idempotency (channel, key, event) VALUES (?1, ?2, ?3)")?
         .execute(params![channel, key, id.0])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(())
 }
 
 fn write_head(work: &mut Work, head: &Head) -> Result<(), Fail> {
-    work.conn
+    work.tx
+        .conn
         .prepare_cached("UPDATE log SET next = ?2, head = ?3, lamport = ?4 WHERE id = ?1")?
         .execute(params![
             head.log,
@@ -187,7 +196,7 @@ fn write_head(work: &mut Work, head: &Head) -> Result<(), Fail> {
             head.head.0,
             int(head.lamport)
         ])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(())
 }
 
@@ -207,7 +216,8 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
     work.forget_head(channel, device);
     // One order, so that all who hold the proof hold the same.
     let (a, b) = if a.id() < b.id() { (a, b) } else { (b, a) };
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT OR REPLACE INTO fork
                  (channel, device, seq, a_raw, a_signature, b_raw, b_signature)
@@ -222,16 +232,19 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
             &b.raw()[..],
             b.signature(),
         ])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     if let Some(mut head) = work.head(channel, device)?
         && head.next > seq
     {
-        let about = references::of_log(work, head.log, seq)?;
+        let targets = targets_of(work, head.log, seq)?;
         let moved = take_out(work, head.log, seq)?;
-        work.wrote(moved);
-        for (target, kind) in about {
-            references::again(work, channel, &head.identity, target, kind)?;
-        }
+        work.tx.wrote(moved);
+        let removed = Removed {
+            channel,
+            identity: &head.identity,
+            targets: &targets,
+        };
+        work.indexes.removed(&work.tx, &removed)?;
         (head.head, head.lamport) = last_before(work, head.log, seq)?;
         head.next = seq;
         write_head(work, &head)?;
@@ -240,9 +253,20 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
     Ok(())
 }
 
+/// The targets of the events of a log from `seq` on, with the kinds of the events.
+fn targets_of(work: &Work, log: i64, seq: u64) -> Result<Vec<([u8; 32], i64)>, Fail> {
+    let mut statement = work.tx.conn.prepare_cached(
+        "SELECT DISTINCT target, kind FROM event
+         WHERE log = ?1 AND seq >= ?2 AND target IS NOT NULL",
+    )?;
+    let rows = statement.query_map(params![log, int(seq)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Moves the events of a log from `seq` on to the evidence.
 fn take_out(work: &Work, log: i64, seq: u64) -> Result<usize, Fail> {
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO evidence
                  (position, channel, device, seq, lamport, arrival_ms, id, raw, signature)
@@ -251,6 +275,7 @@ fn take_out(work: &Work, log: i64, seq: u64) -> Result<usize, Fail> {
         )?
         .execute(params![log, int(seq)])?;
     Ok(work
+        .tx
         .conn
         .prepare_cached("DELETE FROM event WHERE log = ?1 AND seq >= ?2")?
         .execute(params![log, int(seq)])?)
@@ -262,6 +287,7 @@ fn last_before(work: &Work, log: i64, seq: u64) -> Result<(EventId, u64), Fail> 
         return Ok((EventId::ZERO, 0));
     };
     let (id, lamport): ([u8; 32], i64) = work
+        .tx
         .conn
         .prepare_cached("SELECT id, lamport FROM event WHERE log = ?1 AND seq = ?2")?
         .query_row(params![log, int(before)], |row| {

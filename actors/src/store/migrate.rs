@@ -11,7 +11,6 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{
     error::StoreError,
     file::{APPLICATION_ID, file_error, private_file, remove},
-    kinds,
 };
 
 /// All steps, in order; the first leads from nothing to version 1. A step that landed is never edited.
@@ -26,7 +25,8 @@ pub(super) fn version(conn: &Connection) -> Result<u32, StoreError> {
 }
 
 /// Applies the steps that `conn` lacks. A database with content is copied first, to
-/// `<name>.v<version>.bak` beside it. Foreign keys must be off: a step may have to rebuild a table.
+/// `<name>.v<version>.bak` beside it. Foreign keys must be off: a step may have to rebuild a table. The functions of the
+/// indexes are registered already.
 pub(super) fn migrate(
     conn: &mut Connection,
     path: &Path,
@@ -44,7 +44,6 @@ pub(super) fn migrate(
         copy(conn, path, found)?;
     }
     conn.pragma_update(None, "foreign_keys", false)?;
-    kinds::teach(conn)?;
     for (step, to) in steps.iter().zip(1_u32..).skip(found as usize) {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(step)?;

@@ -30,10 +30,12 @@
 //! Do not use paused time together with a store.
 
 mod api;
+mod conversation;
 mod error;
 mod file;
 mod handle;
 mod history;
+mod index;
 mod kinds;
 mod logs;
 mod migrate;
@@ -45,6 +47,7 @@ mod row;
 mod search;
 mod tables;
 mod thread;
+mod tx;
 mod words;
 mod writer;
 
@@ -52,6 +55,8 @@ mod writer;
 mod tests;
 
 pub use api::*;
+pub use conversation::INDEX;
 pub use error::StoreError;
 pub use handle::Store;
+pub use index::IndexFactory;
 pub use profile::Profile;

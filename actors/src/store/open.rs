@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use super::{
     error::StoreError,
     file::{APPLICATION_ID, file_error, private_file},
+    index::Indexes,
     migrate,
 };
 
@@ -18,7 +19,11 @@ const STATEMENTS: usize = 64;
 const WAL_LIMIT: i64 = 64 << 20;
 
 /// Opens the database for the writer: makes it or migrates it first, if need be.
-pub(super) fn writer(path: &Path, steps: &[&str]) -> Result<Connection, StoreError> {
+pub(super) fn writer(
+    path: &Path,
+    steps: &[&str],
+    indexes: &Indexes,
+) -> Result<Connection, StoreError> {
     private_file(path).map_err(|e| file_error(path, &e))?;
     let mut conn = Connection::open_with_flags(
         path,
@@ -40,19 +45,21 @@ pub(super) fn writer(path: &Path, steps: &[&str]) -> Result<Connection, StoreErr
     conn.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     // What is deleted (a channel's secret, above all) is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
+    indexes.functions(&conn)?;
     migrate::migrate(&mut conn, path, steps)?;
     conn.pragma_update(None, "foreign_keys", true)?;
     Ok(conn)
 }
 
 /// Opens the database, which exists, for reading alone.
-pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn reader(path: &Path, indexes: &Indexes) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     behave(&conn)?;
+    indexes.functions(&conn)?;
     conn.pragma_update(None, "query_only", true)?;
     Ok(conn)
 }

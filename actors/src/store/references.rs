@@ -4,25 +4,32 @@ use bitchat_wire::{channel::ChannelId, event::EventId, identity::IdentityId};
 use rusqlite::{Connection, params};
 
 use super::{
-    api::{NewEvent, Reference},
+    api::Reference,
     error::Fail,
+    index::Inserted,
     kinds::{DELETE, EDIT, REACT},
     row::{event_of, identity_of, int},
-    writer::Work,
+    tx::Tx,
+    words::Unindexed,
 };
 
 /// Notes that an event was inserted which is about `target`.
 pub(super) fn add(
-    work: &mut Work,
-    channel: i64,
-    position: u64,
-    new: &NewEvent,
-    kind: i64,
+    tx: &Tx,
+    unindexed: &mut Unindexed,
+    event: &Inserted<'_>,
     target: EventId,
 ) -> Result<(), Fail> {
+    let &Inserted {
+        channel,
+        position,
+        kind,
+        new,
+        ..
+    } = event;
     let header = new.event.header();
-    let counts = work
-        .conn
+    let counts = tx
+        .conn()
         .prepare_cached(
             "INSERT INTO reference
                  (channel, target, kind, identity, position, lamport, device, seq)
@@ -41,38 +48,29 @@ pub(super) fn add(
             header.device.as_bytes(),
             int(header.seq),
         ])?;
-    work.wrote(counts);
+    tx.wrote(counts);
     if counts > 0 && kind != REACT {
-        work.unindexed.changed(channel, target);
+        unindexed.changed(channel, target);
     }
     Ok(())
 }
 
-/// What the events of a log from `seq` on are about: targets and kinds.
-pub(super) fn of_log(work: &Work, log: i64, seq: u64) -> Result<Vec<([u8; 32], i64)>, Fail> {
-    let mut statement = work.conn.prepare_cached(
-        "SELECT DISTINCT target, kind FROM event
-         WHERE log = ?1 AND seq >= ?2 AND target IS NOT NULL",
-    )?;
-    let rows = statement.query_map(params![log, int(seq)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 /// Some of an identity's events about a target are gone: what is left counts.
 pub(super) fn again(
-    work: &mut Work,
+    tx: &Tx,
+    unindexed: &mut Unindexed,
     channel: i64,
     identity: &IdentityId,
     target: [u8; 32],
     kind: i64,
 ) -> Result<(), Fail> {
-    work.conn
+    tx.conn()
         .prepare_cached(
             "DELETE FROM reference
              WHERE channel = ?1 AND target = ?2 AND kind = ?3 AND identity = ?4",
         )?
         .execute(params![channel, target, kind, identity.as_bytes()])?;
-    work.conn
+    tx.conn()
         .prepare_cached(
             "INSERT INTO reference
                  (channel, target, kind, identity, position, lamport, device, seq)
@@ -82,8 +80,8 @@ pub(super) fn again(
              ORDER BY event.lamport DESC, event.device DESC, seq DESC LIMIT 1",
         )?
         .execute(params![channel, target, kind, identity.as_bytes()])?;
-    work.wrote(2);
-    work.unindexed.changed(channel, EventId(target));
+    tx.wrote(2);
+    unindexed.changed(channel, EventId(target));
     Ok(())
 }
 

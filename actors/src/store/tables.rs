@@ -16,37 +16,40 @@ const PEERS_A_MEMBER: i64 = 8;
 const PEERS_A_CHANNEL: i64 = 1_024;
 
 pub(super) fn set_value(work: &mut Work, name: &str, bytes: &[u8]) -> Result<(), Fail> {
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO value (name, bytes) VALUES (?1, ?2)
              ON CONFLICT DO UPDATE SET bytes = excluded.bytes",
         )?
         .execute(params![name, bytes])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(())
 }
 
 pub(super) fn put_channel(work: &mut Work, channel: &ChannelRecord) -> Result<(), Fail> {
     // Whoever joins again was there since the first time.
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO channel (cid, file, joined_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET file = excluded.file",
         )?
         .execute(params![channel.cid.0, channel.file, int(channel.joined_ms)])?;
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(())
 }
 
 pub(super) fn remove_channel(work: &mut Work, cid: &ChannelId) -> Result<(), Fail> {
     let channel = work.channel(cid)?;
     // All that refers to the row goes with it.
-    work.conn
+    work.tx
+        .conn
         .prepare_cached("DELETE FROM channel WHERE id = ?1")?
         .execute([channel])?;
     // Row numbers are used again.
     work.forget_channel(channel);
-    work.wrote(1);
+    work.tx.wrote(1);
     Ok(())
 }
 
@@ -58,6 +61,7 @@ pub(super) fn set_deliveries(
     let channel = work.channel(cid)?;
     for mark in marks {
         let written = work
+            .tx
             .conn
             .prepare_cached(
                 "INSERT INTO delivery (channel, member, author, identity, next)
@@ -72,7 +76,7 @@ pub(super) fn set_deliveries(
                 mark.identity.as_bytes(),
                 int(mark.next),
             ])?;
-        work.wrote(written);
+        work.tx.wrote(written);
     }
     Ok(())
 }
@@ -86,7 +90,8 @@ pub(super) fn remember_peer(
         return Err(StoreError::Invalid("nobody is reached at port 0").into());
     }
     let channel = work.channel(cid)?;
-    work.conn
+    work.tx
+        .conn
         .prepare_cached(
             "INSERT INTO known_peer (channel, identity, address, last_ok_ms)
              VALUES (?1, ?2, ?3, ?4)
@@ -98,8 +103,8 @@ pub(super) fn remember_peer(
             peer.address.to_string(),
             int(peer.last_ok_ms),
         ])?;
-    work.wrote(1);
-    forget_old_peers(&work.conn, channel, peer)?;
+    work.tx.wrote(1);
+    forget_old_peers(&work.tx.conn, channel, peer)?;
     Ok(())
 }
 

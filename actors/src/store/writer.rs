@@ -12,9 +12,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     error::{Fail, StoreError},
+    index::Indexes,
     row::{channel_row, identity_of},
     thread::{Job, Queue, Step},
-    words::Unindexed,
+    tx::Tx,
 };
 use crate::kit::Metrics;
 
@@ -65,14 +66,12 @@ pub(super) struct Head {
 
 /// What the jobs of the writer work with.
 pub(super) struct Work {
-    pub(super) conn: Connection,
+    pub(super) tx: Tx,
     heads: HashMap<(i64, DeviceId), Head>,
     /// Heads that the running job changed.
     touched: Vec<(i64, DeviceId)>,
-    /// Texts that the search index has to be told of before the commit.
-    pub(super) unindexed: Unindexed,
-    /// Rows written in the running transaction.
-    rows: usize,
+    /// Tables of upper rooms that follow the logs.
+    pub(super) indexes: Indexes,
     data_version: i64,
     counters: Counters,
 }
@@ -80,15 +79,15 @@ pub(super) struct Work {
 /// Does jobs until the queue is closed and empty, then leaves one tidy file behind.
 pub(super) fn run(
     conn: Connection,
+    indexes: Indexes,
     counters: Counters,
     queue: &mut Queue<'_, Work>,
 ) -> Result<(), StoreError> {
     let mut work = Work {
-        conn,
+        tx: Tx::new(conn),
         heads: HashMap::new(),
         touched: Vec::new(),
-        unindexed: Unindexed::default(),
-        rows: 0,
+        indexes,
         data_version: 0,
         counters,
     };
@@ -97,12 +96,13 @@ pub(super) fn run(
     }
     // All is committed already; a log that stays behind is read at the next start.
     if let Err(error) = work
+        .tx
         .conn
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     {
         tracing::warn!(%error, "no last checkpoint");
     }
-    work.conn.close().map_err(|(_, error)| error.into())
+    work.tx.conn.close().map_err(|(_, error)| error.into())
 }
 
 impl Work {
@@ -117,20 +117,20 @@ impl Work {
         let mut fatal = None;
         let end = self.transaction(first, queue, &mut jobs, &mut fatal);
         self.touched.clear();
-        self.unindexed.undo(0);
+        self.indexes.undo_all();
         if let Err(error) = &end {
             self.heads.clear();
             self.counters.failures.inc();
             tracing::warn!(%error, calls = jobs.len(), "transaction failed");
-            if !self.conn.is_autocommit() {
-                let undone = self.conn.execute_batch("ROLLBACK");
+            if !self.tx.conn.is_autocommit() {
+                let undone = self.tx.conn.execute_batch("ROLLBACK");
                 if let Err(error) = undone {
                     fatal.get_or_insert(error.into());
                 }
             }
         } else {
             self.counters.commits.inc();
-            self.counters.rows.inc_by(self.rows as u64);
+            self.counters.rows.inc_by(self.tx.rows() as u64);
         }
         for job in jobs {
             job.finish(end.clone());
@@ -157,25 +157,25 @@ impl Work {
             })
         };
         jobs.push(first);
-        self.rows = 0;
-        keep(self.conn.execute_batch("BEGIN IMMEDIATE"))?;
+        self.tx.reset_rows();
+        keep(self.tx.conn.execute_batch("BEGIN IMMEDIATE"))?;
         keep(self.notice_others())?;
         let mut last = 0;
         loop {
             keep(self.statement("SAVEPOINT call"))?;
             self.touched.clear();
-            let unindexed = self.unindexed.mark();
+            let marks = self.indexes.marks();
             // The job stays in `jobs`, so that a panic is the only way for its caller to hear nothing.
             let Some(job) = jobs.get_mut(last) else { break };
             match job.run(self) {
                 Step::Done => {}
                 // A full disk may have ended the whole transaction, not the statement alone.
-                Step::Failed if !self.conn.is_autocommit() => {
+                Step::Failed if !self.tx.conn.is_autocommit() => {
                     keep(self.statement("ROLLBACK TO call"))?;
                     for key in self.touched.drain(..) {
                         self.heads.remove(&key);
                     }
-                    self.unindexed.undo(unindexed);
+                    self.indexes.undo(&marks);
                 }
                 Step::Failed => return Err(StoreError::DiskFull),
                 Step::Fatal(error) => {
@@ -184,14 +184,14 @@ impl Work {
                 }
             }
             keep(self.statement("RELEASE call"))?;
-            if self.rows >= ROWS {
+            if self.tx.rows() >= ROWS {
                 break;
             }
             let Some(job) = queue.try_next() else { break };
             jobs.push(job);
             last += 1;
         }
-        if let Err(fail) = self.unindexed.flush(&self.conn) {
+        if let Err(fail) = self.indexes.before_commit(&self.tx) {
             if fail.is_fatal() {
                 *fatal = Some(fail.into());
                 return fatal.clone().map_or(Ok(()), Err);
@@ -202,13 +202,14 @@ impl Work {
     }
 
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
-        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+        self.tx.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     /// Forgets the cache when another connection wrote to the database: a former life of this thread
     /// that was slow to end, or somebody with a tool.
     fn notice_others(&mut self) -> rusqlite::Result<()> {
         let version: i64 = self
+            .tx
             .conn
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
@@ -221,12 +222,7 @@ impl Work {
 
     /// The row number of a channel.
     pub(super) fn channel(&self, cid: &ChannelId) -> Result<i64, Fail> {
-        channel_row(&self.conn, cid)
-    }
-
-    /// Counts rows written towards the size of a transaction.
-    pub(super) fn wrote(&mut self, rows: usize) {
-        self.rows = self.rows.saturating_add(rows);
+        channel_row(&self.tx.conn, cid)
     }
 
     /// The head of a device's log, from memory or the database.
@@ -235,6 +231,7 @@ impl Work {
             return Ok(Some(head.clone()));
         }
         let found = self
+            .tx
             .conn
             .prepare_cached(
                 "SELECT log.id, identity, next, head, lamport, fork.seq FROM log

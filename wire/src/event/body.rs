@@ -104,6 +104,24 @@ impl Body {
         })
     }
 
+    /// The number of the body's kind in databases: 0 for [`Body::Unknown`], 1 for [`Body::Genesis`], else one
+    /// more than its field in `EventBody` (`wire/proto/bitchat.proto`).
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Genesis(_) => 1,
+            Self::Text(_) => 2,
+            Self::Profile { .. } => 3,
+            Self::Leave => 4,
+            Self::Edit { .. } => 5,
+            Self::Delete { .. } => 6,
+            Self::React { .. } => 7,
+            Self::Read(_) => 8,
+            Self::Picture(_) => 9,
+            Self::Status(_) => 10,
+        }
+    }
+
     /// The event that an edit, a deletion or a reaction refers to; `None` for any other body.
     pub fn target(&self) -> Option<EventId> {
         match self {

@@ -6,7 +6,7 @@ use bitchat_wire::event::Said;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{Reference, migrate::STEPS, open, search::search_sql};
+use crate::store::{Reference, index::Indexes, migrate::STEPS, open, search::search_sql};
 
 async fn found(store: &Store, query: &str) -> Vec<String> {
     let found = store.search(Some(CID), query, 100, None).await.unwrap();
@@ -205,7 +205,7 @@ async fn what_the_first_version_kept_is_understood_after_the_migration() {
         ann.write(31, b"nonsense").event,
     ];
     {
-        let conn = open::writer(&path, &STEPS[..1]).unwrap();
+        let conn = open::writer(&path, &STEPS[..1], &Indexes::new(&[INDEX])).unwrap();
         let record = record(CID);
         conn.execute(
             "INSERT INTO channel (id, cid, file, joined_ms) VALUES (1, ?1, ?2, 0)",

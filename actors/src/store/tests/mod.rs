@@ -20,7 +20,7 @@ use bitchat_wire::{
 };
 use tempfile::TempDir;
 
-use super::{ChannelRecord, NewEvent, PageQuery, Store, StoreError};
+use super::{ChannelRecord, INDEX, NewEvent, PageQuery, Store, StoreError};
 use crate::kit::{Metrics, Scope};
 
 /// Long enough for a machine that does other things.
@@ -44,7 +44,7 @@ impl Home {
 
     async fn at(folder: TempDir) -> Result<Self, StoreError> {
         let (scope, _) = Scope::new(Metrics::default());
-        let store = Store::open(&folder.path().join("db"), &scope).await?;
+        let store = Store::open(&folder.path().join("db"), &scope, &[INDEX]).await?;
         Ok(Self {
             store,
             scope,

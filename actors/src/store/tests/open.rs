@@ -9,7 +9,7 @@ use crate::store::migrate::STEPS;
 
 async fn open(folder: &TempDir) -> Result<(), StoreError> {
     let (scope, _) = Scope::new(Metrics::default());
-    let end = Store::open(&folder.path().join("db"), &scope).await;
+    let end = Store::open(&folder.path().join("db"), &scope, &[INDEX]).await;
     assert!(scope.stop(PATIENCE).await);
     end.map(drop)
 }
@@ -74,7 +74,7 @@ async fn a_damaged_database_says_so() {
 async fn a_folder_that_is_not_there_is_an_error() {
     let (scope, _) = Scope::new(Metrics::default());
     let folder = TempDir::new().unwrap();
-    let end = Store::open(&folder.path().join("no/db"), &scope).await;
+    let end = Store::open(&folder.path().join("no/db"), &scope, &[INDEX]).await;
     assert!(matches!(end, Err(StoreError::Database(_))));
 }
 
@@ -113,7 +113,9 @@ async fn a_database_is_copied_and_then_migrated() {
     fs::write(folder.path().join("db.v2.bak.part"), b"cut off").unwrap();
 
     let (scope, _) = Scope::new(Metrics::default());
-    let store = Store::open_with(&path, &scope, TWO).await.unwrap();
+    let store = Store::open_with(&path, &scope, &[INDEX], TWO)
+        .await
+        .unwrap();
     assert_eq!(**store.value("port").await.unwrap().unwrap(), *b"1");
     store
         .tamper(|conn| conn.execute("UPDATE value SET note = 'x'", []))
@@ -158,7 +160,7 @@ async fn a_step_that_fails_changes_nothing() {
     let folder = home.stop().await;
     for steps in [BAD, TORN] {
         let (scope, _) = Scope::new(Metrics::default());
-        let end = Store::open_with(&folder.path().join("db"), &scope, steps).await;
+        let end = Store::open_with(&folder.path().join("db"), &scope, &[INDEX], steps).await;
         assert!(end.is_err());
     }
     let home = Home::at(folder).await.unwrap();
