@@ -70,9 +70,9 @@ mod transport;
 mod skip;
 
 pub use channel::ChannelError;
-pub use chat::{Chat, ChatError, EventKind, EventView as Event, Follow, Position};
+pub use chat::{Chat, ChatError, EventKind, EventView as Event, Follow, PageQuery, Position};
 pub use node::{Builder, Node, NodeError as Error, StartError};
-pub use store::{PageQuery, StoreError};
+pub use store::StoreError;
 
 /// The values of a node's and a relay's settings.
 pub mod settings {
@@ -135,6 +135,10 @@ pub mod internals {
     /// The database.
     pub mod store {
         pub use crate::store::*;
+    }
+    /// The tables of conversations.
+    pub mod tables {
+        pub use crate::chat::tables::*;
     }
     /// Trackers.
     pub mod tracker {

@@ -17,11 +17,12 @@ use super::{
     follow::{Feed, Follow},
     handle::Chat,
     own,
+    tables::{LogEntry, Tables},
 };
 use crate::{
     channel::{ChannelConfig, ChannelError, ChannelEvent},
     kit::{Scope, Stop},
-    store::{LogEntry, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The conversations of a node, by their channels. Cheap to clone.
@@ -97,7 +98,7 @@ impl Chats {
     }
 
     /// Texts with these words, of one channel or of all (`None`), the last to arrive first; only those that arrived before the
-    /// event `before`. See [`Store::search`].
+    /// event `before`. See [`Tables::search`].
     pub async fn search(
         &self,
         cid: Option<ChannelId>,
@@ -105,7 +106,9 @@ impl Chats {
         limit: usize,
         before: Option<EventId>,
     ) -> Result<Vec<EventView>, ChatError> {
-        let found = self.inner.store.search(cid, query, limit, before).await?;
+        let found = Tables(&self.inner.store)
+            .search(cid, query, limit, before)
+            .await?;
         self.views(found).await
     }
 

@@ -8,7 +8,7 @@ use bitchat_wire::{
     identity::{DeviceId, IdentityId},
 };
 
-use crate::store::Reference;
+use super::tables::Reference;
 
 /// The number of different emoji shown on one text.
 pub(super) const MAX_SHOWN_EMOJI: usize = 64;

@@ -9,12 +9,11 @@ use bitchat_wire::channel::ChannelId;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 
-use super::api::{ChatError, EventView, Position};
-use crate::{
-    channel::ChannelEvent,
-    kit::Stop,
-    store::{LogEntry, Store},
+use super::{
+    api::{ChatError, EventView, Position},
+    tables::{LogEntry, Tables},
 };
+use crate::{channel::ChannelEvent, kit::Stop, store::Store};
 
 /// Events read from the store at a time.
 const BATCH: usize = 256;
@@ -143,7 +142,9 @@ impl Follow {
 
     /// Reads the next batch from the store.
     async fn read(&mut self) -> Result<(), ChatError> {
-        let entries = self.feed.store.since(self.cid, self.last, BATCH).await?;
+        let entries = Tables(&self.feed.store)
+            .since(self.cid, self.last, BATCH)
+            .await?;
         // A batch may end early; only an empty one is the end.
         let newest = entries.last().map(|entry| entry.position);
         let views = (self.feed.show)(entries).await?;

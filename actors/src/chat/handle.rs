@@ -21,11 +21,12 @@ use super::{
     mentions, own,
     reader::{PeopleReader, Shared},
     snapshot::Snapshot,
+    tables::{LogEntry, PageQuery, Tables},
 };
 use crate::{
     channel::{Channel, ChannelConfig, ChannelError, Signal},
     kit::{Addr, Scope},
-    store::{LogEntry, PageQuery, Store},
+    store::Store,
 };
 
 /// Time limit for stopping the actor, which has nothing to finish.
@@ -246,7 +247,7 @@ impl Chat {
 
     /// A page of the conversation, oldest first.
     pub async fn page(&self, query: PageQuery) -> Result<Vec<EventView>, ChatError> {
-        let entries = self.store.page(self.id(), query).await?;
+        let entries = Tables(&self.store).page(self.id(), query).await?;
         self.views(entries).await
     }
 
@@ -311,7 +312,7 @@ impl Chat {
     }
 
     async fn entry(&self, id: EventId) -> Result<LogEntry, ChatError> {
-        let entry = self.store.entry(self.id(), id).await?;
+        let entry = Tables(&self.store).entry(self.id(), id).await?;
         entry.ok_or(ChatError::NoEvent)
     }
 

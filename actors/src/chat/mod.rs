@@ -17,9 +17,11 @@ mod handle;
 mod mentions;
 mod own;
 mod people;
+mod profile;
 mod reader;
 mod reading;
 mod snapshot;
+pub(crate) mod tables;
 mod views;
 
 #[cfg(test)]
@@ -31,4 +33,6 @@ pub use draft::Draft;
 pub use fold::Reaction;
 pub use follow::{Follow, News};
 pub use handle::Chat;
+pub use profile::Profile;
 pub use snapshot::Snapshot;
+pub use tables::PageQuery;

@@ -5,8 +5,8 @@ use bitchat_wire::{
     event::{Body, EventId, Picture},
 };
 
-use super::api::ChatError;
-use crate::store::{Profile, Store, StoreError};
+use super::{api::ChatError, profile::Profile, tables::Tables};
+use crate::store::{Store, StoreError};
 
 /// The node's value with our status line, as it was last set.
 const STATUS: &str = "profile_status";
@@ -54,7 +54,7 @@ pub(super) async fn picture(
     let Some(id) = event else {
         return Ok(None);
     };
-    let entry = store.entry(cid, id).await?;
+    let entry = Tables(store).entry(cid, id).await?;
     Ok(entry.and_then(|entry| match Body::of(&entry.event) {
         Body::Picture(picture) => picture,
         _ => None,

@@ -10,7 +10,7 @@ use bitchat_wire::{
     identity::IdentityId,
 };
 
-use crate::store::Profile;
+use super::profile::Profile;
 
 /// A typing notice is shown for this long, unless the text comes first.
 const TYPING_SHOWN: Duration = Duration::from_secs(10);

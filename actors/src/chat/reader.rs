@@ -13,7 +13,7 @@ use bitchat_wire::{
 };
 use futures_util::future::BoxFuture;
 
-use super::{own, people::People};
+use super::{own, people::People, tables::Tables};
 use crate::{
     channel::{Reader, Signal},
     store::{LogHead, Store, StoreError},
@@ -70,7 +70,7 @@ impl Reader for PeopleReader {
     ) -> BoxFuture<'a, Result<Vec<Vec<u8>>, StoreError>> {
         Box::pin(async move {
             let left = self.left(heads).await?;
-            let people = People::load(self.store.profiles(self.cid).await?, left);
+            let people = People::load(Tables(&self.store).profiles(self.cid).await?, left);
             let own = people.profile(&self.me).cloned().unwrap_or_default();
             *self.people.lock() = people;
             own::missing(&self.store, self.cid, &self.name, &own).await
@@ -94,7 +94,7 @@ impl Reader for PeopleReader {
     fn removed(&mut self, who: IdentityId) -> BoxFuture<'static, ()> {
         let (store, cid, people) = (self.store.clone(), self.cid, self.people.clone());
         Box::pin(async move {
-            let Ok(profiles) = store.profiles(cid).await else {
+            let Ok(profiles) = Tables(&store).profiles(cid).await else {
                 return;
             };
             let kept = profiles.into_iter().find(|(of, _)| *of == who);

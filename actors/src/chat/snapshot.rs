@@ -13,11 +13,9 @@ use bitchat_wire::{
 use super::{
     api::{MemberView, Mesh},
     people::People,
+    profile::Profile,
 };
-use crate::{
-    channel::{MemberState, State},
-    store::Profile,
-};
+use crate::channel::{MemberState, State};
 
 /// A channel at one moment.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use super::{
     api::{DeliveryState, EventKind, EventView, MemberView, Progress},
     fold::{Folded, fold},
     snapshot::Snapshot,
+    tables::LogEntry,
 };
-use crate::store::LogEntry;
 
 /// An author's clock is believed up to this long past the arrival here.
 const CLOCK_LEEWAY_MS: u64 = 5 * 60 * 1_000;

@@ -16,7 +16,7 @@ use super::{
     portmap::Router,
 };
 use crate::{
-    chat::Chats,
+    chat::{self, Chats},
     dht::Dht,
     discovery::{Discovery, Sources},
     disguise::Torrents,
@@ -25,7 +25,7 @@ use crate::{
     link::Links,
     public_relays::{self, PublicRelaysConfig},
     relay::{RelayConfig, RelayMode, Relays},
-    store::{INDEX, Store},
+    store::Store,
     tracker::{TrackerConfig, Trackers},
     transport::{EVENTS, Proxy, Transport, TransportConfig, TransportEvent},
 };
@@ -45,7 +45,7 @@ impl Builder {
     pub async fn start(self) -> Result<Node, StartError> {
         let (base, deaths) = Scope::new(Metrics::default());
         let layers = Layers::new(&base);
-        let store = Store::open(&self.database, &layers.store, &[INDEX]).await?;
+        let store = Store::open(&self.database, &layers.store, &[chat::tables::INDEX]).await?;
         let node = self.start_layers(store, deaths, layers.clone()).await;
         if node.is_err() {
             layers.stop().await;

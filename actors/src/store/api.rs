@@ -49,33 +49,6 @@ pub struct NewEvent {
     pub identity: IdentityId,
 }
 
-/// An event as the log shows it.
-#[derive(Clone, Debug)]
-pub struct LogEntry {
-    /// Its place in the order of arrival here: the cursor of event streams. Grows, never reused.
-    pub position: u64,
-    /// The channel.
-    pub cid: ChannelId,
-    /// The event.
-    pub event: Event,
-    /// Who wrote it.
-    pub author: IdentityId,
-    /// When it arrived here.
-    pub arrival_ms: u64,
-    /// Of a text: what counts about it.
-    pub references: Vec<Reference>,
-}
-
-/// An event about a text: its author's latest edit and deletion, and of each identity the latest
-/// reactions.
-#[derive(Clone, Debug)]
-pub struct Reference {
-    /// The event.
-    pub event: Event,
-    /// Who wrote it.
-    pub author: IdentityId,
-}
-
 /// How far one member device has another device's log, by its own word on its own link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Delivery {
@@ -98,15 +71,4 @@ pub struct KnownPeer {
     pub address: SocketAddr,
     /// When it last worked.
     pub last_ok_ms: u64,
-}
-
-/// A page of a channel's log to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageQuery {
-    /// Only what comes before this event in the channel's order (lamport, device, seq).
-    pub before: Option<EventId>,
-    /// At most this many (capped at 1,000).
-    pub limit: usize,
-    /// Only conversation (text) events, not profiles and first events.
-    pub conversation_only: bool,
 }

@@ -9,20 +9,18 @@ use std::{
 use bitchat_wire::{
     channel::ChannelId,
     event::{Event, EventId},
-    identity::{DeviceId, IdentityId},
+    identity::DeviceId,
 };
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    api::{ChannelRecord, Delivery, KnownPeer, LogEntry, LogHead, NewEvent, PageQuery},
+    api::{ChannelRecord, Delivery, KnownPeer, LogHead, NewEvent},
     error::{Fail, StoreError},
     history,
     index::{IndexFactory, Indexes},
-    logs, migrate, open,
-    profile::Profile,
-    reader, search, tables, thread,
+    logs, migrate, open, reader, tables, thread,
     thread::{Call, Post},
     writer::{self, Counters, Work},
 };
@@ -126,7 +124,8 @@ impl Store {
         }
     }
 
-    async fn read<T: Send + 'static>(
+    /// Runs a query on the reader's connection, in a transaction of its own: it sees one moment.
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fail> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -227,33 +226,6 @@ impl Store {
             .await
     }
 
-    /// One event.
-    pub async fn entry(&self, cid: ChannelId, id: EventId) -> Result<Option<LogEntry>, StoreError> {
-        self.read(move |conn| history::entry(conn, &cid, id)).await
-    }
-
-    /// A page of the log, oldest first. It ends early where it would pass 16 MiB of events.
-    pub async fn page(
-        &self,
-        cid: ChannelId,
-        query: PageQuery,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        self.read(move |conn| history::page(conn, &cid, query))
-            .await
-    }
-
-    /// What arrived after `position`, in that order, at most `limit` (capped at 1,000, and at 16 MiB of
-    /// events); of one channel or of all. Nothing more is there when the answer is empty.
-    pub async fn since(
-        &self,
-        cid: Option<ChannelId>,
-        position: u64,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        self.read(move |conn| history::since(conn, cid.as_ref(), position, limit))
-            .await
-    }
-
     /// The newest position that was ever given; 0 before the first.
     pub async fn last_position(&self) -> Result<u64, StoreError> {
         self.read(history::last_position).await
@@ -293,22 +265,6 @@ impl Store {
 
     // -- finding -----------------------------------------------------------------------------------
 
-    /// Texts that hold these words as they are shown now, of one channel or of all, the last to arrive
-    /// first: at most `limit` (capped at 1,000, and at 16 MiB), and only those that arrived before the
-    /// event `before`. Every word must be there, as the beginning of a word at least; what stands in
-    /// double quotes must be there as it is. [`StoreError::Invalid`] says what cannot be searched for.
-    pub async fn search(
-        &self,
-        cid: Option<ChannelId>,
-        query: &str,
-        limit: usize,
-        before: Option<EventId>,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        let query = query.to_owned();
-        self.read(move |conn| search::search(conn, cid.as_ref(), &query, limit, before))
-            .await
-    }
-
     /// The events of a channel whose id begins with these 6 to 64 hexadecimal digits: at most two, which
     /// is enough to tell one from several.
     pub async fn by_prefix(
@@ -317,16 +273,11 @@ impl Store {
         prefix: &str,
     ) -> Result<Vec<EventId>, StoreError> {
         let prefix = prefix.to_owned();
-        self.read(move |conn| search::by_prefix(conn, &cid, &prefix))
+        self.read(move |conn| history::by_prefix(conn, &cid, &prefix))
             .await
     }
 
-    // -- profiles and the peer cache ---------------------------------------------------------------
-
-    /// What each member says of itself in this channel; who said nothing is left out.
-    pub async fn profiles(&self, cid: ChannelId) -> Result<Vec<(IdentityId, Profile)>, StoreError> {
-        self.read(move |conn| history::profiles(conn, &cid)).await
-    }
+    // -- the peer cache ---------------------------------------------------------------
 
     /// Remembers where a member was reached (at most 8 addresses a member, 1,024 a channel; oldest go).
     pub async fn remember_peer(&self, cid: ChannelId, peer: KnownPeer) -> Result<(), StoreError> {
@@ -378,7 +329,7 @@ impl Opened {
 #[cfg(test)]
 impl Store {
     /// Lets a test work on the writer's connection.
-    pub(super) async fn tamper<T: Send + 'static>(
+    pub(crate) async fn tamper<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -1,56 +1,24 @@
 //! Reading logs.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-};
+use std::ops::Range;
 
 use bitchat_wire::{
     channel::ChannelId,
     event::{Event, EventId},
-    identity::{Certificate, DeviceId, IdentityId},
+    identity::{Certificate, DeviceId},
 };
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    api::{LogEntry, LogHead, PageQuery},
+    api::LogHead,
     error::{Fail, StoreError},
-    kinds,
-    profile::Profile,
-    references,
     row::{channel_row, device_of, event_of, identity_of, int},
 };
 
-/// Entries of a page, or of one answer about what arrived.
-const MAX_ENTRIES: usize = 1_000;
-/// Bytes of raw events after which such an answer ends too, though it be short of its limit: a thousand
-/// of the largest events would be 100 MB.
-const MAX_ENTRY_BYTES: usize = 16 << 20;
+/// The fewest hexadecimal digits by which an event is found.
+const MIN_PREFIX: usize = 6;
 /// Ids in one answer: what one message on a link carries.
 const MAX_IDS: u64 = 256;
-
-/// The columns of an entry.
-pub(super) const ENTRY_COLUMNS: &str =
-    "position, cid, event.raw, event.signature, log.identity, arrival_ms, event.kind";
-
-/// The tables of an entry. The cross joins tell SQLite to go through the events in the order of an index
-/// and to look up the rest, not to go through the logs and sort.
-const ENTRY_TABLES: &str = "FROM event CROSS JOIN log ON log.id = event.log
-         CROSS JOIN channel ON channel.id = event.channel";
-
-/// Kinds of which each log's last counts: names, read marks, pictures, status lines.
-pub(super) const PROFILE_KINDS: [i64; 4] = [3, 8, 9, 10];
-
-/// The last event of a kind in each log. One look-up a log, however many it holds; the literal kind lets
-/// SQLite take the index of that kind.
-pub(super) fn latest_sql(kind: i64) -> String {
-    format!(
-        "SELECT raw, signature, identity
-         FROM log CROSS JOIN event ON event.log = log.id
-         WHERE log.channel = ?1 AND event.kind = {kind} AND event.seq =
-             (SELECT max(seq) FROM event AS other WHERE other.log = log.id AND other.kind = {kind})"
-    )
-}
 
 pub(super) fn heads(conn: &Connection, cid: &ChannelId) -> Result<Vec<LogHead>, Fail> {
     let channel = channel_row(conn, cid)?;
@@ -137,97 +105,39 @@ pub(super) fn by_key(
         .optional()?)
 }
 
-pub(super) fn entry(
+/// The events of a channel whose id begins with `prefix`; at most two, which is enough to tell one from several.
+pub(super) fn by_prefix(
     conn: &Connection,
     cid: &ChannelId,
-    id: EventId,
-) -> Result<Option<LogEntry>, Fail> {
+    prefix: &str,
+) -> Result<Vec<EventId>, Fail> {
+    let (low, high) = bounds(prefix).ok_or(StoreError::Invalid(
+        "an event is named by 6 to 64 hexadecimal digits of its id",
+    ))?;
     let channel = channel_row(conn, cid)?;
-    let sql =
-        format!("SELECT {ENTRY_COLUMNS} {ENTRY_TABLES} WHERE event.id = ?1 AND event.channel = ?2");
-    Ok(entries(conn, &sql, params![id.0, channel])?.pop())
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM event WHERE id >= ?1 AND id <= ?2 AND channel = ?3 LIMIT 2",
+    )?;
+    let ids = statement.query_map(params![low, high, channel], |row| row.get(0).map(EventId))?;
+    Ok(ids.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn page(
-    conn: &Connection,
-    cid: &ChannelId,
-    query: PageQuery,
-) -> Result<Vec<LogEntry>, Fail> {
-    let channel = channel_row(conn, cid)?;
-    let limit = capped(query.limit);
-    let sql = page_sql(query.conversation_only, query.before.is_some());
-    let mut page = match query.before {
-        None => entries(conn, &sql, params![channel, limit])?,
-        Some(id) => {
-            let (lamport, device, seq) = place(conn, channel, id)?;
-            entries(conn, &sql, params![channel, limit, lamport, device, seq])?
-        }
+/// The first and the last id with this beginning; `None` if it is not 6 to 64 hexadecimal digits.
+fn bounds(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
+    let digits = prefix.len();
+    if !(MIN_PREFIX..=64).contains(&digits) || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let fill = |with: char| {
+        let full: String = prefix
+            .chars()
+            .chain(std::iter::repeat(with))
+            .take(64)
+            .collect();
+        let mut id = [0; 32];
+        hex::decode_to_slice(full, &mut id).ok().map(|()| id)
     };
-    page.reverse();
-    Ok(page)
-}
-
-pub(super) fn page_sql(conversation_only: bool, before: bool) -> String {
-    // The literal kind lets SQLite take the index of what was said.
-    let said = if conversation_only {
-        "AND event.kind = 2"
-    } else {
-        ""
-    };
-    let bound = if before {
-        "AND (event.lamport, event.device, event.seq) < (?3, ?4, ?5)"
-    } else {
-        ""
-    };
-    format!(
-        "SELECT {ENTRY_COLUMNS} {ENTRY_TABLES} WHERE event.channel = ?1 {said} {bound}
-         ORDER BY event.lamport DESC, event.device DESC, event.seq DESC LIMIT ?2"
-    )
-}
-
-/// Where an event stands in the channel's order; also one that has left its log since it was shown.
-fn place(conn: &Connection, channel: i64, id: EventId) -> Result<(i64, [u8; 32], i64), Fail> {
-    conn.prepare_cached(
-        "SELECT lamport, device, seq FROM event WHERE id = ?1 AND channel = ?2
-         UNION ALL
-         SELECT lamport, device, seq FROM evidence WHERE id = ?1 AND channel = ?2",
-    )?
-    .query_row(params![id.0, channel], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })
-    .optional()?
-    .ok_or(Fail::Refused(StoreError::NoEvent))
-}
-
-pub(super) fn since(
-    conn: &Connection,
-    cid: Option<&ChannelId>,
-    position: u64,
-    limit: usize,
-) -> Result<Vec<LogEntry>, Fail> {
-    let (after, limit) = (int(position), capped(limit));
-    let sql = since_sql(cid.is_some());
-    let Some(cid) = cid else {
-        return entries(conn, &sql, params![after, limit]);
-    };
-    let channel = channel_row(conn, cid)?;
-    entries(conn, &sql, params![after, limit, channel])
-}
-
-pub(super) fn since_sql(of_channel: bool) -> String {
-    let channel = if of_channel {
-        "AND event.channel = ?3"
-    } else {
-        ""
-    };
-    format!(
-        "SELECT {ENTRY_COLUMNS} {ENTRY_TABLES}
-         WHERE position > ?1 {channel} ORDER BY position LIMIT ?2"
-    )
-}
-
-pub(super) fn capped(limit: usize) -> i64 {
-    int(limit.min(MAX_ENTRIES) as u64)
+    Some((fill('0')?, fill('f')?))
 }
 
 pub(super) fn last_position(conn: &Connection) -> Result<u64, Fail> {
@@ -253,25 +163,6 @@ pub(super) fn forks(conn: &Connection, cid: &ChannelId) -> Result<Vec<(Event, Ev
     Ok(proofs)
 }
 
-pub(super) fn profiles(
-    conn: &Connection,
-    cid: &ChannelId,
-) -> Result<Vec<(IdentityId, Profile)>, Fail> {
-    let channel = channel_row(conn, cid)?;
-    let mut profiles: BTreeMap<IdentityId, Profile> = BTreeMap::new();
-    for kind in PROFILE_KINDS {
-        let mut statement = conn.prepare_cached(&latest_sql(kind))?;
-        let mut rows = statement.query([channel])?;
-        while let Some(row) = rows.next()? {
-            let event = event_of(cid, row, 0)?;
-            let identity = identity_of(&row.get(2)?)?;
-            // Of several devices of one member the latest word counts.
-            profiles.entry(identity).or_default().take(&event);
-        }
-    }
-    Ok(profiles.into_iter().collect())
-}
-
 fn log_row(conn: &Connection, cid: &ChannelId, device: DeviceId) -> Result<Option<i64>, Fail> {
     let channel = channel_row(conn, cid)?;
     Ok(conn
@@ -280,49 +171,23 @@ fn log_row(conn: &Connection, cid: &ChannelId, device: DeviceId) -> Result<Optio
         .optional()?)
 }
 
-pub(super) fn entries(
-    conn: &Connection,
-    sql: &str,
-    params: &[&dyn ToSql],
-) -> Result<Vec<LogEntry>, Fail> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    let mut authors: HashMap<[u8; 32], IdentityId> = HashMap::new();
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        let cid = ChannelId(row.get(1)?);
-        let event = event_of(&cid, row, 2)?;
-        bytes += event.raw().len();
-        let author: [u8; 32] = row.get(4)?;
-        let author = match authors.get(&author) {
-            Some(known) => *known,
-            None => {
-                // Checking a key costs more than reading a row.
-                let identity = identity_of(&author)?;
-                authors.insert(author, identity);
-                identity
-            }
-        };
-        let references = match row.get(6)? {
-            kinds::TEXT => references::about(conn, &cid, event.id(), &author)?,
-            _ => Vec::new(),
-        };
-        bytes += references
-            .iter()
-            .map(|reference| reference.event.raw().len())
-            .sum::<usize>();
-        if bytes > MAX_ENTRY_BYTES && !entries.is_empty() {
-            break;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_have_bounds() {
+        let (low, high) = bounds("aBc123").unwrap();
+        assert_eq!((low[..4].to_vec(), low[31]), (vec![0xab, 0xc1, 0x23, 0], 0));
+        assert_eq!(
+            (high[..4].to_vec(), high[31]),
+            (vec![0xab, 0xc1, 0x23, 0xff], 0xff)
+        );
+        let (low, high) = bounds("abcdef1").unwrap();
+        assert_eq!((low[3], high[3]), (0x10, 0x1f));
+        for bad in ["", "abcde", "abcdeg", &"a".repeat(65), "\u{e9}\u{e9}\u{e9}"] {
+            assert!(bounds(bad).is_none(), "{bad}");
         }
-        entries.push(LogEntry {
-            position: row.get::<_, i64>(0)?.unsigned_abs(),
-            cid,
-            event,
-            author,
-            arrival_ms: row.get::<_, i64>(5)?.unsigned_abs(),
-            references,
-        });
     }
-    Ok(entries)
 }

@@ -30,33 +30,26 @@
 //! Do not use paused time together with a store.
 
 mod api;
-mod conversation;
 mod error;
 mod file;
 mod handle;
 mod history;
-mod index;
-mod kinds;
+pub(crate) mod index;
 mod logs;
 mod migrate;
 mod open;
-mod profile;
 mod reader;
-mod references;
-mod row;
-mod search;
+pub(crate) mod row;
 mod tables;
 mod thread;
-mod tx;
-mod words;
+pub(crate) mod tx;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use api::*;
-pub use conversation::INDEX;
+pub(crate) use error::Fail;
 pub use error::StoreError;
 pub use handle::Store;
 pub use index::IndexFactory;
-pub use profile::Profile;

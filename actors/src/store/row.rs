@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::error::{Fail, StoreError};
 
 /// The row number of a channel.
-pub(super) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fail> {
+pub(crate) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fail> {
     conn.prepare_cached("SELECT id FROM channel WHERE cid = ?1")?
         .query_row([&cid.0], |row| row.get(0))
         .optional()?
@@ -20,27 +20,27 @@ pub(super) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fai
 
 /// SQLite's integers are signed. Numbers and times beyond its range do not occur in what is kept; as
 /// bounds of a query they mean "no bound".
-pub(super) fn int(value: u64) -> i64 {
+pub(crate) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// An identity that the database holds.
-pub(super) fn identity_of(bytes: &[u8; 32]) -> Result<IdentityId, Fail> {
+pub(crate) fn identity_of(bytes: &[u8; 32]) -> Result<IdentityId, Fail> {
     IdentityId::from_bytes(bytes).map_err(|_| damaged("an identity"))
 }
 
 /// A device that the database holds.
-pub(super) fn device_of(bytes: &[u8; 32]) -> Result<DeviceId, Fail> {
+pub(crate) fn device_of(bytes: &[u8; 32]) -> Result<DeviceId, Fail> {
     DeviceId::from_bytes(bytes).map_err(|_| damaged("a device"))
 }
 
 /// The error of a value that cannot be read back.
-pub(super) fn damaged(what: &str) -> Fail {
+pub(crate) fn damaged(what: &str) -> Fail {
     Fail::Refused(StoreError::Corrupt(format!("{what} is not readable")))
 }
 
 /// The event whose bytes and signature are in the columns `at` and `at + 1`.
-pub(super) fn event_of(cid: &ChannelId, row: &Row<'_>, at: usize) -> Result<Event, Fail> {
+pub(crate) fn event_of(cid: &ChannelId, row: &Row<'_>, at: usize) -> Result<Event, Fail> {
     let raw = Bytes::from(row.get::<_, Vec<u8>>(at)?);
     let signature: [u8; 64] = row.get(at + 1)?;
     Event::from_store(cid, raw, &signature).map_err(|_| damaged("an event"))

@@ -26,15 +26,12 @@ const OF_CHAT: &[&str] = &[
     "Said",
 ];
 
-/// Files of `store` that are about to move to `chat/tables`.
-const MOVING: &[&str] = &["kinds.rs", "profile.rs"];
-
 #[test]
 fn channel_and_store_name_no_body_of_a_capability() {
     let wrong: Vec<_> = FOLDERS
         .iter()
         .flat_map(|folder| sources(&top().join(folder)))
-        .filter(|path| !is_simulator(path) && !MOVING.iter().any(|name| path.ends_with(name)))
+        .filter(|path| !is_simulator(path))
         .flat_map(|path| {
             let found = bodies(&code(&path));
             found

@@ -9,9 +9,9 @@ use bitchat_wire::{
 };
 use proptest::prelude::*;
 
-use crate::{
-    chat::fold::{Folded, MAX_SHOWN_EMOJI, fold, place, reactions_of},
-    store::Reference,
+use crate::chat::{
+    fold::{Folded, MAX_SHOWN_EMOJI, fold, place, reactions_of},
+    tables::Reference,
 };
 
 const CID: ChannelId = ChannelId([7; 32]);

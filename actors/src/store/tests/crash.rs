@@ -21,7 +21,7 @@ async fn child() {
         return;
     };
     let (scope, _) = Scope::new(Metrics::default());
-    let path = std::path::Path::new(&folder).join("db");
+    let path = Path::new(&folder).join("db");
     let store = Store::open(&path, &scope, &[INDEX]).await.unwrap();
     store.put_channel(record(CID)).await.unwrap();
     let mut pen = Pen::new(CID, 1, 2);

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 //! The store on real files.
 
-mod conversation;
 mod crash;
 mod faults;
 mod forks;
@@ -11,38 +10,47 @@ mod model;
 mod open;
 mod tables;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bitchat_wire::{
     channel::ChannelId,
     event::{Body, Event, EventId, genesis_body},
     identity::{Certificate, DeviceId, DeviceKey, IdentityId, IdentityKey},
 };
+use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{ChannelRecord, INDEX, NewEvent, PageQuery, Store, StoreError};
-use crate::kit::{Metrics, Scope};
+use super::{
+    ChannelRecord, NewEvent, Store, StoreError, index::Indexes, migrate::STEPS, open as file,
+};
+use crate::{
+    chat::tables::{INDEX, PageQuery, Tables},
+    kit::{Metrics, Scope},
+};
 
 /// Long enough for a machine that does other things.
-const PATIENCE: Duration = Duration::from_secs(60);
-const CID: ChannelId = ChannelId([7; 32]);
-const OTHER: ChannelId = ChannelId([8; 32]);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const CID: ChannelId = ChannelId([7; 32]);
+pub(crate) const OTHER: ChannelId = ChannelId([8; 32]);
 
 /// An open store in a folder of its own, with the channel [`CID`].
-struct Home {
-    store: Store,
-    scope: Scope,
-    folder: TempDir,
+pub(crate) struct Home {
+    pub(crate) store: Store,
+    pub(crate) scope: Scope,
+    pub(crate) folder: TempDir,
 }
 
 impl Home {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let home = Self::at(TempDir::new().unwrap()).await.unwrap();
         home.store.put_channel(record(CID)).await.unwrap();
         home
     }
 
-    async fn at(folder: TempDir) -> Result<Self, StoreError> {
+    pub(crate) async fn at(folder: TempDir) -> Result<Self, StoreError> {
         let (scope, _) = Scope::new(Metrics::default());
         let store = Store::open(&folder.path().join("db"), &scope, &[INDEX]).await?;
         Ok(Self {
@@ -52,25 +60,30 @@ impl Home {
         })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("db")
     }
 
-    async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> TempDir {
         assert!(self.scope.stop(PATIENCE).await);
         self.folder
     }
 
-    async fn reopen(self) -> Self {
+    pub(crate) async fn reopen(self) -> Self {
         Self::at(self.stop().await).await.unwrap()
     }
 
-    async fn texts(&self) -> Vec<String> {
+    pub(crate) async fn texts(&self) -> Vec<String> {
         texts(&self.store, None, 1_000).await
     }
 }
 
-fn record(cid: ChannelId) -> ChannelRecord {
+/// Makes a database of the first version.
+pub(crate) fn first_version(path: &Path) -> Connection {
+    file::writer(path, &STEPS[..1], &Indexes::new(&[INDEX])).unwrap()
+}
+
+pub(crate) fn record(cid: ChannelId) -> ChannelRecord {
     ChannelRecord {
         cid,
         file: vec![cid.0[0]; 300],
@@ -78,24 +91,24 @@ fn record(cid: ChannelId) -> ChannelRecord {
     }
 }
 
-fn identity(person: u8) -> IdentityId {
+pub(crate) fn identity(person: u8) -> IdentityId {
     IdentityKey::from_seed(&[person; 32]).id()
 }
 
 /// A device that writes its log.
 #[derive(Clone)]
-struct Pen {
-    cid: ChannelId,
-    key: [u8; 32],
-    identity: IdentityId,
-    certificate: Certificate,
-    next: u64,
-    head: EventId,
-    lamport: u64,
+pub(crate) struct Pen {
+    pub(crate) cid: ChannelId,
+    pub(crate) key: [u8; 32],
+    pub(crate) identity: IdentityId,
+    pub(crate) certificate: Certificate,
+    pub(crate) next: u64,
+    pub(crate) head: EventId,
+    pub(crate) lamport: u64,
 }
 
 impl Pen {
-    fn new(cid: ChannelId, person: u8, device: u8) -> Self {
+    pub(crate) fn new(cid: ChannelId, person: u8, device: u8) -> Self {
         let key = [device; 32];
         let identity = IdentityKey::from_seed(&[person; 32]);
         let certificate = identity.certify(&DeviceKey::from_seed(&key).id(), 1_700_000_000);
@@ -111,18 +124,18 @@ impl Pen {
     }
 
     /// One whose first event is in the store.
-    async fn started(store: &Store, person: u8, device: u8) -> Self {
+    pub(crate) async fn started(store: &Store, person: u8, device: u8) -> Self {
         let mut pen = Self::new(CID, person, device);
         let first = pen.first();
         store.append(CID, vec![first]).await.unwrap();
         pen
     }
 
-    fn device(&self) -> DeviceId {
+    pub(crate) fn device(&self) -> DeviceId {
         self.certificate.device
     }
 
-    fn write(&mut self, lamport: u64, body: &[u8]) -> NewEvent {
+    pub(crate) fn write(&mut self, lamport: u64, body: &[u8]) -> NewEvent {
         let event = Event::author(
             &self.cid,
             &DeviceKey::from_seed(&self.key),
@@ -145,16 +158,16 @@ impl Pen {
         }
     }
 
-    fn first(&mut self) -> NewEvent {
+    pub(crate) fn first(&mut self) -> NewEvent {
         let body = genesis_body(&self.certificate);
         self.write(1, &body)
     }
 
-    fn says(&mut self, text: &str) -> NewEvent {
+    pub(crate) fn says(&mut self, text: &str) -> NewEvent {
         self.write(self.lamport + 1, &Body::text(text).unwrap())
     }
 
-    fn keyed(&mut self, text: &str, key: &str) -> NewEvent {
+    pub(crate) fn keyed(&mut self, text: &str, key: &str) -> NewEvent {
         NewEvent {
             key: Some(key.to_owned()),
             ..self.says(text)
@@ -162,19 +175,19 @@ impl Pen {
     }
 }
 
-fn text_of(event: &Event) -> String {
+pub(crate) fn text_of(event: &Event) -> String {
     match Body::of(event) {
         Body::Text(said) => said.text,
         other => format!("{other:?}"),
     }
 }
 
-async fn texts(store: &Store, before: Option<EventId>, limit: usize) -> Vec<String> {
+pub(crate) async fn texts(store: &Store, before: Option<EventId>, limit: usize) -> Vec<String> {
     let query = PageQuery {
         before,
         limit,
         conversation_only: true,
     };
-    let page = store.page(CID, query).await.unwrap();
+    let page = Tables(store).page(CID, query).await.unwrap();
     page.iter().map(|entry| text_of(&entry.event)).collect()
 }

@@ -147,7 +147,7 @@ async fn compare(store: &Store, model: &Model) {
         assert_eq!(kept.unwrap(), log);
     }
     assert_eq!(store.forks(CID).await.unwrap().len(), model.closed.len());
-    let since = store.since(Some(CID), 0, 1_000).await.unwrap();
+    let since = Tables(store).since(Some(CID), 0, 1_000).await.unwrap();
     let since: Vec<_> = since.into_iter().map(|e| (e.position, e.event)).collect();
     assert_eq!(since, model.arrived);
     assert_eq!(store.last_position().await.unwrap(), model.last);
@@ -162,7 +162,7 @@ async fn compare(store: &Store, model: &Model) {
             limit: 3,
             conversation_only: false,
         };
-        let page = store.page(CID, query).await.unwrap();
+        let page = Tables(store).page(CID, query).await.unwrap();
         if page.is_empty() {
             break;
         }

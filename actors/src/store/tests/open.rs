@@ -123,7 +123,7 @@ async fn a_database_is_copied_and_then_migrated() {
         .unwrap()
         .unwrap();
     assert!(scope.stop(PATIENCE).await);
-    let version = |path: &std::path::Path| -> u32 {
+    let version = |path: &Path| -> u32 {
         let conn = Connection::open(path).unwrap();
         conn.pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap()

@@ -51,14 +51,14 @@ async fn a_channel_goes_with_all_that_is_its_own() {
         store.append(CID, vec![pen.says("y")]).await,
         Err(StoreError::NoChannel)
     );
-    assert!(store.since(None, 0, 10).await.unwrap().is_empty());
+    assert!(Tables(store).since(None, 0, 10).await.unwrap().is_empty());
 
     // Joined again, it is empty, and the row numbers that it may have again mislead nobody.
     store.put_channel(record(CID)).await.unwrap();
     assert!(store.heads(CID).await.unwrap().is_empty());
     assert!(store.deliveries(CID).await.unwrap().is_empty());
     assert_eq!(store.by_key(CID, "key").await.unwrap(), None);
-    assert!(store.entry(CID, id).await.unwrap().is_none());
+    assert!(Tables(store).entry(CID, id).await.unwrap().is_none());
     let mut pen = Pen::started(store, 1, 2).await;
     let positions = store.append(CID, vec![pen.says("z")]).await.unwrap();
     assert_eq!(positions, [4], "positions are never used again");

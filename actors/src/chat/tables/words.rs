@@ -1,33 +1,30 @@
 //! The search index: the words of texts as they are shown now (`docs/PROTOCOL.md`, 9.3).
 //!
-//! It is brought up to date once a transaction, right before its commit, not with every call: SQLite
-//! writes out what a full-text table has gathered whenever a savepoint is made, and each call has one.
+//! It is updated once a transaction, right before the commit, and not with each call: SQLite writes out what a full-text table
+//! has buffered whenever a savepoint is made, and each call has one.
 
 use std::collections::BTreeMap;
 
-use bitchat_wire::event::EventId;
+use bitchat_wire::{channel::ChannelId, event::EventId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{
-    error::Fail,
-    kinds::{self, DELETE, EDIT, TEXT},
-    row::event_of,
-};
+use super::kinds::{DELETE, EDIT, TEXT, text_of};
+use crate::store::{Fail, row::event_of};
 
-/// Texts whose words may have changed in the running transaction.
+/// Texts that may be shown differently after the running transaction.
 #[derive(Default)]
 pub(super) struct Unindexed(Vec<Change>);
 
 struct Change {
     channel: i64,
     text: EventId,
-    /// The text itself came in this transaction, so no words of it can be in the index.
+    /// The text was inserted in this transaction, so it cannot be in the index yet.
     new: bool,
 }
 
 impl Unindexed {
-    /// A text was inserted.
-    pub(super) fn said(&mut self, channel: i64, text: EventId) {
+    /// Queues a text that was inserted.
+    pub(super) fn inserted(&mut self, channel: i64, text: EventId) {
         self.0.push(Change {
             channel,
             text,
@@ -35,7 +32,7 @@ impl Unindexed {
         });
     }
 
-    /// An edit or a deletion of it came or went.
+    /// Queues a text of which an edit or deletion was inserted or removed.
     pub(super) fn changed(&mut self, channel: i64, text: EventId) {
         self.0.push(Change {
             channel,
@@ -44,17 +41,17 @@ impl Unindexed {
         });
     }
 
-    /// How many there are: what [`Unindexed::undo`] goes back to.
+    /// The length of the queue, for [`Unindexed::undo`].
     pub(super) fn mark(&self) -> usize {
         self.0.len()
     }
 
-    /// Forgets what came after the mark.
+    /// Drops what was queued after the mark.
     pub(super) fn undo(&mut self, mark: usize) {
         self.0.truncate(mark);
     }
 
-    /// Brings the index up to date.
+    /// Brings the index up to date, and empties the queue.
     pub(super) fn flush(&mut self, conn: &Connection) -> Result<(), Fail> {
         let mut texts: BTreeMap<(i64, [u8; 32]), bool> = BTreeMap::new();
         for change in self.0.drain(..) {
@@ -69,6 +66,7 @@ impl Unindexed {
     }
 }
 
+/// Indexes a text as it is shown now, or not at all if it was deleted.
 fn index(conn: &Connection, channel: i64, text: EventId, new: bool) -> Result<(), Fail> {
     let found = conn
         .prepare_cached(
@@ -79,11 +77,11 @@ fn index(conn: &Connection, channel: i64, text: EventId, new: bool) -> Result<()
         )?
         .query_row(params![text.0, channel, TEXT], |row| {
             let (position, author): (i64, [u8; 32]) = (row.get(0)?, row.get(1)?);
-            let cid = bitchat_wire::channel::ChannelId(row.get(2)?);
+            let cid = ChannelId(row.get(2)?);
             Ok((position, author, cid, event_of(&cid, row, 3)))
         })
         .optional()?;
-    // What the change is about may not be here, or be no text.
+    // The target of an edit or deletion may not have arrived yet, or not be a text.
     let Some((position, author, cid, event)) = found else {
         return Ok(());
     };
@@ -107,9 +105,9 @@ fn index(conn: &Connection, channel: i64, text: EventId, new: bool) -> Result<()
         return Ok(());
     }
     let shown = latest(EDIT)?.unwrap_or(event)?;
-    if let Some(words) = kinds::words(&shown) {
+    if let Some(text) = text_of(&shown) {
         conn.prepare_cached("INSERT INTO said (rowid, text) VALUES (?1, ?2)")?
-            .execute(params![position, words])?;
+            .execute(params![position, text])?;
     }
     Ok(())
 }

@@ -2,14 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitchat_wire::event::Said;
+use bitchat_wire::{
+    event::{Body, EventId, Said},
+    identity::IdentityId,
+};
 use proptest::prelude::*;
+use tempfile::TempDir;
 
-use super::*;
-use crate::store::{Reference, index::Indexes, migrate::STEPS, open, search::search_sql};
+use super::super::{LogEntry, Reference, Tables, search::search_sql};
+use crate::store::{NewEvent, Store, StoreError, tests::*};
 
 async fn found(store: &Store, query: &str) -> Vec<String> {
-    let found = store.search(Some(CID), query, 100, None).await.unwrap();
+    let found = Tables(store)
+        .search(Some(CID), query, 100, None)
+        .await
+        .unwrap();
     found.iter().map(|entry| text_of(&entry.event)).collect()
 }
 
@@ -58,7 +65,7 @@ async fn words_are_found_as_they_are_shown_now() {
         assert_eq!(found(store, query).await.len(), count, "{query}");
     }
     // The newest first, page by page.
-    let page = |before| store.search(None, "quick", 1, before);
+    let page = |before| Tables(store).search(None, "quick", 1, before);
     let newest = page(None).await.unwrap();
     assert_eq!(newest[0].event.id(), two);
     let older = page(Some(two)).await.unwrap();
@@ -102,7 +109,7 @@ async fn words_are_found_as_they_are_shown_now() {
     assert_eq!(found(store, "slow").await.len(), 0);
 
     for bad in ["", "\"", "?!", &"x".repeat(2_000)] {
-        let refused = store.search(None, bad, 10, None).await;
+        let refused = Tables(store).search(None, bad, 10, None).await;
         assert!(matches!(refused, Err(StoreError::Invalid(_))), "{bad:?}");
     }
     // Everything is still there after a restart, and gone with the channel.
@@ -136,27 +143,6 @@ async fn a_refused_call_leaves_no_words() {
     assert!(one.is_ok() && two.is_err());
     assert_eq!(found(store, "kept").await.len(), 1);
     assert_eq!(found(store, "gap").await.len(), 0);
-    home.stop().await;
-}
-
-#[tokio::test]
-async fn events_are_found_by_the_beginning_of_their_id() {
-    let home = Home::new().await;
-    let store = &home.store;
-    let mut ann = Pen::started(store, 1, 2).await;
-    let said = ann.says("x");
-    let id = said.event.id();
-    store.append(CID, vec![said]).await.unwrap();
-    let hex = id.to_string();
-    for digits in [6, 7, 20, 64] {
-        assert_eq!(store.by_prefix(CID, &hex[..digits]).await, Ok(vec![id]));
-    }
-    assert_eq!(store.by_prefix(CID, &"f".repeat(64)).await, Ok(vec![]));
-    for bad in ["", "12345", "x", &"0".repeat(65)] {
-        assert!(store.by_prefix(CID, bad).await.is_err(), "{bad}");
-    }
-    store.put_channel(record(OTHER)).await.unwrap();
-    assert_eq!(store.by_prefix(OTHER, &hex).await, Ok(vec![]));
     home.stop().await;
 }
 
@@ -205,7 +191,7 @@ async fn what_the_first_version_kept_is_understood_after_the_migration() {
         ann.write(31, b"nonsense").event,
     ];
     {
-        let conn = open::writer(&path, &STEPS[..1], &Indexes::new(&[INDEX])).unwrap();
+        let conn = first_version(&path);
         let record = record(CID);
         conn.execute(
             "INSERT INTO channel (id, cid, file, joined_ms) VALUES (1, ?1, ?2, 0)",
@@ -257,15 +243,15 @@ async fn what_the_first_version_kept_is_understood_after_the_migration() {
     ] {
         assert_eq!(found(store, word).await.len(), count, "{word}");
     }
-    let counts = |entry: Option<crate::store::LogEntry>| -> Vec<EventId> {
+    let counts = |entry: Option<LogEntry>| -> Vec<EventId> {
         let about = entry.unwrap().references;
         about.iter().map(|reference| reference.event.id()).collect()
     };
-    let about = |id| async move { counts(store.entry(CID, id).await.unwrap()) };
+    let about = |id| async move { counts(Tables(store).entry(CID, id).await.unwrap()) };
     assert_eq!(about(changed.event.id()).await, [events[5].id()]);
     assert_eq!(about(gone.event.id()).await, [events[6].id()]);
     assert_eq!(about(plain.event.id()).await, [events[7].id()]);
-    let profiles = store.profiles(CID).await.unwrap();
+    let profiles = Tables(store).profiles(CID).await.unwrap();
     assert_eq!(profiles[0].1.status(), "at sea");
     // And the log goes on.
     let next = ann.edits(plain.event.id(), "edited");
@@ -403,13 +389,13 @@ proptest! {
                     continue;
                 }
                 let (expected, shown) = counts(&events, text);
-                let entry = store.entry(CID, text.event.id()).await.unwrap().unwrap();
+                let entry = Tables(store).entry(CID, text.event.id()).await.unwrap().unwrap();
                 let kept: BTreeSet<EventId> = entry.references.iter()
                     .map(|Reference { event, .. }| event.id()).collect();
                 assert_eq!(kept, expected);
                 let first = text_of(&text.event);
                 for word in std::iter::once(&first).chain(&shown) {
-                    let hits = store.search(None, &format!("\"{word}\""), 10, None).await.unwrap();
+                    let hits = Tables(store).search(None, &format!("\"{word}\""), 10, None).await.unwrap();
                     let is_found = hits.iter().any(|hit| hit.event.id() == text.event.id());
                     assert_eq!(is_found, shown.as_ref() == Some(word), "{word}");
                 }

@@ -1,30 +1,26 @@
-//! Finding texts by their words, and events by the beginning of their id.
+//! Full-text search.
 
 use bitchat_wire::{channel::ChannelId, event::EventId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     api::LogEntry,
-    error::{Fail, StoreError},
     history::{ENTRY_COLUMNS, capped, entries},
-    row::channel_row,
 };
+use crate::store::{Fail, StoreError, row::channel_row};
 
-/// Bytes of what is searched for.
+/// The longest query, in bytes.
 const MAX_QUERY: usize = 1_024;
-/// Words and phrases in it.
+/// The most words and phrases of a query.
 const MAX_TERMS: usize = 32;
-/// Hexadecimal digits that an id's beginning has at least.
-const MIN_PREFIX: usize = 6;
-
-/// What the user typed as an expression of FTS5: every word must occur, as the beginning of a word at
-/// least; what stands in double quotes must occur as it is. Nothing that is typed has any other meaning.
+/// Translates a query into an expression of FTS5. Every word must occur, at least as the beginning of a word; what is in
+/// double quotes must occur as it is. Nothing else in a query has a special meaning.
 pub(super) fn expression(query: &str) -> Result<String, StoreError> {
     if query.len() > MAX_QUERY {
         return Err(StoreError::Invalid("a search has at most 1,024 bytes"));
     }
     let mut terms = Vec::new();
-    // Every second piece stood in quotes, be they closed or not.
+    // Every second piece was in quotes, closed or not.
     for (n, piece) in query.split('"').enumerate() {
         let clean: String = piece
             .chars()
@@ -36,7 +32,7 @@ pub(super) fn expression(query: &str) -> Result<String, StoreError> {
             terms.extend(clean.split_whitespace().map(|word| (word.to_owned(), "*")));
         }
     }
-    // What holds neither letter nor digit is in no index.
+    // The index holds letters and digits only.
     terms.retain(|(term, _)| term.contains(char::is_alphanumeric));
     if terms.is_empty() {
         return Err(StoreError::Invalid(
@@ -53,7 +49,7 @@ pub(super) fn expression(query: &str) -> Result<String, StoreError> {
     Ok(terms.join(" AND "))
 }
 
-/// Texts with these words, the last to arrive first.
+/// Texts that match a query, the last to arrive first.
 pub(super) fn search(
     conn: &Connection,
     cid: Option<&ChannelId>,
@@ -89,7 +85,7 @@ pub(super) fn search_sql(of_channel: bool) -> String {
     )
 }
 
-/// When an event arrived; also one that has left its log since it was found.
+/// The position of an event; also of one that has left its log since it was found.
 fn position(conn: &Connection, id: EventId) -> Result<i64, Fail> {
     conn.prepare_cached(
         "SELECT position FROM event WHERE id = ?1
@@ -98,41 +94,6 @@ fn position(conn: &Connection, id: EventId) -> Result<i64, Fail> {
     .query_row([id.0], |row| row.get(0))
     .optional()?
     .ok_or(Fail::Refused(StoreError::NoEvent))
-}
-
-/// The events of a channel whose id begins so; at most two, which tells one from several.
-pub(super) fn by_prefix(
-    conn: &Connection,
-    cid: &ChannelId,
-    prefix: &str,
-) -> Result<Vec<EventId>, Fail> {
-    let (low, high) = bounds(prefix).ok_or(StoreError::Invalid(
-        "an event is named by 6 to 64 hexadecimal digits of its id",
-    ))?;
-    let channel = channel_row(conn, cid)?;
-    let mut statement = conn.prepare_cached(
-        "SELECT id FROM event WHERE id >= ?1 AND id <= ?2 AND channel = ?3 LIMIT 2",
-    )?;
-    let ids = statement.query_map(params![low, high, channel], |row| row.get(0).map(EventId))?;
-    Ok(ids.collect::<Result<_, _>>()?)
-}
-
-/// The first and the last id that begin so.
-fn bounds(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
-    let digits = prefix.len();
-    if !(MIN_PREFIX..=64).contains(&digits) || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let fill = |with: char| {
-        let full: String = prefix
-            .chars()
-            .chain(std::iter::repeat(with))
-            .take(64)
-            .collect();
-        let mut id = [0; 32];
-        hex::decode_to_slice(full, &mut id).ok().map(|()| id)
-    };
-    Some((fill('0')?, fill('f')?))
 }
 
 #[cfg(test)]
@@ -160,20 +121,5 @@ mod tests {
         }
         assert!(expression(&"x".repeat(1_025)).is_err());
         assert!(expression(&"x ".repeat(33)).is_err());
-    }
-
-    #[test]
-    fn prefixes_have_bounds() {
-        let (low, high) = bounds("aBc123").unwrap();
-        assert_eq!((low[..4].to_vec(), low[31]), (vec![0xab, 0xc1, 0x23, 0], 0));
-        assert_eq!(
-            (high[..4].to_vec(), high[31]),
-            (vec![0xab, 0xc1, 0x23, 0xff], 0xff)
-        );
-        let (low, high) = bounds("abcdef1").unwrap();
-        assert_eq!((low[3], high[3]), (0x10, 0x1f));
-        for bad in ["", "abcde", "abcdeg", &"a".repeat(65), "\u{e9}\u{e9}\u{e9}"] {
-            assert!(bounds(bad).is_none(), "{bad}");
-        }
     }
 }

@@ -1,33 +1,35 @@
-//! The index of conversations: what counts about each text, and the words that are found.
+//! The index that the store's writer keeps in step with the logs.
 
 use rusqlite::Connection;
 
 use super::{
-    error::Fail,
-    index::{Index, IndexFactory, Inserted, Removed},
     kinds::{self, DELETE, EDIT, REACT, TEXT},
     references,
-    tx::Tx,
     words::Unindexed,
 };
+use crate::store::{
+    Fail, IndexFactory,
+    index::{Index, Inserted, Removed},
+    tx::Tx,
+};
 
-/// The index that [`super::Store::open`] takes.
+/// The tables of conversations, to be handed over when the store is opened.
 pub const INDEX: IndexFactory = IndexFactory::new(|| Box::new(Conversations::default()));
 
 #[derive(Default)]
 struct Conversations {
-    /// Texts whose words have to be indexed before the commit.
+    /// Texts to be indexed before the commit.
     unindexed: Unindexed,
 }
 
 impl Index for Conversations {
     fn functions(&self, conn: &Connection) -> rusqlite::Result<()> {
-        kinds::teach(conn)
+        kinds::functions(conn)
     }
 
     fn inserted(&mut self, tx: &Tx, event: &Inserted<'_>) -> Result<(), Fail> {
         if event.kind == TEXT {
-            self.unindexed.said(event.channel, event.new.event.id());
+            self.unindexed.inserted(event.channel, event.new.event.id());
         }
         match event.target {
             Some(target) if is_about_a_text(event.kind) => {
@@ -41,7 +43,7 @@ impl Index for Conversations {
         for (target, kind) in events.targets {
             if is_about_a_text(*kind) {
                 let (channel, identity) = (events.channel, events.identity);
-                references::again(tx, &mut self.unindexed, channel, identity, *target, *kind)?;
+                references::recompute(tx, &mut self.unindexed, channel, identity, *target, *kind)?;
             }
         }
         Ok(())

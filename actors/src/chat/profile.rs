@@ -1,12 +1,12 @@
-//! What a member says of itself: of each sort the latest word counts, from whichever of its devices and
-//! in whatever order they arrived (`docs/PROTOCOL.md`, 9.3).
+//! Profiles of members. Of each part of a profile the latest event counts, from any of the member's devices and in any order
+//! of arrival (`docs/PROTOCOL.md`, 9.3).
 
 use bitchat_wire::{
     event::{Body, Event, EventId, ReadMark},
     identity::DeviceId,
 };
 
-/// A place in the channel's order.
+/// A place in the channel's order: Lamport time, device, number.
 type Order = (u64, DeviceId, u64);
 
 /// A member's profile in one channel.
@@ -19,8 +19,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Takes over what an event of the member says, if it says anything of the sort and nothing later is
-    /// known.
+    /// Applies an event of the member, unless it is about something else or a later one is known.
     pub fn take(&mut self, event: &Event) {
         let order = event.header().order();
         match Body::of(event) {
@@ -34,7 +33,7 @@ impl Profile {
         }
     }
 
-    /// The name; empty when none was said.
+    /// The name; empty if none was published.
     pub fn name(&self) -> &str {
         self.name.as_ref().map_or("", |(_, name)| name)
     }
@@ -44,19 +43,19 @@ impl Profile {
         self.status.as_ref().map_or("", |(_, status)| status)
     }
 
-    /// The event that holds the picture, if there is one.
+    /// The event that holds the picture; `None` if there is no picture.
     pub fn picture(&self) -> Option<EventId> {
         self.picture.as_ref().and_then(|(_, picture)| *picture)
     }
 
-    /// How far the member says it has read.
+    /// How far the member has read, as last published; `None` if it never was.
     pub fn read(&self) -> Option<ReadMark> {
         self.read.as_ref().map(|(_, mark)| *mark)
     }
 }
 
 fn put<T>(slot: &mut Option<(Order, T)>, order: Order, value: T) {
-    // The same place may be written again, when its first event was never committed.
+    // One place may come twice: if its first event was never committed, another event takes the place.
     if slot.as_ref().is_none_or(|(known, _)| *known <= order) {
         *slot = Some((order, value));
     }

@@ -1,19 +1,21 @@
-//! Events about others: of each identity the latest of a kind about a target is what counts.
+//! Events about texts. Of all events of one kind about a text, only the latest of each identity counts.
 
 use bitchat_wire::{channel::ChannelId, event::EventId, identity::IdentityId};
 use rusqlite::{Connection, params};
 
 use super::{
     api::Reference,
-    error::Fail,
-    index::Inserted,
     kinds::{DELETE, EDIT, REACT},
-    row::{event_of, identity_of, int},
-    tx::Tx,
     words::Unindexed,
 };
+use crate::store::{
+    Fail,
+    index::Inserted,
+    row::{event_of, identity_of, int},
+    tx::Tx,
+};
 
-/// Notes that an event was inserted which is about `target`.
+/// Records an inserted event whose target is `target`, if it is the latest of its kind and identity.
 pub(super) fn add(
     tx: &Tx,
     unindexed: &mut Unindexed,
@@ -55,8 +57,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Some of an identity's events about a target are gone: what is left counts.
-pub(super) fn again(
+/// Finds the latest event of an identity, kind and target again, after some of them were removed.
+pub(super) fn recompute(
     tx: &Tx,
     unindexed: &mut Unindexed,
     channel: i64,
@@ -85,9 +87,9 @@ pub(super) fn again(
     Ok(())
 }
 
-/// What counts about a text of `author`: at most one edit and one deletion, and of each identity its
-/// reactions.
-pub(super) fn about(
+/// What counts about a text of `author`: at most one edit and one deletion by the author, and the reactions of each
+/// identity.
+pub(super) fn of_text(
     conn: &Connection,
     cid: &ChannelId,
     target: EventId,
@@ -111,13 +113,13 @@ pub(super) fn about(
     Ok(found)
 }
 
-/// The latest of one identity.
+/// The latest event of a kind about a target, by one identity.
 pub(super) const OWN: &str = "SELECT raw, signature, reference.identity
      FROM channel CROSS JOIN reference ON reference.channel = channel.id
          CROSS JOIN event ON event.position = reference.position
      WHERE cid = ?1 AND reference.target = ?2 AND reference.kind = ?3 AND reference.identity = ?4";
 
-/// The latest of every identity.
+/// The latest event of a kind about a target, by each identity.
 pub(super) const ALL: &str = "SELECT raw, signature, reference.identity
      FROM channel CROSS JOIN reference ON reference.channel = channel.id
          CROSS JOIN event ON event.position = reference.position

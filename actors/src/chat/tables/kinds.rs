@@ -1,12 +1,11 @@
-//! What the store understands of events: the numbers in the column `kind`, and the functions by which
-//! migrations ask.
+//! The kinds of events that these tables know, and the function by which migrations read a text.
 
 use bitchat_wire::event::{Body, Event};
 use rusqlite::{Connection, functions::FunctionFlags};
 
-use super::index::unbound;
+use crate::store::index::unbound;
 
-/// A text; the conversation is made of these.
+/// A text ([`Body::kind`]).
 pub(super) const TEXT: i64 = 2;
 /// An edit of a text.
 pub(super) const EDIT: i64 = 5;
@@ -14,21 +13,23 @@ pub(super) const EDIT: i64 = 5;
 pub(super) const DELETE: i64 = 6;
 /// The reactions of an identity to a text.
 pub(super) const REACT: i64 = 7;
+/// The kinds of which the latest of each log counts: names, read marks, pictures, status lines.
+pub(super) const PROFILE: [i64; 4] = [3, 8, 9, 10];
 
-/// The words that a text or an edit says.
-pub(super) fn words(event: &Event) -> Option<String> {
+/// The text that a text or an edit has its target show; `None` for all other events.
+pub(super) fn text_of(event: &Event) -> Option<String> {
     match Body::of(event) {
         Body::Text(said) | Body::Edit { said, .. } => Some(said.text),
         _ => None,
     }
 }
 
-/// Gives a connection the function that migrations use.
-pub(super) fn teach(conn: &Connection) -> rusqlite::Result<()> {
+/// Registers `event_text(raw)`, which migrations use.
+pub(super) fn functions(conn: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_DIRECTONLY;
     conn.create_scalar_function("event_text", 1, flags, |call| {
-        Ok(unbound(call.get(0)?).and_then(|event| words(&event)))
+        Ok(unbound(call.get(0)?).and_then(|event| text_of(&event)))
     })
 }
