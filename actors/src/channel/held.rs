@@ -7,9 +7,9 @@ use bitchat_wire::event::Event;
 use super::device::Device;
 use crate::link::LinkId;
 
-/// Small events that are held in all: the ranges in flight, and some.
+/// Small events held in total: the ranges in flight, with some to spare.
 pub(super) const MAX_HELD: usize = 2_048;
-/// Raw bytes of the events that are held in all.
+/// Raw bytes of the events held in total.
 const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 
 /// The events that wait, by device and number.
@@ -28,6 +28,7 @@ pub(super) struct Held {
 }
 
 impl HeldEvents {
+    /// An event that is held.
     pub(super) fn get(&self, device: &Device, seq: u64) -> Option<&Event> {
         self.events.get(&(*device, seq)).map(|held| &held.event)
     }
@@ -108,7 +109,8 @@ impl HeldEvents {
     }
 }
 
-/// The bytes that an event counts for: at least so many that no more than [`MAX_HELD`] are held.
+/// The bytes that an event counts for. Small ones count for more than they have, so that no more than [`MAX_HELD`] are
+/// held.
 fn size(event: &Event) -> usize {
     event.raw().len().max(MAX_HELD_BYTES / MAX_HELD)
 }

@@ -1,10 +1,9 @@
 //! The channel: one conversation's logs, members and links (`docs/PROTOCOL.md`, events and sync).
 //!
-//! A permanent actor a channel. Its mailbox ([`COMMANDS`](actor)) takes what the user wants; links report
-//! to a queue of its own, which is read only while few commits are in flight, so that pressure reaches
-//! the peer. All protocol logic is in the pure `machine` and in what it is made of (`logs`, `pull`, `push`,
-//! `delivery`); the shell in `actor` does the I/O. Each life loads what the store has and registers with the links
-//! again.
+//! One permanent actor per channel. Its mailbox ([`COMMANDS`](actor)) takes the user's commands; links report to a queue of
+//! their own, which is read only while few commits are in flight, so that back pressure reaches the peer. All protocol
+//! logic is in the pure `machine` and in what it is made of (`logs` with `rules` and `held`, `pull`, `push`, `delivery`);
+//! the shell in `actor` does the I/O. Each life loads what the store has and registers with the links again.
 //!
 //! A channel replicates logs; of bodies it knows the first and the last. What the others mean is for the capabilities above
 //! it, which are shown each event after its commit ([`Reader`]).

@@ -40,8 +40,8 @@ impl Rules {
         Ok(())
     }
 
-    /// Checks the first event of a log, in a channel with so many `devices`, and so many of one identity; an error names
-    /// the broken rule.
+    /// Checks the first event of a log, in a channel that has this many `devices`, and of an identity as many as
+    /// `devices_of` counts; an error names the broken rule.
     pub(super) fn check_first(
         &self,
         event: &Event,

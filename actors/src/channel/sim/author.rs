@@ -43,7 +43,7 @@ impl Author {
     }
 
     /// Signs a text that follows its last event.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(super) fn write(&mut self, text: &str) {
         let last = self.events.last().unwrap();
         let (seq, prev, lamport) = (last.header().seq + 1, last.id(), last.header().lamport + 1);
         self.sign(seq, prev, lamport, &Body::text(text).unwrap());

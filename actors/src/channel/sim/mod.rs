@@ -34,7 +34,7 @@ pub fn fuzz_sync(script: &[u8]) {
         }
         world.mischief(rogue, &mut script);
         if n % 8 == 0 {
-            world.say(n / 8 % 2, "meanwhile");
+            world.write(n / 8 % 2, "meanwhile");
         }
         let pause = u64::from(script.byte()) * 10;
         world.run(Duration::from_millis(pause));

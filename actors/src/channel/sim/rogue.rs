@@ -125,7 +125,7 @@ impl Rogue {
                 let which = script.below(self.authors.len());
                 let author = &mut self.authors[which];
                 for _ in 0..=script.below(4) {
-                    author.say("mischief");
+                    author.write("mischief");
                 }
                 let from = script.below(author.events.len());
                 events(&author.events[from..], script.one_in(4))

@@ -153,7 +153,7 @@ impl World {
         it.machine = Some(machine);
         if begins {
             let body = genesis_body(&self.nodes[node].local.certificate);
-            self.say_body(node, body.to_vec(), None);
+            self.write_body(node, body.to_vec(), None);
         }
     }
 
@@ -234,11 +234,11 @@ impl World {
         }
     }
 
-    pub(super) fn say(&mut self, node: usize, text: &str) {
-        self.say_body(node, Body::text(text).unwrap(), None);
+    pub(super) fn write(&mut self, node: usize, text: &str) {
+        self.write_body(node, Body::text(text).unwrap(), None);
     }
 
-    pub(super) fn say_body(&mut self, node: usize, body: Vec<u8>, key: Option<String>) {
+    pub(super) fn write_body(&mut self, node: usize, body: Vec<u8>, key: Option<String>) {
         self.next_token += 1;
         let token = self.next_token;
         self.nodes[node].waiting.insert(token, ());

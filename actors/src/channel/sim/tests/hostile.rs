@@ -172,7 +172,7 @@ fn pull_among_liars(lie: impl Fn(&Event) -> Option<Vec<Event>>) -> Option<Durati
     let (mut solo, mut author) = (Solo::new(&mut rng), Author::new(&mut rng));
     let begin = solo.now;
     for n in 0..700 {
-        author.say(&format!("line {n}"));
+        author.write(&format!("line {n}"));
     }
     let liars: Vec<Author> = (0..4).map(|_| Author::new(&mut rng)).collect();
     let known = liars[0].events[0].clone();
@@ -250,7 +250,7 @@ fn a_link_that_floods_held_events_displaces_only_its_own() {
         assert_eq!(logs.offer(event, LinkId(1), &mut accepted), Verdict::Early);
     }
     for n in 0..300 {
-        honest.say(&format!("line {n}"));
+        honest.write(&format!("line {n}"));
     }
     for event in honest.events[1..].iter().rev() {
         logs.offer(event.clone(), LinkId(2), &mut accepted);
@@ -279,8 +279,8 @@ fn an_identity_off_the_roster_has_no_log_even_through_a_member() {
 fn a_commit_that_was_under_way_does_not_reopen_a_closed_log() {
     let mut rng = StdRng::seed_from_u64(5);
     let mut author = Author::new(&mut rng);
-    author.say("first");
-    author.say("second");
+    author.write("first");
+    author.write("second");
     let (mut logs, mut accepted) = (Logs::default(), Vec::new());
     for event in &author.events {
         logs.offer(event.clone(), LinkId(1), &mut accepted);
@@ -299,17 +299,17 @@ fn forked(seed: u64, size: usize, lose_ids: usize) -> World {
         world.link(a, b);
     }
     world.run(Duration::from_secs(5));
-    world.say(0, "honest");
+    world.write(0, "honest");
     world.run(Duration::from_secs(2));
     let copy = world.nodes[0].disk.clone();
     world.part(0, 2);
     world.part(1, 2);
-    world.say(0, "to the one");
+    world.write(0, "to the one");
     world.run(Duration::from_secs(3));
     world.restore(0, copy);
     world.link(0, 2);
     world.run(Duration::from_secs(1));
-    world.say(0, "to the other");
+    world.write(0, "to the other");
     world.run(Duration::from_secs(3));
     world.part(0, 2);
     world.lose_ids = lose_ids;
@@ -331,7 +331,7 @@ fn a_newcomer_learns_of_a_fork_with_the_log_that_it_concerns() {
     assert_eq!(world.nodes[3].forks_seen, 1, "the newcomer was notified");
     // The forked device sends it its own branch.
     world.link(0, 3);
-    world.say(0, "and more of it");
+    world.write(0, "and more of it");
     world.run(Duration::from_secs(20));
     for node in 1..4 {
         assert_eq!(world.nodes[node].disk.logs[&me].len(), 2, "node {node}");
@@ -354,7 +354,7 @@ fn an_event_committed_after_a_refused_commit_is_acknowledged_and_spread() {
     world.run(Duration::from_secs(5));
     for round in 0..20 {
         world.refuse = Some(1);
-        world.say(0, &format!("refused at first {round}"));
+        world.write(0, &format!("refused at first {round}"));
         // It reaches node 1, whose own text is queued behind it at the disk.
         for _ in 0..400 {
             if world.nodes[1].commits.is_empty() {
@@ -362,7 +362,7 @@ fn an_event_committed_after_a_refused_commit_is_acknowledged_and_spread() {
             }
         }
         let before = world.nodes[1].acknowledged.len();
-        world.say(1, &format!("kept {round}"));
+        world.write(1, &format!("kept {round}"));
         world.run(Duration::from_millis(20));
         assert_eq!(
             world.nodes[1].acknowledged.len(),

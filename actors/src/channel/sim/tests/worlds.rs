@@ -46,7 +46,7 @@ fn chaos(world: &mut World, what: &str) {
                 }
             }
             _ if Some(a) == rogue => {}
-            0..=4 => world.say(a, &format!("{what} {step}")),
+            0..=4 => world.write(a, &format!("{what} {step}")),
             8 => world.crash(a),
             _ => {
                 if world.nodes[a].machine.is_none() {
@@ -72,7 +72,7 @@ fn a_newcomer_gets_a_long_history_once_from_several_members() {
     world.link(0, 1);
     world.run(Duration::from_secs(1));
     for n in 0..3_000 {
-        world.say(n % 2, &format!("line {n}"));
+        world.write(n % 2, &format!("line {n}"));
         world.run(Duration::from_millis(1));
     }
     world.run(Duration::from_secs(5));
@@ -93,7 +93,7 @@ fn a_member_that_falls_behind_pulls_and_is_pushed_to_again() {
     // The links take no more for a while, and more is written than is kept for pushing.
     world.hold_credits(0);
     for n in 0..5_000 {
-        world.say(0, &format!("line {n}"));
+        world.write(0, &format!("line {n}"));
     }
     let mut fell = false;
     for _ in 0..1_000 {
@@ -108,7 +108,7 @@ fn a_member_that_falls_behind_pulls_and_is_pushed_to_again() {
     world.run(Duration::from_secs(30));
     world.assert_converged("after a burst");
     assert!(!world.is_somebody_behind(0));
-    world.say(0, "pushed again");
+    world.write(0, "pushed again");
     world.run(Duration::from_millis(100));
     world.assert_converged("after catching up");
 }
@@ -118,7 +118,7 @@ fn events_of_a_dead_author_come_from_members_that_have_them() {
     let mut world = World::new(2, 3);
     world.link(0, 1);
     world.run(Duration::from_secs(1));
-    world.say(0, "before I go");
+    world.write(0, "before I go");
     world.run(Duration::from_secs(1));
     world.crash(0);
     world.link(1, 2);
@@ -138,7 +138,7 @@ fn in_a_full_mesh_each_event_travels_to_each_member_once() {
     world.run(Duration::from_secs(10));
     let before = world.pushed;
     for n in 0..200 {
-        world.say(n % 10, &format!("line {n}"));
+        world.write(n % 10, &format!("line {n}"));
         world.run(Duration::from_millis(20));
     }
     world.run(Duration::from_secs(10));
@@ -153,7 +153,7 @@ fn members_that_are_not_linked_get_events_at_once_through_others() {
     world.link(0, 1);
     world.link(1, 2);
     world.run(Duration::from_secs(5));
-    world.say(0, "through the middle");
+    world.write(0, "through the middle");
     world.run(Duration::from_millis(100));
     world.assert_converged("a chain");
 }
@@ -165,7 +165,7 @@ fn a_fork_is_proven_everywhere_and_closed() {
         world.mesh();
         world.run(Duration::from_secs(5));
         for n in 0..5 {
-            world.say(0, &format!("honest {n}"));
+            world.write(0, &format!("honest {n}"));
             world.run(Duration::from_millis(50));
         }
         // Node 0's disk is copied, and it runs twice: once before, once after the copy is restored.
@@ -173,16 +173,16 @@ fn a_fork_is_proven_everywhere_and_closed() {
         for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
             world.part(a, b);
         }
-        world.say(0, "to the first half");
+        world.write(0, "to the first half");
         world.run(Duration::from_secs(3));
         world.restore(0, copy);
         world.link(0, 2);
         world.run(Duration::from_secs(1));
-        world.say(0, "to the second half");
+        world.write(0, "to the second half");
         world.run(Duration::from_secs(3));
         world.mesh();
         world.run(Duration::from_secs(30));
-        world.say(1, "and on it goes");
+        world.write(1, "and on it goes");
         world.run(Duration::from_secs(10));
         let me = *world.nodes[0].local.certificate.device.as_bytes();
         let lens: HashSet<usize> = (0..4)
@@ -209,7 +209,7 @@ fn the_same_key_said_twice_at_once_makes_one_event() {
     world.run(Duration::from_secs(1));
     let before = world.nodes[0].acknowledged.len();
     for _ in 0..3 {
-        world.say_body(0, Body::text("once").unwrap(), Some("k".into()));
+        world.write_body(0, Body::text("once").unwrap(), Some("k".into()));
     }
     world.run(Duration::from_secs(1));
     let answers = &world.nodes[0].acknowledged[before..];
