@@ -9,7 +9,9 @@ use bitchat_wire::channel::ChannelId;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 
-use super::{FOUND, Report, Source, SourceKind, SourceState, SourceStatus, hashes::Hashes};
+use super::{
+    FOUND, Farewell, Report, Source, SourceKind, SourceState, SourceStatus, hashes::Hashes,
+};
 use crate::{
     dht::{Dht, DhtPeers, DhtState, DhtStatus, Family, Id, WatchStatus},
     discovery::{DiscoveryStatus, Provenance, Sighting, Wanted, book::Tallies},
@@ -96,10 +98,10 @@ impl Source for DhtSource {
         self.hashes.want(cid, keys, &wanted.nodes, unix()).boxed()
     }
 
-    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, BoxFuture<'static, ()>> {
+    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, Farewell> {
         async move {
             self.hashes.forget(cid).await;
-            async {}.boxed()
+            Farewell::default()
         }
         .boxed()
     }

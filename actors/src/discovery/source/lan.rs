@@ -6,7 +6,7 @@ use bitchat_wire::channel::ChannelId;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 
-use super::{FOUND, Report, Source, SourceKind, SourceState, SourceStatus};
+use super::{FOUND, Farewell, Report, Source, SourceKind, SourceState, SourceStatus};
 use crate::{
     discovery::{DiscoveryStatus, Provenance, Sighting, Wanted, book::Tallies},
     lan::{Lan, LanPeer, LanStatus, Watch},
@@ -43,12 +43,12 @@ impl Source for LanSource {
         .boxed()
     }
 
-    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, BoxFuture<'static, ()>> {
+    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, Farewell> {
         async move {
             if let Some(lan) = &self.lan {
                 lan.unwatch(cid).await;
             }
-            async {}.boxed()
+            Farewell::default()
         }
         .boxed()
     }

@@ -25,7 +25,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::{
     dht::DhtChannelStatus,
@@ -59,9 +59,9 @@ pub(super) trait Source: Send {
     /// Starts to look for a channel's members; replaces what an earlier call set.
     fn want<'a>(&'a mut self, wanted: &'a Wanted) -> BoxFuture<'a, ()>;
 
-    /// Stops looking. The commands are sent when the outer future ends; the inner one ends when those who know us have
-    /// been notified, as far as they can be.
-    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, BoxFuture<'static, ()>>;
+    /// Stops looking. Returns once the commands are sent; the farewell is done when those who know us have been
+    /// notified.
+    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, Farewell>;
 
     /// Asks again, since members are missing. Each source keeps to limits of its own.
     fn announce(&mut self, cid: ChannelId) -> BoxFuture<'_, ()>;
@@ -85,6 +85,19 @@ pub(super) trait Source: Send {
     /// Does what is due.
     fn tick(&mut self) -> BoxFuture<'_, ()> {
         async {}.boxed()
+    }
+}
+
+/// Completes when those who know us at a source have been notified that we left; `None`: at once.
+#[derive(Default)]
+pub(super) struct Farewell(Option<oneshot::Receiver<()>>);
+
+impl Farewell {
+    async fn done(self) {
+        if let Some(notified) = self.0 {
+            // An error means that the source has stopped.
+            let _ = notified.await;
+        }
     }
 }
 
@@ -129,7 +142,9 @@ impl SourceSet {
         for source in &mut self.all {
             farewells.push(source.forget(cid).await);
         }
-        join_all(farewells).map(drop).boxed()
+        join_all(farewells.into_iter().map(Farewell::done))
+            .map(drop)
+            .boxed()
     }
 
     pub(super) async fn announce(&mut self, cid: ChannelId) {

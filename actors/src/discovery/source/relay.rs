@@ -9,7 +9,7 @@ use bitchat_wire::channel::ChannelId;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 
-use super::{Report, Source, SourceKind, SourceState, SourceStatus};
+use super::{Farewell, Report, Source, SourceKind, SourceState, SourceStatus};
 use crate::{
     discovery::{DiscoveryStatus, Provenance, Sighting, Wanted, book::Tallies},
     relay::{self, Relays},
@@ -44,11 +44,11 @@ impl Source for RelaySource {
         self.relays.watch(cid, keys, relays).boxed()
     }
 
-    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, BoxFuture<'static, ()>> {
+    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, Farewell> {
         self.named.remove(&cid);
         async move {
             self.relays.unwatch(cid).await;
-            async {}.boxed()
+            Farewell::default()
         }
         .boxed()
     }

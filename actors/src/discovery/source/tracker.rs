@@ -9,7 +9,7 @@ use bitchat_wire::channel::ChannelId;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 
-use super::{FOUND, Report, Source, SourceKind, SourceState, SourceStatus};
+use super::{FOUND, Farewell, Report, Source, SourceKind, SourceState, SourceStatus};
 use crate::{
     discovery::{DiscoveryStatus, Provenance, Sighting, Wanted, book::Tallies},
     tracker::{TrackerPeers, TrackerState, TrackerStatus, Trackers, Watch},
@@ -61,13 +61,11 @@ impl Source for TrackerSource {
         self.trackers.watch(watch).boxed()
     }
 
-    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, BoxFuture<'static, ()>> {
+    fn forget(&mut self, cid: ChannelId) -> BoxFuture<'_, Farewell> {
         self.unasked.remove(&cid);
         async move {
             // The command is sent here, so that a channel wanted again at once is not forgotten afterwards.
-            let notified = self.trackers.begin_unwatch(cid).await;
-            // An error means that the trackers have stopped.
-            notified.map(drop).boxed()
+            Farewell(Some(self.trackers.begin_unwatch(cid).await))
         }
         .boxed()
     }
