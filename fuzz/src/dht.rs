@@ -3,8 +3,7 @@
 use bitchat_actors::internals::dht::{
     Family, Saved,
     krpc::{
-        Body, MAX_MESSAGE, MAX_NODES, MAX_TOKEN, MAX_TRANSACTION, MAX_VALUES, Message, Method,
-        ParseError,
+        Body, MAX_MESSAGE, MAX_NODES, MAX_TOKEN, MAX_TRANSACTION, MAX_VALUES, Message, Method, ParseError,
         compact::{put_address, read_address, read_nodes, write_nodes},
     },
 };
@@ -13,9 +12,7 @@ use bitchat_actors::internals::dht::{
 pub fn krpc(data: &[u8]) {
     match Message::parse(data) {
         Ok(message) => accepted(&message),
-        Err(ParseError::BadQuery { transaction, .. }) => {
-            assert!(transaction.len() <= MAX_TRANSACTION)
-        }
+        Err(ParseError::BadQuery { transaction, .. }) => assert!(transaction.len() <= MAX_TRANSACTION),
         Err(_) => {}
     }
     for family in Family::ALL {
@@ -37,19 +34,9 @@ fn accepted(message: &Message) {
     match &message.body {
         Body::Response(response) => {
             let nodes = [&response.nodes, &response.nodes6];
-            assert!(
-                nodes
-                    .into_iter()
-                    .flatten()
-                    .all(|nodes| nodes.len() <= MAX_NODES)
-            );
+            assert!(nodes.into_iter().flatten().all(|nodes| nodes.len() <= MAX_NODES));
             assert!(response.values.len() <= MAX_VALUES);
-            assert!(
-                response
-                    .token
-                    .as_ref()
-                    .is_none_or(|token| token.len() <= MAX_TOKEN)
-            );
+            assert!(response.token.as_ref().is_none_or(|token| token.len() <= MAX_TOKEN));
         }
         Body::Query(query) => {
             if let Method::AnnouncePeer { token, .. } = &query.method {
