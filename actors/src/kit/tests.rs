@@ -48,8 +48,8 @@ impl Actor for Adder {
                     self.sum += n;
                     let _ = reply.send(self.sum);
                 }
-                Some(Msg::Panic) => panic!("told to"),
-                Some(Msg::Fail) => return Err("told to"),
+                Some(Msg::Panic) => panic!("on request"),
+                Some(Msg::Fail) => return Err("on request"),
                 Some(Msg::Sleep(time)) => tokio::time::sleep(time).await,
             }
         }
@@ -96,7 +96,7 @@ async fn a_panic_restarts_the_actor_and_keeps_its_mailbox() {
 }
 
 #[tokio::test]
-async fn an_actor_that_keeps_dying_is_reported_and_slowed_down() {
+async fn an_actor_that_keeps_failing_is_reported_and_slowed_down() {
     let (addr, scope, mut deaths, _) = start(8);
     let begin = tokio::time::Instant::now();
     for _ in 0..6 {
@@ -104,7 +104,7 @@ async fn an_actor_that_keeps_dying_is_reported_and_slowed_down() {
     }
     let death = deaths.recv().await.unwrap();
     assert_eq!((death.actor, death.times), ("adder", 5));
-    assert!(death.reason.contains("told to"));
+    assert!(death.reason.contains("on request"));
     assert_eq!(addr.ask(|r| Msg::Add(1, r)).await, Ok(1), "still served");
     // 50 + 100 + 200 + 400 + 800 + 1600 ms of pauses.
     assert!(begin.elapsed() >= Duration::from_millis(3_150));
@@ -138,7 +138,7 @@ async fn ask_gives_up_on_a_stuck_actor() {
     );
     assert!(
         !scope.stop(Duration::from_secs(1)).await,
-        "a handler that never returns is told of"
+        "a handler that never returns is reported"
     );
 }
 
@@ -167,7 +167,7 @@ async fn stop_under_load_ends_all_tasks() {
 }
 
 #[tokio::test]
-async fn a_dropped_mailbox_is_told_to_its_senders() {
+async fn senders_are_notified_of_a_dropped_mailbox() {
     let (addr, inbox) = mailbox::<u8>("gone", 1);
     drop(inbox);
     assert_eq!(addr.send(1).await, Err(SendError::Stopped("gone")));

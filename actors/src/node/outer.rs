@@ -16,7 +16,7 @@ pub(super) async fn follow(transport: Transport, trackers: Trackers, dht: Option
     let announced = async {
         while outer.changed().await.is_ok() {
             let port = outer.borrow_and_update().unwrap_or(transport.port());
-            tracing::info!(port, "this port is announced from now on");
+            tracing::info!(port, "the announced port has changed");
             trackers.set_port(port).await;
             if let Some(dht) = &dht {
                 dht.set_port(port).await;

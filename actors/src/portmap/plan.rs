@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(plan.next(), (now + LIFETIME / 2, Due::Renew));
         assert!(
             plan.failed(now + LIFETIME / 2, false),
-            "nobody knows how long it lasts"
+            "how long it lasts is unknown"
         );
     }
 
@@ -177,7 +177,7 @@ mod tests {
                 prop_assert!(next >= now && next <= now + LIFETIME);
                 prop_assert!(due == Due::Ask || plan.until().is_none_or(|until| next <= until));
                 now = next;
-                // Every lost mapping is asked for once at once; else there are pauses.
+                // A lost mapping is asked for once without a pause; all other requests have one.
                 prop_assert!(now - start >= LEAST * (count / 2));
             }
         }

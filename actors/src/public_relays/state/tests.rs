@@ -25,7 +25,7 @@ fn tried(effects: &[Effect]) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn nobody_is_asked_or_tried_without_need() {
+fn nothing_is_asked_or_tried_without_need() {
     let now = Instant::now();
     let mut state = State::new(Duration::from_secs(5));
     assert_eq!(state.handle(Input::Found(vec![at(1)]), &[], now, UNIX), []);
@@ -33,7 +33,7 @@ fn nobody_is_asked_or_tried_without_need() {
     assert_eq!(
         state.handle(Input::Wanting(true), &[], now, UNIX).len(),
         1,
-        "who is known is tried"
+        "a known address is tried"
     );
     let later = now + Duration::from_secs(5);
     assert_eq!(state.next(), Some(later));
@@ -94,7 +94,7 @@ fn one_that_is_of_no_use_makes_room_for_others() {
 
 proptest! {
     #[test]
-    fn strangers_cannot_make_us_knock_at_many_doors(
+    fn strangers_cannot_make_us_try_many_addresses(
         found in proptest::collection::vec((0_u16..2_000, 1_u16..200), 1..20),
         answers in any::<bool>(),
     ) {

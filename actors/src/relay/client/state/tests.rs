@@ -68,7 +68,7 @@ fn reserved(effects: &[Effect]) -> Vec<PeerId> {
 }
 
 #[test]
-fn who_needs_relays_holds_three_and_heals_them() {
+fn a_node_that_needs_relays_holds_three_and_replaces_those_that_end() {
     let mut bench = Bench::new();
     for n in 0..5 {
         assert_eq!(bench.on(Input::Known(relay(n), Origin::Member)), []);
@@ -159,7 +159,7 @@ fn a_channel_that_never_rotates_registers_the_same_for_good() {
         effects.contains(&Effect::Register(peer(1), [key].into())),
         "{effects:?}"
     );
-    // Weeks later there is nothing new to say.
+    // Weeks later nothing is left to send.
     for day in 1..30 {
         let unix = UNIX + day * 86_400 + 3_599;
         let effects = bench
@@ -171,7 +171,7 @@ fn a_channel_that_never_rotates_registers_the_same_for_good() {
 }
 
 #[test]
-fn strangers_relays_are_used_by_those_who_need_them_only() {
+fn public_relays_are_used_only_by_nodes_that_need_them() {
     let mut bench = Bench::new();
     bench.on(Input::Known(relay(1), Origin::Public));
     assert_eq!(bench.watch(1, &[]), []);
@@ -235,10 +235,10 @@ proptest! {
 }
 
 #[test]
-fn relays_of_strangers_are_wanted_where_there_are_no_others() {
+fn public_relays_are_wanted_if_there_are_no_others() {
     let mut bench = Bench::new();
     bench.on(Input::Needed(true));
-    assert!(!bench.state.wants(), "there is nobody to be met");
+    assert!(!bench.state.wants(), "there is no one to meet");
     bench.watch(1, &[]);
     assert!(bench.state.wants());
     bench.on(Input::Known(relay(1), Origin::Public));

@@ -22,7 +22,7 @@ fn source(n: u8) -> Source {
 }
 
 #[test]
-fn whoever_has_a_reservation_is_reached_until_it_ends() {
+fn a_peer_with_a_reservation_is_reached_until_it_ends() {
     let (mut state, now) = (State::new(LIMITS), Instant::now());
     let unknown = state.connect(peer(2), source(2), peer(1), now);
     assert_eq!(unknown, Err(Reason::NoReservation));
@@ -60,7 +60,7 @@ fn an_ipv6_network_is_one_source() {
 }
 
 #[test]
-fn those_who_register_under_one_key_hear_of_each_other_once() {
+fn peers_under_one_key_are_notified_of_each_other_once() {
     let (mut state, now) = (State::new(LIMITS), Instant::now());
     let [a, b, c] = [1, 2, 3].map(|n| state.reserve(peer(n), source(n), now).unwrap().0);
     let key = [7; 32];
@@ -85,7 +85,7 @@ fn those_who_register_under_one_key_hear_of_each_other_once() {
 }
 
 #[test]
-fn who_asks_too_often_waits_and_others_do_not() {
+fn a_source_with_too_many_requests_waits_and_others_do_not() {
     let (mut state, mut now) = (State::new(LIMITS), Instant::now());
     let mut taken = 0;
     for _ in 0..10_000 {
