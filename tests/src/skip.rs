@@ -28,6 +28,7 @@ pub fn skip(reason: impl Display) {
 ///
 /// # Panics
 /// When the file cannot be written.
+#[allow(clippy::print_stdout, reason = "shown when the test is run alone")]
 pub fn skip_named(test: &str, reason: impl Display) {
     let line = format!("SKIPPED  {test}: {reason}\n");
     print!("{line}");
