@@ -207,7 +207,7 @@ fn is_path(text: &str) -> bool {
     };
     if parts
         .iter()
-        .any(|part| placeholder(&part) && !part.ends_with(".md"))
+        .any(|part| placeholder(part) && !part.ends_with(".md"))
     {
         return false;
     }
@@ -381,7 +381,7 @@ fn cargo(words: &[&str]) -> Option<String> {
                     let text = std::fs::read_to_string(manifest).unwrap();
                     text.contains(&format!("name = \"{}\"", pair[1]))
                 };
-                if ours.iter().any(|krate| named(&krate)) {
+                if ours.iter().any(|krate| named(krate)) {
                     continue;
                 }
                 return Some(format!("no package {}", pair[1]));
