@@ -33,3 +33,28 @@ pub(super) fn functions(conn: &Connection) -> rusqlite::Result<()> {
         Ok(unbound(call.get(0)?).and_then(|event| text_of(&event)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bitchat_wire::event::{EventId, Said};
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_those_of_the_bodies() {
+        let (target, said) = (EventId::ZERO, Said::plain("x"));
+        let name = String::new();
+        let emoji = Vec::new();
+        for (kind, body) in [
+            (TEXT, Body::Text(said.clone())),
+            (EDIT, Body::Edit { target, said }),
+            (DELETE, Body::Delete { target }),
+            (REACT, Body::React { target, emoji }),
+            (PROFILE[0], Body::Profile { name }),
+            (PROFILE[2], Body::Picture(None)),
+            (PROFILE[3], Body::Status(String::new())),
+        ] {
+            assert_eq!(i64::from(body.kind()), kind, "{body:?}");
+        }
+    }
+}
