@@ -1,4 +1,4 @@
-//! What others ask of the store. All times are Unix milliseconds unless a name says otherwise.
+//! Records that the store takes and returns. All times are Unix milliseconds unless a name says otherwise.
 
 use std::net::SocketAddr;
 
@@ -11,20 +11,20 @@ use bitchat_wire::{
 /// A channel of this profile.
 #[derive(Clone)]
 pub struct ChannelRecord {
-    /// Its id.
+    /// The id, derived from the file.
     pub cid: ChannelId,
-    /// The bytes of its file (a secret).
+    /// The bytes of the channel file; they hold the channel's secret.
     pub file: Vec<u8>,
-    /// When it was created or joined here.
+    /// When the channel was created or first joined here.
     pub joined_ms: u64,
 }
 
 /// The state of one device's log in one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHead {
-    /// Whose device, as certified in event 0.
+    /// The device and its identity, as certified in event 0.
     pub certificate: Certificate,
-    /// History below it was pruned.
+    /// The lowest number that is kept: history below it was pruned.
     pub floor: u64,
     /// The number of the next event.
     pub next: u64,
@@ -32,43 +32,43 @@ pub struct LogHead {
     pub head: EventId,
     /// The Lamport time of the last event.
     pub lamport: u64,
-    /// A fork was proven: from this number on the log is closed.
+    /// The number from which on the log is closed, because a fork was proven; `None`: open.
     pub closed_at: Option<u64>,
 }
 
-/// An event to be kept.
+/// An event to append to its log.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The event, verified or our own.
+    /// The event: verified, or signed here.
     pub event: Event,
     /// When it arrived here.
     pub arrival_ms: u64,
-    /// For our own: the caller's idempotency key.
+    /// The caller's idempotency key, for an event made here.
     pub key: Option<String>,
-    /// Who wrote it.
+    /// The identity of the device that signed it.
     pub identity: IdentityId,
 }
 
-/// How far one member device has another device's log, by its own word on its own link.
+/// How much of a device's log a member's device has, as that member acknowledged on its own link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Delivery {
-    /// Who has it.
+    /// The device that has the events.
     pub member: DeviceId,
-    /// The member's identity.
+    /// The identity of `member`.
     pub identity: IdentityId,
-    /// Whose log.
+    /// The device whose log it is.
     pub author: DeviceId,
-    /// It has all below this number.
+    /// `member` has all events below this number.
     pub next: u64,
 }
 
 /// An address at which a member was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownPeer {
-    /// Who.
+    /// The member reached there.
     pub identity: IdentityId,
-    /// Where.
+    /// The address that was dialled.
     pub address: SocketAddr,
-    /// When it last worked.
+    /// When a connection to it last succeeded.
     pub last_ok_ms: u64,
 }

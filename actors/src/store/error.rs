@@ -1,73 +1,73 @@
-//! What can go wrong, for callers and inside.
+//! Errors, for callers and inside the store.
 
 use bitchat_wire::event::EventId;
 use rusqlite::{ErrorCode, ffi};
 
-/// Why the store did not do it. Nothing was changed, save where [`StoreError::Gone`] says otherwise.
+/// Why a call failed. Nothing was changed, with the exception that [`StoreError::Gone`] describes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The database was written by a newer program.
     #[error(
-        "the database is of version {found}, this program knows up to {known}: use the newer program, or another home"
+        "the database has version {found}, and this program supports up to {known}: use the newer program, or another home"
     )]
     Newer {
-        /// `user_version` found.
+        /// The database's `user_version`.
         found: u32,
-        /// The newest that this program knows.
+        /// The newest version that this program supports.
         known: u32,
     },
-    /// The file is a database of another program, or no database at all.
-    #[error("the file is no Bit Chat database ({0}): move it away, or use another home")]
+    /// The file is a database of another program, or not a database.
+    #[error("the file is not a Bit Chat database ({0}): move it away, or use another home")]
     Foreign(String),
     /// SQLite found the database damaged.
-    #[error("the database is damaged ({0}): put back a copy of it")]
+    #[error("the database is damaged ({0}): restore a copy of it")]
     Corrupt(String),
-    /// No room on the disk.
+    /// No space left on the disk.
     #[error("the disk is full: free some space, then try again")]
     DiskFull,
-    /// An event does not follow the last one of its log: the caller's view is stale.
+    /// An event does not follow the last one of its log: the caller's view of the log is stale.
     #[error("event {seq} does not follow the log of its device")]
     Gap {
         /// The refused event's number.
         seq: u64,
     },
-    /// The event's log was closed, since its device was proven to have forked it.
-    #[error("the log of this device is closed from event {at} on, since it forked")]
+    /// The event's log was closed, because its device was proven to have forked it.
+    #[error("the log of this device is closed from event {at} on, because it forked")]
     Closed {
         /// The first number that is refused.
         at: u64,
     },
-    /// The idempotency key was used: this is what it made.
-    #[error("this key was used already")]
+    /// The idempotency key was used before, for this event.
+    #[error("this key was already used")]
     KeyUsed(EventId),
-    /// No such channel.
+    /// The channel is not in the store.
     #[error("no such channel")]
     NoChannel,
-    /// No such event in the channel: the cursor of a page names none that was ever there.
+    /// The cursor of a query names an event that was never in the channel.
     #[error("no such event in this channel")]
     NoEvent,
-    /// What was asked makes no sense; the text says why.
+    /// The arguments are invalid; the text says why.
     #[error("{0}")]
     Invalid(&'static str),
-    /// The writer's queue is full. Ask again when an earlier call was answered.
+    /// The writer's queue is full. Retry when an earlier call has been answered.
     #[error("the store is busy: try again")]
     Busy,
-    /// The store has stopped, or did not answer in time. A write may have been done all the same: read
-    /// before writing again.
+    /// The store has stopped, or did not answer in time. A write may still have been done: read before writing
+    /// again.
     #[error("the store does not answer")]
     Gone,
-    /// Anything else that SQLite says.
+    /// Any other error of SQLite.
     #[error("the database failed: {0}")]
     Database(String),
 }
 
-/// How a job inside the store ends when it does not end well.
+/// How a job inside the store fails.
 #[derive(Debug)]
 pub(crate) enum Fail {
-    /// An answer to the caller; the database is well.
+    /// The call is refused; the database is fine.
     Refused(StoreError),
-    /// SQLite's word.
+    /// SQLite failed.
     Sqlite(rusqlite::Error),
 }
 
@@ -84,8 +84,8 @@ impl From<rusqlite::Error> for Fail {
 }
 
 impl Fail {
-    /// Whether the connection can no longer be trusted, and must be opened anew. A damaged page is no
-    /// such case: a new connection finds it as damaged, and all that is elsewhere can be had meanwhile.
+    /// Whether the connection can no longer be trusted and must be reopened. A damaged page is not such a case: a new
+    /// connection would find it damaged as well, and everything else stays readable.
     pub(super) fn is_fatal(&self) -> bool {
         let Self::Sqlite(error) = self else {
             return false;
@@ -130,8 +130,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// SQLite says "full" for writes to a full disk, but "I/O error" where it could not make the shared
-/// memory file larger.
+/// Whether the disk is full. SQLite returns "full" for writes, but "I/O error" if it could not grow the shared memory file.
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error

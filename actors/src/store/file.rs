@@ -1,4 +1,4 @@
-//! The database's files: whose they are, and who may read them.
+//! The database's files: what marks them as ours, and who may read them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,11 +8,11 @@ use std::{
 
 use super::error::StoreError;
 
-/// Tells our databases from those of others (`file` and SQLite know it as the application id): "BtCh".
+/// Marks our databases (SQLite's application id, which `file` shows): "BtCh".
 pub(super) const APPLICATION_ID: i32 = 0x4274_4368;
 
-/// Makes the file, or narrows its access, so that its owner alone can read it. SQLite gives the
-/// files that it puts beside it the same mode.
+/// Creates the file, or narrows its mode, so that only its owner can read it. SQLite gives the files beside it the same
+/// mode.
 pub(super) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -1,4 +1,4 @@
-//! The handle that others hold.
+//! The store's handle.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,13 +26,12 @@ use super::{
 };
 use crate::kit::{Addr, AskError, Scope, SendError};
 
-/// Calls that wait for the writer. Each channel has a few in flight, so this is reached only when the
-/// disk stands still.
+/// Calls queued for the writer. Each channel has a few in flight, so the queue fills only when the disk hangs.
 const WRITES: usize = 1_024;
-/// Calls that wait for the reader.
+/// Calls queued for the reader; more callers than this wait for room.
 const READS: usize = 256;
-/// How long an append waits for its commit before it says that the store does not answer: longer than
-/// a slow disk takes for one transaction, short enough that a dead one is noticed.
+/// How long an append waits for its commit before it fails with [`StoreError::Gone`]: longer than a slow disk takes for
+/// one transaction, short enough that a dead one is noticed.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A handle to the store. Cheap to clone.
@@ -43,8 +42,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens (or makes) the database and starts its threads in `scope`; migrates it, after a copy.
-    /// `indexes` are kept in step with the logs; the migrations need those of all rooms.
+    /// Opens or creates the database and starts its threads in `scope`. An older database is copied and then migrated.
+    /// `indexes` are kept in step with the logs; pass those of all rooms, because the migrations use their functions.
     pub async fn open(
         path: &Path,
         scope: &Scope,
@@ -136,13 +135,13 @@ impl Store {
 
     // -- settings of the node (device key, reset key, port) ------------------------------------
 
-    /// A named value.
+    /// A named value; `None` if it was never set.
     pub async fn value(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let name = name.to_owned();
         self.read(move |conn| reader::value(conn, &name)).await
     }
 
-    /// Keeps a named value.
+    /// Sets a named value.
     pub async fn set_value(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let name = name.to_owned();
         let value = Zeroizing::new(value.to_vec());
@@ -152,19 +151,18 @@ impl Store {
 
     // -- channels ------------------------------------------------------------------------------
 
-    /// Keeps a channel; its file is replaced when the channel is there already (and when it was joined
-    /// is not).
+    /// Adds a channel. If the channel is in the store already, its file is replaced and the time of joining kept.
     pub async fn put_channel(&self, channel: ChannelRecord) -> Result<(), StoreError> {
         self.write(move |work| tables::put_channel(work, &channel))
             .await
     }
 
-    /// All channels, the oldest first.
+    /// All channels, the first joined first.
     pub async fn channels(&self) -> Result<Vec<ChannelRecord>, StoreError> {
         self.read(reader::channels).await
     }
 
-    /// Forgets a channel and all that belongs to it.
+    /// Removes a channel and everything that belongs to it.
     pub async fn remove_channel(&self, cid: ChannelId) -> Result<(), StoreError> {
         self.write(move |work| tables::remove_channel(work, &cid))
             .await
@@ -181,10 +179,10 @@ impl Store {
     /// positions once they are on the disk. Calls are committed in the order in which they were made,
     /// many in one transaction; when one fails, so does every later one that builds on it.
     ///
-    /// The call is queued before this returns, whether or not the future is ever polled: dropping it
-    /// gives up the answer alone. When 1,024 calls wait already, nothing is queued and the future says
-    /// [`StoreError::Busy`] at once, so a caller with fewer in flight never meets that. Without an answer
-    /// for 30 s it says [`StoreError::Gone`]; the events may be kept all the same.
+    /// The call is queued before this returns, whether or not the future is ever polled: dropping it gives up the
+    /// answer alone. If 1,024 calls are queued already, nothing is queued and the future fails with
+    /// [`StoreError::Busy`] at once, so a caller that is alone and has fewer in flight never gets it. Without an answer
+    /// for 30 s it fails with [`StoreError::Gone`]; the events may still be committed.
     pub fn append(
         &self,
         cid: ChannelId,
@@ -193,8 +191,7 @@ impl Store {
         self.write_in_order(move |work| logs::append(work, &cid, &events))
     }
 
-    /// Events `from..to` of a log, in order, stopping before `max_bytes` of raw events are passed (but
-    /// always at least one, if there is one).
+    /// Events `from..to` of a log, in order, at most `max_bytes` of raw events (but at least one event, if there is one).
     pub async fn events(
         &self,
         cid: ChannelId,
@@ -219,21 +216,21 @@ impl Store {
             .await
     }
 
-    /// What an idempotency key made.
+    /// The event made with an idempotency key; `None` if the key was not used.
     pub async fn by_key(&self, cid: ChannelId, key: &str) -> Result<Option<EventId>, StoreError> {
         let key = key.to_owned();
         self.read(move |conn| history::by_key(conn, &cid, &key))
             .await
     }
 
-    /// The newest position that was ever given; 0 before the first.
+    /// The newest position that was ever assigned; 0 before the first event.
     pub async fn last_position(&self) -> Result<u64, StoreError> {
         self.read(history::last_position).await
     }
 
     // -- delivery --------------------------------------------------------------------------------
 
-    /// Keeps delivery marks (they only grow; lower ones are ignored). Queued as [`Store::append`] is.
+    /// Raises delivery marks; marks lower than the known ones are ignored. Queued as [`Store::append`] is.
     pub fn set_deliveries(
         &self,
         cid: ChannelId,
@@ -249,24 +246,24 @@ impl Store {
 
     // -- forks -----------------------------------------------------------------------------------
 
-    /// Keeps the proof that a device signed two events with one number, takes the events from the lowest
-    /// such number on out of the log (they are kept as evidence), and closes the log there. The events
-    /// must have been verified for this channel; the log itself need not be known.
+    /// Stores the proof that a device signed two events with one number, moves the events from the lowest such number
+    /// on out of the log (they are kept as evidence), and closes the log there. The events must have been verified for
+    /// this channel; the log itself need not be known.
     pub async fn close_log(&self, cid: ChannelId, a: Event, b: Event) -> Result<(), StoreError> {
         self.write(move |work| logs::close(work, &cid, &a, &b))
             .await
     }
 
-    /// The proofs of a channel: pairs of events of one device and number, for each device the lowest
-    /// proven.
+    /// The proofs of forks in a channel: pairs of events with the same device and number, for each device the lowest
+    /// number proven.
     pub async fn forks(&self, cid: ChannelId) -> Result<Vec<(Event, Event)>, StoreError> {
         self.read(move |conn| history::forks(conn, &cid)).await
     }
 
     // -- finding -----------------------------------------------------------------------------------
 
-    /// The events of a channel whose id begins with these 6 to 64 hexadecimal digits: at most two, which
-    /// is enough to tell one from several.
+    /// The events of a channel whose id begins with these 6 to 64 hexadecimal digits: at most two, which is enough to
+    /// tell one from several.
     pub async fn by_prefix(
         &self,
         cid: ChannelId,
@@ -279,13 +276,14 @@ impl Store {
 
     // -- the peer cache ---------------------------------------------------------------
 
-    /// Remembers where a member was reached (at most 8 addresses a member, 1,024 a channel; oldest go).
+    /// Remembers an address at which a member was reached. At most 8 a member and 1,024 a channel are kept; the oldest are
+    /// dropped.
     pub async fn remember_peer(&self, cid: ChannelId, peer: KnownPeer) -> Result<(), StoreError> {
         self.write(move |work| tables::remember_peer(work, &cid, &peer))
             .await
     }
 
-    /// Remembered addresses, the latest success first.
+    /// The remembered addresses of a channel, the latest success first.
     pub async fn known_peers(&self, cid: ChannelId) -> Result<Vec<KnownPeer>, StoreError> {
         self.read(move |conn| reader::known_peers(conn, &cid)).await
     }
@@ -295,8 +293,8 @@ fn unanswered(_: AskError) -> StoreError {
     StoreError::Gone
 }
 
-/// The connection of a thread's first life, opened where its errors reach the caller of
-/// [`Store::open`]; later lives open their own.
+/// The connection of a thread's first life, opened in [`Store::open`] so that its errors reach the caller. Later lives open
+/// their own.
 struct Opened {
     path: PathBuf,
     first: Mutex<Option<Connection>>,

@@ -17,7 +17,7 @@ use super::{
 
 /// The fewest hexadecimal digits by which an event is found.
 const MIN_PREFIX: usize = 6;
-/// Ids in one answer: what one message on a link carries.
+/// The most ids in one answer: as many as one message on a link carries.
 const MAX_IDS: u64 = 256;
 
 pub(super) fn heads(conn: &Connection, cid: &ChannelId) -> Result<Vec<LogHead>, Fail> {
@@ -141,7 +141,7 @@ fn bounds(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
 }
 
 pub(super) fn last_position(conn: &Connection) -> Result<u64, Fail> {
-    // The newest that was ever given: the newest event may have left its log.
+    // Not the newest event's position: that event may have left its log.
     let last: Option<i64> = conn
         .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'event'")?
         .query_row([], |row| row.get(0))

@@ -1,7 +1,7 @@
 //! Tables of upper rooms that are kept in step with the logs, in the same transaction.
 //!
-//! The store knows logs of events and not what the events mean. Whoever does hands over an [`Index`] when the
-//! store is opened: the writer calls it for each event that enters or leaves a log.
+//! The store knows logs of events and not what the events mean. A room that does hands over an [`Index`] when the store
+//! is opened, and the writer calls it for each event that enters or leaves a log.
 
 use bitchat_wire::{
     channel::ChannelId,

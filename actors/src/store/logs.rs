@@ -32,7 +32,7 @@ pub(super) fn append(
             take_key(work, channel, key, new.event.id())?;
         }
         let device = new.event.header().device;
-        // Usually one log a call, and a few at most.
+        // A call is about one log, or a few at most.
         let at = match changed.iter().position(|(of, _)| *of == device) {
             Some(at) => at,
             None => {
@@ -59,7 +59,7 @@ pub(super) fn append(
     Ok(positions)
 }
 
-/// Whether an event continues its log.
+/// Checks that an event continues its log.
 fn check(head: &Head, new: &NewEvent) -> Result<(), Fail> {
     let header = new.event.header();
     if let Some(at) = head.closed_at.filter(|at| header.seq >= *at) {
@@ -68,7 +68,7 @@ fn check(head: &Head, new: &NewEvent) -> Result<(), Fail> {
     if new.identity != head.identity {
         return Err(StoreError::Invalid("the event's log is of another identity").into());
     }
-    // An empty log has the head that its first event names: zeros.
+    // The head of an empty log is zeros, as the first event names it.
     let first = head.next == 0;
     let follows = header.seq == head.next
         && header.prev == head.head
@@ -79,7 +79,7 @@ fn check(head: &Head, new: &NewEvent) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Makes the row of a log from the certificate in its first event.
+/// Inserts the row of a log, made from the certificate in its first event.
 fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> {
     let header = new.event.header();
     let closed_at = fork_of(work, channel, header.device)?;
@@ -102,7 +102,7 @@ fn new_log(work: &mut Work, channel: i64, new: &NewEvent) -> Result<Head, Fail> 
             channel,
             header.device.as_bytes(),
             certificate.identity.as_bytes(),
-            // Any 64 bits: kept as they are, read back as they were.
+            // Any 64 bits, kept as they are.
             certificate.created.cast_signed(),
             certificate.signature,
             EventId::ZERO.0,
@@ -200,8 +200,7 @@ fn write_head(work: &mut Work, head: &Head) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Keeps a proof of a fork and closes the log there. A proof of the same or a lower number that is kept
-/// already stays.
+/// Stores a proof of a fork and closes the log there. Does nothing if a proof with the same or a lower number is known.
 pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> Result<(), Fail> {
     if !a.forks(b) {
         return Err(StoreError::Invalid("the two events prove no fork").into());
@@ -212,9 +211,9 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
     if fork_of(work, channel, device)?.is_some_and(|known| known <= seq) {
         return Ok(());
     }
-    // What is cached from here on knows of the fork, and must not outlive this call if it fails.
+    // A head that is cached from here on includes the fork, and must be dropped if this call fails.
     work.forget_head(channel, device);
-    // One order, so that all who hold the proof hold the same.
+    // In one order, so that all members store the same proof.
     let (a, b) = if a.id() < b.id() { (a, b) } else { (b, a) };
     work.tx
         .conn
@@ -237,7 +236,7 @@ pub(super) fn close(work: &mut Work, cid: &ChannelId, a: &Event, b: &Event) -> R
         && head.next > seq
     {
         let targets = targets_of(work, head.log, seq)?;
-        let moved = take_out(work, head.log, seq)?;
+        let moved = move_to_evidence(work, head.log, seq)?;
         work.tx.wrote(moved);
         let removed = Removed {
             channel,
@@ -264,7 +263,7 @@ fn targets_of(work: &Work, log: i64, seq: u64) -> Result<Vec<([u8; 32], i64)>, F
 }
 
 /// Moves the events of a log from `seq` on to the evidence.
-fn take_out(work: &Work, log: i64, seq: u64) -> Result<usize, Fail> {
+fn move_to_evidence(work: &Work, log: i64, seq: u64) -> Result<usize, Fail> {
     work.tx
         .conn
         .prepare_cached(
@@ -281,7 +280,7 @@ fn take_out(work: &Work, log: i64, seq: u64) -> Result<usize, Fail> {
         .execute(params![log, int(seq)])?)
 }
 
-/// Id and Lamport time of the event before `seq`.
+/// The id and Lamport time of the event before `seq`; zeros if there is none.
 fn last_before(work: &Work, log: i64, seq: u64) -> Result<(EventId, u64), Fail> {
     let Some(before) = seq.checked_sub(1) else {
         return Ok((EventId::ZERO, 0));

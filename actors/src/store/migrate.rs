@@ -1,4 +1,4 @@
-//! Bringing a database to the newest version, one step a transaction, after a copy.
+//! Migration of a database to the newest version: one step a transaction, after a copy.
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../../../migrations/0002_conversation.sql"),
 ];
 
-/// The version of a database: how many steps were applied to it.
+/// The version of a database: the number of steps applied to it.
 pub(super) fn version(conn: &Connection) -> Result<u32, StoreError> {
     Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
@@ -65,25 +65,25 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Writes a copy as it is before a migration. It is complete, on the disk and readable by its owner
-/// alone before it gets its name.
+/// Copies the database as it is before a migration. The copy is complete, on the disk and readable by its owner alone
+/// before it gets its name.
 fn copy(conn: &Connection, path: &Path, found: u32) -> Result<(), StoreError> {
     let done = beside(path, &format!(".v{found}.bak"));
     let part = beside(path, &format!(".v{found}.bak.part"));
-    let told = |e: std::io::Error| file_error(&part, &e);
-    remove(&part).map_err(told)?;
-    // SQLite fills a file that is there if it is empty.
-    let file = private_file(&part).map_err(told)?;
+    let failed = |e: std::io::Error| file_error(&part, &e);
+    remove(&part).map_err(failed)?;
+    // SQLite writes into an existing file if it is empty.
+    let file = private_file(&part).map_err(failed)?;
     let name = part
         .to_str()
         .ok_or_else(|| StoreError::Database(format!("{}: not UTF-8", part.display())))?;
     if let Err(error) = conn.execute("VACUUM INTO ?1", [name]) {
-        // A part of a copy would only take room.
+        // An incomplete copy would only take up space.
         let _ = remove(&part);
         return Err(error.into());
     }
-    file.sync_all().map_err(told)?;
-    fs::rename(&part, &done).map_err(told)
+    file.sync_all().map_err(failed)?;
+    fs::rename(&part, &done).map_err(failed)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

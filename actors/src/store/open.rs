@@ -1,4 +1,4 @@
-//! Opening the database: whose file it is, who may read it, and how SQLite is to behave.
+//! Opening the database: checking that it is ours, and configuring SQLite.
 
 use std::{path::Path, time::Duration};
 
@@ -11,14 +11,14 @@ use super::{
     migrate,
 };
 
-/// How long a statement waits for a lock that another process holds, such as a copy being made.
+/// How long a statement waits for a lock that another process holds, for example while it copies the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Prepared statements kept a connection; there are about 40 of them.
+/// Prepared statements cached a connection; the program has about 40.
 const STATEMENTS: usize = 64;
-/// A write-ahead log that grew beyond this (in bytes) is cut back to it when it is next reused.
+/// A write-ahead log larger than this, in bytes, is truncated to it when it is next reused.
 const WAL_LIMIT: i64 = 64 << 20;
 
-/// Opens the database for the writer: makes it or migrates it first, if need be.
+/// Opens the database for the writer, and creates or migrates it if necessary.
 pub(super) fn writer(
     path: &Path,
     steps: &[&str],
@@ -30,20 +30,20 @@ pub(super) fn writer(
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    // Before anything is written, also the journal mode: the file may be somebody else's.
+    // Before anything is written, the journal mode included: the file may belong to another program.
     check_owner(&conn)?;
-    behave(&conn)?;
+    configure(&conn)?;
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Database(format!(
-            "this file system allows no write-ahead log (journal mode {mode})"
+            "this file system does not support a write-ahead log (journal mode {mode})"
         )));
     }
-    // A commit is on the disk when it returns: a power cut takes nothing that was acknowledged.
+    // A commit is on the disk when it returns: a power cut loses nothing that was acknowledged.
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
-    // What is deleted (a channel's secret, above all) is overwritten.
+    // Deleted data (above all a channel's secret) is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
     indexes.functions(&conn)?;
     migrate::migrate(&mut conn, path, steps)?;
@@ -51,32 +51,32 @@ pub(super) fn writer(
     Ok(conn)
 }
 
-/// Opens the database, which exists, for reading alone.
+/// Opens an existing database read-only.
 pub(super) fn reader(path: &Path, indexes: &Indexes) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    behave(&conn)?;
+    configure(&conn)?;
     indexes.functions(&conn)?;
     conn.pragma_update(None, "query_only", true)?;
     Ok(conn)
 }
 
-/// What holds for both connections.
-fn behave(conn: &Connection) -> Result<(), StoreError> {
+/// Configures a connection, the writer's or the reader's.
+fn configure(conn: &Connection) -> Result<(), StoreError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A plan does not depend on what is bound. Else SQLite plans a statement anew whenever a value is bound that
-    // could decide whether an index over part of a table serves, which costs more than the statement itself.
+    // A plan does not depend on bound values. Otherwise SQLite plans a statement again whenever it binds a value that
+    // decides whether a partial index applies, which costs more than the statement itself.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
 
-/// Accepts our databases, and those where nothing is yet.
+/// Accepts databases of ours, and empty ones.
 fn check_owner(conn: &Connection) -> Result<(), StoreError> {
     let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if id == APPLICATION_ID {

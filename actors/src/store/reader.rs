@@ -1,4 +1,4 @@
-//! The reader's thread: each read is one consistent view, and none holds up a commit.
+//! The reader's thread: each read sees one moment, and none delays a commit.
 
 use bitchat_wire::channel::ChannelId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -11,7 +11,7 @@ use super::{
     thread::{Queue, Step},
 };
 
-/// Answers until the queue is closed and empty.
+/// Runs reads until the queue is closed and empty.
 pub(super) fn run(
     mut conn: Connection,
     queue: &mut Queue<'_, Connection>,
@@ -29,13 +29,13 @@ pub(super) fn run(
     conn.close().map_err(|(_, error)| error.into())
 }
 
-/// Runs `read` in a transaction of its own: what it sees is of one moment.
+/// Runs `read` in a transaction of its own, so that it sees one moment.
 pub(super) fn view<T>(
     conn: &mut Connection,
     read: impl FnOnce(&Connection) -> Result<T, Fail>,
 ) -> Result<T, Fail> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Deferred)?;
-    // Dropped, it is rolled back: there is nothing to commit.
+    // Rolled back when dropped: there is nothing to commit.
     read(&tx)
 }
 

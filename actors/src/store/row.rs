@@ -1,4 +1,4 @@
-//! Reading rows: what the tables of all rooms have in common.
+//! Values in rows, for the tables of all rooms.
 
 use bitchat_wire::{
     channel::ChannelId,
@@ -18,18 +18,18 @@ pub(crate) fn channel_row(conn: &Connection, cid: &ChannelId) -> Result<i64, Fai
         .ok_or(Fail::Refused(StoreError::NoChannel))
 }
 
-/// SQLite's integers are signed. Numbers and times beyond its range do not occur in what is kept; as
-/// bounds of a query they mean "no bound".
+/// Converts to SQLite's signed integers. Stored numbers and times never exceed them; a larger bound of a query means "no
+/// bound".
 pub(crate) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// An identity that the database holds.
+/// Reads an identity.
 pub(crate) fn identity_of(bytes: &[u8; 32]) -> Result<IdentityId, Fail> {
     IdentityId::from_bytes(bytes).map_err(|_| damaged("an identity"))
 }
 
-/// A device that the database holds.
+/// Reads a device.
 pub(crate) fn device_of(bytes: &[u8; 32]) -> Result<DeviceId, Fail> {
     DeviceId::from_bytes(bytes).map_err(|_| damaged("a device"))
 }

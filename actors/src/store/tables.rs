@@ -1,4 +1,4 @@
-//! Writing all but the logs: values, channels, delivery marks, addresses.
+//! Writing everything but the logs: values, channels, delivery marks, addresses.
 
 use bitchat_wire::channel::ChannelId;
 use rusqlite::{Connection, params};
@@ -10,9 +10,9 @@ use super::{
     writer::Work,
 };
 
-/// Addresses kept a member of a channel.
+/// Addresses kept for one member of a channel.
 const PEERS_A_MEMBER: i64 = 8;
-/// Addresses kept a channel.
+/// Addresses kept for one channel.
 const PEERS_A_CHANNEL: i64 = 1_024;
 
 pub(super) fn set_value(work: &mut Work, name: &str, bytes: &[u8]) -> Result<(), Fail> {
@@ -28,7 +28,7 @@ pub(super) fn set_value(work: &mut Work, name: &str, bytes: &[u8]) -> Result<(),
 }
 
 pub(super) fn put_channel(work: &mut Work, channel: &ChannelRecord) -> Result<(), Fail> {
-    // Whoever joins again was there since the first time.
+    // The time of the first joining stays.
     work.tx
         .conn
         .prepare_cached(
@@ -42,12 +42,12 @@ pub(super) fn put_channel(work: &mut Work, channel: &ChannelRecord) -> Result<()
 
 pub(super) fn remove_channel(work: &mut Work, cid: &ChannelId) -> Result<(), Fail> {
     let channel = work.channel(cid)?;
-    // All that refers to the row goes with it.
+    // Everything that refers to the row is deleted with it.
     work.tx
         .conn
         .prepare_cached("DELETE FROM channel WHERE id = ?1")?
         .execute([channel])?;
-    // Row numbers are used again.
+    // SQLite may use the row number again.
     work.forget_channel(channel);
     work.tx.wrote(1);
     Ok(())
@@ -87,7 +87,10 @@ pub(super) fn remember_peer(
     peer: &KnownPeer,
 ) -> Result<(), Fail> {
     if peer.address.port() == 0 {
-        return Err(StoreError::Invalid("nobody is reached at port 0").into());
+        return Err(StoreError::Invalid(
+            "port 0 is not an address at which a member can be reached",
+        )
+        .into());
     }
     let channel = work.channel(cid)?;
     work.tx

@@ -1,9 +1,9 @@
-//! Threads that are supervised like permanent actors, and the jobs that they do.
+//! Threads supervised like permanent actors, and the jobs that they run.
 //!
 //! SQLite blocks, so each connection has a thread of its own. What runs in the scope is a permanent
 //! actor that starts the thread, waits for its end, and reports it; the kit's shell then restarts it
 //! with back-off, counts it and reports it like any other actor. The queue belongs to no single life:
-//! a failure loses the jobs of the current transaction (their callers hear of it) and no others.
+//! a failure loses the jobs of the current transaction (their callers get an error) and no others.
 
 use std::{
     convert::Infallible,
@@ -16,32 +16,32 @@ use tokio::sync::oneshot;
 use super::error::{Fail, StoreError};
 use crate::kit::{Actor, Addr, Inbox, Reply, Scope, mailbox};
 
-/// What a thread's queue holds.
+/// A call queued for a store thread, or the order to stop.
 pub(super) enum Post<C> {
-    /// Something to do.
+    /// A job to run.
     Job(Box<dyn Job<C>>),
-    /// Take no more, do what is queued, end.
+    /// Close the queue, run what is queued, end.
     Stop,
 }
 
 /// How a job ended.
 pub(super) enum Step {
-    /// Well.
+    /// Successfully.
     Done,
-    /// Its own changes are to be undone.
+    /// With an error; its changes are to be undone.
     Failed,
-    /// The connection is of no use any more.
+    /// With an error after which the connection is unusable.
     Fatal(StoreError),
 }
 
-/// A call from outside, on its way through a thread with the context `C`.
+/// A call that runs on a thread with the context `C`.
 pub(super) trait Job<C>: Send {
-    /// Does it. Called once.
+    /// Runs the call. Called once.
     fn run(&mut self, context: &mut C) -> Step;
-    /// Tells the caller. An error of the whole transaction goes before the job's own end, which was
-    /// perhaps built on what was rolled back.
+    /// Answers the caller. An error of the whole transaction takes precedence over the job's own result, which may be based
+    /// on what was rolled back.
     fn finish(self: Box<Self>, transaction: Result<(), StoreError>);
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller no longer waits for the answer.
     fn is_abandoned(&self) -> bool;
 }
 
@@ -99,7 +99,7 @@ where
             Err(error) => Err(error),
             Ok(()) => self.end.unwrap_or(Err(StoreError::Gone)),
         };
-        // Whoever asked may have gone.
+        // The caller may no longer wait.
         let _ = self.reply.send(end);
     }
 
@@ -112,18 +112,18 @@ where
 pub(super) struct Queue<'a, C>(&'a mut Inbox<Post<C>>);
 
 impl<C> Queue<'_, C> {
-    /// Waits for the next job; none when the queue was closed and is empty.
+    /// Waits for the next job; `None` once the queue is closed and empty.
     pub(super) fn next(&mut self) -> Option<Box<dyn Job<C>>> {
         loop {
             match self.0.blocking_recv()? {
                 Post::Job(job) => return Some(job),
-                // What is queued already is still received.
+                // Queued calls are still received.
                 Post::Stop => self.0.close(),
             }
         }
     }
 
-    /// The next job if there is one now.
+    /// The next job, or `None` if the queue is empty now.
     pub(super) fn try_next(&mut self) -> Option<Box<dyn Job<C>>> {
         loop {
             match self.0.try_recv().ok()? {
@@ -133,7 +133,7 @@ impl<C> Queue<'_, C> {
         }
     }
 
-    /// Fails all that waits, when there is no connection to do it with.
+    /// Fails all queued jobs, for want of a connection.
     pub(super) fn refuse_all(&mut self, error: &StoreError) {
         while let Some(job) = self.try_next() {
             job.finish(Err(error.clone()));
@@ -141,8 +141,8 @@ impl<C> Queue<'_, C> {
     }
 }
 
-/// Starts a supervised thread. `body` is one life of it: it returns `Ok` when its queue is closed and
-/// empty, an error when it must be started anew.
+/// Starts a supervised thread. `body` is one life of it: it returns `Ok` once its queue is closed and empty, and an error
+/// if it must be restarted.
 pub(super) fn start<C, B>(
     scope: &Scope,
     name: &'static str,
@@ -157,7 +157,7 @@ where
     let inbox = Arc::new(Mutex::new(inbox));
     let body = Arc::new(body);
     let stop = addr.clone();
-    // The kit's own mailbox goes unused: a thread cannot borrow it for longer than a life.
+    // The kit's own mailbox stays unused: a thread cannot borrow it beyond one life.
     let _unused = scope.permanent(
         name,
         1,
@@ -172,7 +172,7 @@ where
     addr
 }
 
-/// One life of a thread, seen from the scope.
+/// One life of a thread, as the scope's actor.
 struct Thread<C, B> {
     name: &'static str,
     inbox: Arc<Mutex<Inbox<Post<C>>>>,
@@ -201,17 +201,17 @@ where
             .name(name.to_owned())
             .spawn(move || {
                 let _span = span.enter();
-                // A former life that panicked has left the receiver as good as it was.
+                // A life that panicked leaves the receiver intact.
                 let mut inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
                 let result = body(&mut Queue(&mut inbox));
                 drop(inbox);
-                // Nobody waits when the runtime was dropped without stopping the scope.
+                // The receiver is gone if the runtime was dropped without stopping the scope.
                 let _ = end.send(result);
             })
-            .map_err(|e| StoreError::Database(format!("no thread: {e}")))?;
+            .map_err(|e| StoreError::Database(format!("cannot start a thread: {e}")))?;
         let stopping = async {
             scope.stop_signal().cancelled().await;
-            // Waits for room if it must: the thread is making some, or ending.
+            // Waits for room if the queue is full: the thread is making some, or ending.
             let _ = stop.send(Post::Stop).await;
             std::future::pending::<Infallible>().await
         };

@@ -19,13 +19,13 @@ use super::{
 };
 use crate::kit::Metrics;
 
-/// A transaction is committed when it has written this many rows, so that the first caller in it does
-/// not wait for ever while others keep the queue filled.
+/// A transaction is committed once it has written this many rows, so that its first caller does not wait for ever while
+/// others keep the queue filled.
 const ROWS: usize = 512;
-/// Log heads kept in memory, a few MiB; beyond this the cache is emptied and filled anew on demand.
+/// Log heads cached in memory, a few MiB. A larger cache is cleared, and filled again on demand.
 const HEADS: usize = 16_384;
 
-/// What the writer counts.
+/// The writer's metrics.
 #[derive(Clone, Default)]
 pub(super) struct Counters {
     commits: Counter,
@@ -53,7 +53,7 @@ impl Counters {
     }
 }
 
-/// The state of a log, as the running transaction has it.
+/// The state of a log in the running transaction.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) log: i64,
@@ -64,11 +64,11 @@ pub(super) struct Head {
     pub(super) closed_at: Option<u64>,
 }
 
-/// What the jobs of the writer work with.
+/// The context of the writer's jobs.
 pub(super) struct Work {
     pub(super) tx: Tx,
     heads: HashMap<(i64, DeviceId), Head>,
-    /// Heads that the running job changed.
+    /// Heads that the running job changed, to be dropped if it fails.
     touched: Vec<(i64, DeviceId)>,
     /// Tables of upper rooms that follow the logs.
     pub(super) indexes: Indexes,
@@ -76,7 +76,7 @@ pub(super) struct Work {
     counters: Counters,
 }
 
-/// Does jobs until the queue is closed and empty, then leaves one tidy file behind.
+/// Runs jobs until the queue is closed and empty, then folds the write-ahead log into the database.
 pub(super) fn run(
     conn: Connection,
     indexes: Indexes,
@@ -94,20 +94,20 @@ pub(super) fn run(
     while let Some(first) = queue.next() {
         work.batch(first, queue)?;
     }
-    // All is committed already; a log that stays behind is read at the next start.
+    // Everything is committed; a write-ahead log that remains is read at the next start.
     if let Err(error) = work
         .tx
         .conn
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     {
-        tracing::warn!(%error, "no last checkpoint");
+        tracing::warn!(%error, "cannot fold the write-ahead log into the database");
     }
     work.tx.conn.close().map_err(|(_, error)| error.into())
 }
 
 impl Work {
-    /// One transaction: the first job, and more while there are some and room is. An error means that
-    /// the connection has to be opened anew; the callers were told.
+    /// Runs one transaction: the first job, and more while some are queued and there is room. After an error the connection
+    /// must be reopened; the callers have been answered.
     fn batch(
         &mut self,
         first: Box<dyn Job<Self>>,
@@ -159,17 +159,17 @@ impl Work {
         jobs.push(first);
         self.tx.reset_rows();
         keep(self.tx.conn.execute_batch("BEGIN IMMEDIATE"))?;
-        keep(self.notice_others())?;
+        keep(self.check_cache())?;
         let mut last = 0;
         loop {
             keep(self.statement("SAVEPOINT call"))?;
             self.touched.clear();
             let marks = self.indexes.marks();
-            // The job stays in `jobs`, so that a panic is the only way for its caller to hear nothing.
+            // The job stays in `jobs`, so that only a panic leaves its caller without an answer.
             let Some(job) = jobs.get_mut(last) else { break };
             match job.run(self) {
                 Step::Done => {}
-                // A full disk may have ended the whole transaction, not the statement alone.
+                // A full disk may have ended the whole transaction, and not only the statement.
                 Step::Failed if !self.tx.conn.is_autocommit() => {
                     keep(self.statement("ROLLBACK TO call"))?;
                     for key in self.touched.drain(..) {
@@ -205,9 +205,9 @@ impl Work {
         self.tx.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// Forgets the cache when another connection wrote to the database: a former life of this thread
-    /// that was slow to end, or somebody with a tool.
-    fn notice_others(&mut self) -> rusqlite::Result<()> {
+    /// Clears the cache if another connection wrote to the database: a former life of this thread that was slow to end, or a
+    /// tool.
+    fn check_cache(&mut self) -> rusqlite::Result<()> {
         let version: i64 = self
             .tx
             .conn
@@ -225,7 +225,7 @@ impl Work {
         channel_row(&self.tx.conn, cid)
     }
 
-    /// The head of a device's log, from memory or the database.
+    /// The head of a device's log, from the cache or the database; `None` if there is no such log.
     pub(super) fn head(&mut self, channel: i64, device: DeviceId) -> Result<Option<Head>, Fail> {
         if let Some(head) = self.heads.get(&(channel, device)) {
             return Ok(Some(head.clone()));
@@ -265,19 +265,19 @@ impl Work {
         Ok(Some(head))
     }
 
-    /// Notes a log's new head for the jobs that follow.
+    /// Caches a log's new head for the jobs that follow.
     pub(super) fn set_head(&mut self, channel: i64, device: DeviceId, head: Head) {
         self.forget_if_failed(channel, device);
         self.heads.insert((channel, device), head);
     }
 
-    /// Drops what is known of a log's head.
+    /// Drops a log's head from the cache.
     pub(super) fn forget_head(&mut self, channel: i64, device: DeviceId) {
         self.forget_if_failed(channel, device);
         self.heads.remove(&(channel, device));
     }
 
-    /// Drops what is known of a channel's heads.
+    /// Drops a channel's heads from the cache.
     pub(super) fn forget_channel(&mut self, channel: i64) {
         self.heads.retain(|(of, _), _| *of != channel);
     }
