@@ -23,13 +23,6 @@ const BASES: &[&str] = &["", "actors/src", "node/src", "wire/src"];
 /// Folders that hold tests, and code that they call.
 const CODE: &[&str] = &["actors", "fuzz", "node", "tests", "wire"];
 
-/// What is named although it is not in the tree, and why.
-const ALLOWED: &[(&str, &str)] = &[
-    ("chat/tables/references.rs", "about to move from store"),
-    ("chat/tables/words.rs", "about to move from store"),
-    ("discovery/source", "about to be made"),
-];
-
 /// Marks a line about what is to come, whose paths need not exist.
 const PLANNED: &str = "*(planned)*";
 
@@ -158,9 +151,7 @@ fn wrong_paths(document: &Document) -> Vec<(usize, String)> {
     });
     for (line, text) in spans.chain(commands) {
         for path in braces(&text) {
-            let allowed = ALLOWED.iter().any(|(name, _)| *name == path);
             if is_path(&path)
-                && !allowed
                 && !document.planned.contains(&line)
                 && !BASES
                     .iter()
