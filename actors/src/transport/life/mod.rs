@@ -137,7 +137,8 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>, registry: &Addr<Ms
         tokio::select! {
             biased;
             reason = connection.closed() => return reason,
-            reason = &mut control => return reason,
+            // A lost connection takes its control stream along, and may do so between the two polls: the cause counts.
+            reason = &mut control => return connection.closed().now_or_never().unwrap_or(reason),
             reason = &mut look_after => return reason,
             Some(opened) = headers.next() => match opened {
                 None => {} // Dropped, and so reset.
