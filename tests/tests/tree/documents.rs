@@ -372,7 +372,7 @@ fn cargo(words: &[&str]) -> Option<String> {
                     let text = std::fs::read_to_string(manifest).unwrap();
                     text.contains(&format!("name = \"{}\"", pair[1]))
                 };
-                if ours.iter().any(|krate| named(krate)) {
+                if ours.iter().any(named) {
                     continue;
                 }
                 return Some(format!("no package {}", pair[1]));
