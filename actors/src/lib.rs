@@ -55,6 +55,7 @@ pub mod fuzz;
 mod kit;
 mod lan;
 mod link;
+mod migrations;
 pub mod node;
 mod portmap;
 mod public_relays;

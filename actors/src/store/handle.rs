@@ -20,11 +20,14 @@ use super::{
     error::{Fail, StoreError},
     history,
     index::{IndexFactory, Indexes},
-    logs, migrate, open, reader, tables, thread,
+    logs, open, reader, tables, thread,
     thread::{Call, Post},
     writer::{self, Counters, Work},
 };
-use crate::kit::{Addr, AskError, Scope, SendError};
+use crate::{
+    kit::{Addr, AskError, Scope, SendError},
+    migrations::STEPS,
+};
 
 /// Calls queued for the writer. Each channel has a few in flight, so the queue fills only when the disk hangs.
 const WRITES: usize = 1_024;
@@ -49,7 +52,7 @@ impl Store {
         scope: &Scope,
         indexes: &'static [IndexFactory],
     ) -> Result<Self, StoreError> {
-        Self::open_with(path, scope, indexes, migrate::STEPS).await
+        Self::open_with(path, scope, indexes, STEPS).await
     }
 
     pub(super) async fn open_with(

@@ -13,12 +13,6 @@ use super::{
     file::{APPLICATION_ID, file_error, private_file, remove},
 };
 
-/// All steps, in order; the first leads from nothing to version 1. A step that landed is never edited.
-pub(super) const STEPS: &[&str] = &[
-    include_str!("../../../migrations/0001_initial.sql"),
-    include_str!("../../../migrations/0002_conversation.sql"),
-];
-
 /// The version of a database: the number of steps applied to it.
 pub(super) fn version(conn: &Connection) -> Result<u32, StoreError> {
     Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)

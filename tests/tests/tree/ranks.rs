@@ -11,6 +11,7 @@ use crate::{
 const RANKS: &[(&str, u8)] = &[
     ("kit", 0),
     ("disguise", 0),
+    ("migrations", 0),
     ("store", 1),
     ("transport", 2),
     ("relay", 3),

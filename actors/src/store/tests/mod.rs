@@ -23,12 +23,11 @@ use bitchat_wire::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{
-    ChannelRecord, NewEvent, Store, StoreError, index::Indexes, migrate::STEPS, open as file,
-};
+use super::{ChannelRecord, NewEvent, Store, StoreError, index::Indexes, open as file};
 use crate::{
     chat::tables::{INDEX, PageQuery, Tables},
     kit::{Metrics, Scope},
+    migrations::STEPS,
 };
 
 /// Long enough for a machine that does other things.

@@ -5,7 +5,7 @@ use std::fs;
 use rusqlite::Connection;
 
 use super::*;
-use crate::store::migrate::STEPS;
+use crate::migrations::STEPS;
 
 async fn open(folder: &TempDir) -> Result<(), StoreError> {
     let (scope, _) = Scope::new(Metrics::default());
