@@ -21,6 +21,6 @@ pub(super) enum Command {
     Links(Reply<Vec<LinkHandle>>),
     /// Try this address. Answered once discovery knows it.
     Connect(SocketAddr, Reply<()>),
-    /// The trackers in the configuration have changed. Answered once discovery knows them.
-    Trackers(Reply<()>),
+    /// The hints in the configuration have changed. Answered once discovery knows them.
+    Hints(Reply<()>),
 }

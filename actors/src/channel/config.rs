@@ -22,8 +22,8 @@ use crate::{
 pub struct ChannelConfig {
     /// The channel file as it was at the start. Its terms never change.
     pub file: ChannelFile,
-    /// The current trackers, tier by tier. The user may change them while the channel runs.
-    pub trackers: Arc<Mutex<Vec<Vec<String>>>>,
+    /// The channel file with the current hints (trackers, DHT nodes, relays), which may change while the channel runs.
+    pub current: Arc<Mutex<ChannelFile>>,
     /// Our device.
     pub local: Arc<LocalDevice>,
     /// Our program's name and version, sent in `hello`.
@@ -65,19 +65,19 @@ impl ChannelConfig {
         }
     }
 
-    pub(super) fn tiers(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
-        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn current(&self) -> MutexGuard<'_, ChannelFile> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn wanted(&self) -> Wanted {
+        let current = self.current();
         Wanted {
             cid: self.cid(),
             keys: self.keys(),
-            tiers: self.tiers().clone(),
-            nodes: self.file.nodes().to_vec(),
+            tiers: current.trackers().to_vec(),
+            nodes: current.nodes().to_vec(),
             // A relay that cannot be parsed is a hint of a later version.
-            relays: self
-                .file
+            relays: current
                 .relays()
                 .iter()
                 .filter_map(|text| text.parse().ok())

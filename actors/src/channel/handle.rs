@@ -57,16 +57,21 @@ impl Channel {
         &self.config.file
     }
 
-    /// The current trackers, tier by tier.
-    pub fn trackers(&self) -> Vec<Vec<String>> {
-        self.config.tiers().clone()
+    /// The channel file with the current hints.
+    pub fn current_file(&self) -> ChannelFile {
+        self.config.current().clone()
     }
 
-    /// Replaces the trackers. Those that stay keep their state; those removed are notified that we stop. Saving the file
-    /// for the next run is up to the caller.
-    pub async fn set_trackers(&self, tiers: Vec<Vec<String>>) -> Result<(), ChannelError> {
-        *self.config.tiers() = tiers;
-        self.ask(Command::Trackers).await
+    /// The current trackers, tier by tier.
+    pub fn trackers(&self) -> Vec<Vec<String>> {
+        self.config.current().trackers().to_vec()
+    }
+
+    /// Adopts the hints of a file of this channel. Trackers that stay keep their state; those removed are notified that
+    /// we stop. Saving the file for the next run is up to the caller.
+    pub async fn set_hints(&self, file: ChannelFile) -> Result<(), ChannelError> {
+        *self.config.current() = file;
+        self.ask(Command::Hints).await
     }
 
     /// The keys of the current epoch.

@@ -27,7 +27,7 @@ impl Node {
     fn start_channel(&self, file: ChannelFile, made: bool) -> Chat {
         let inner = &self.inner;
         let config = ChannelConfig {
-            trackers: Arc::new(Mutex::new(file.trackers().to_vec())),
+            current: Arc::new(Mutex::new(file.clone())),
             file,
             local: Arc::clone(&inner.local),
             agent: inner.agent.clone(),
@@ -108,7 +108,8 @@ impl Node {
         Ok(file)
     }
 
-    /// Joins a channel. Joining again only adopts the file's hints.
+    /// Joins a channel. Joining one again changes nothing but its hints: trackers that the file adds, and its DHT nodes
+    /// and relays, if it has any.
     pub async fn join(&self, file: ChannelFile) -> Result<Chat, NodeError> {
         self.enter(file, false).await
     }
@@ -128,15 +129,50 @@ impl Node {
             joined_ms: u64::try_from(joined_ms).unwrap_or(u64::MAX),
         };
         let _alone = self.inner.editing.lock().await;
-        self.inner.store.put_channel(record).await?;
-        if let Some(earlier) = self.chats().remove(cid) {
-            earlier.stop().await;
+        if let Some(chat) = self.chats().get(cid) {
+            return self.adopt_hints(chat, &file).await;
         }
+        self.inner.store.put_channel(record).await?;
         let chat = self.start_channel(file, made);
         // It answers once members can link; one that cannot start reports it as its trouble.
         let _ = chat.snapshot().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(chat)
+    }
+
+    /// Adopts what another file of a joined channel adds.
+    async fn adopt_hints(&self, chat: Chat, file: &ChannelFile) -> Result<Chat, NodeError> {
+        let current = chat.channel().current_file();
+        let mut tiers = current.trackers().to_vec();
+        for tier in file.trackers() {
+            let known = |url: &String| tiers.iter().flatten().any(|known| known == url);
+            let added: Vec<String> = tier.iter().filter(|url| !known(url)).cloned().collect();
+            if !added.is_empty() {
+                tiers.push(added);
+            }
+        }
+        let has_others = !file.nodes().is_empty() || !file.relays().is_empty();
+        let base = if has_others { file } else { &current };
+        let merged = match base.trackers() == tiers {
+            true => base.clone(),
+            false => base.with_trackers(tiers)?,
+        };
+        if merged.to_bytes() != current.to_bytes() {
+            self.keep_hints(&chat, merged).await?;
+        }
+        Ok(chat)
+    }
+
+    /// Keeps a file of a joined channel and announces by its hints from now on.
+    pub(super) async fn keep_hints(&self, chat: &Chat, file: ChannelFile) -> Result<(), NodeError> {
+        let record = ChannelRecord {
+            cid: chat.id(),
+            file: file.to_bytes(),
+            // The store keeps the time of the first join.
+            joined_ms: 0,
+        };
+        self.inner.store.put_channel(record).await?;
+        Ok(chat.channel().set_hints(file).await?)
     }
 
     /// Leaves a channel: notifies the members, and deletes the channel with all its events.
@@ -224,14 +260,7 @@ impl Node {
 
     /// A channel's file, to be given to others.
     pub async fn file(&self, cid: ChannelId) -> Result<ChannelFile, NodeError> {
-        let chat = self.chat(cid)?;
-        let channel = chat.channel();
-        let (file, trackers) = (channel.file(), channel.trackers());
-        // Byte for byte as it was joined, unless its trackers were changed here.
-        if file.trackers() == trackers {
-            return Ok(file.clone());
-        }
-        Ok(file.with_trackers(trackers)?)
+        Ok(self.chat(cid)?.channel().current_file())
     }
 
     /// Adds an address of a member by hand; discovery dials it like any other.

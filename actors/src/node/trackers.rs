@@ -6,7 +6,6 @@
 use bitchat_wire::channel::ChannelId;
 
 use super::{Node, NodeError};
-use crate::store::ChannelRecord;
 
 impl Node {
     /// Adds a tracker, in a tier of its own, and announces to it.
@@ -68,14 +67,7 @@ impl Node {
         let mut tiers = channel.trackers();
         edit(&mut tiers)?;
         // Checked against the rules of channel files.
-        let file = channel.file().with_trackers(tiers)?;
-        let record = ChannelRecord {
-            cid,
-            file: file.to_bytes(),
-            // The store keeps the time of the first join.
-            joined_ms: 0,
-        };
-        self.inner.store.put_channel(record).await?;
-        Ok(channel.set_trackers(file.trackers().to_vec()).await?)
+        let file = channel.current_file().with_trackers(tiers)?;
+        self.keep_hints(&chat, file).await
     }
 }

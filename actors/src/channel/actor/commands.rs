@@ -29,7 +29,7 @@ impl Shell {
                     None
                 });
             }
-            Command::Trackers(reply) => {
+            Command::Hints(reply) => {
                 let (discovery, wanted) = (self.config.discovery.clone(), self.config.wanted());
                 self.background.spawn(async move {
                     discovery.want(wanted).await;
