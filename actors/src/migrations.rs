@@ -4,4 +4,5 @@
 pub(crate) const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_conversation.sql"),
+    include_str!("../../migrations/0003_device.sql"),
 ];

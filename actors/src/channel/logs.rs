@@ -198,8 +198,7 @@ impl Logs {
         }
         match self.logs.get_mut(device) {
             None => {
-                let of = |identity: &IdentityId| self.devices_of(identity);
-                match self.rules.check_first(&event, self.logs.len(), of) {
+                match self.rules.check_first(&event, self.logs.len()) {
                     Ok(certificate) => self.logs.insert(*device, Log::begin(certificate, &event)),
                     Err(why) => return Verdict::Refused(why),
                 };
@@ -270,13 +269,6 @@ impl Logs {
             next: log.committed,
             head,
         })
-    }
-
-    fn devices_of(&self, identity: &IdentityId) -> usize {
-        self.logs
-            .values()
-            .filter(|log| log.certificate.identity == *identity)
-            .count()
     }
 
     /// Drops the held events that a link sent.

@@ -3,14 +3,12 @@
 
 use bitchat_wire::{
     event::{Event, EventHeader},
-    identity::{Certificate, IdentityId},
+    identity::Certificate,
 };
 
 use super::device::MAX_DEVICES;
 use crate::link::Accept;
 
-/// Devices of one identity in a channel.
-const MAX_DEVICES_PER_IDENTITY: usize = 8;
 /// How far an event's Lamport time may be ahead of all that we accepted. One further ahead waits, so that the clock of
 /// one author does not drag ours along.
 const MAX_LEAP: u64 = 1 << 20;
@@ -40,13 +38,14 @@ impl Rules {
         Ok(())
     }
 
-    /// Checks the first event of a log, in a channel that has this many `devices`, and of an identity as many as
-    /// `devices_of` counts; an error names the broken rule.
+    /// Checks the first event of a log, in a channel that has this many `devices`; an error names the broken rule.
+    ///
+    /// There is no limit for one identity: which of its devices came first differs from member to member, and so would
+    /// their logs.
     pub(super) fn check_first(
         &self,
         event: &Event,
         devices: usize,
-        devices_of: impl FnOnce(&IdentityId) -> usize,
     ) -> Result<Certificate, &'static str> {
         let Some(certificate) = event.certificate() else {
             return Err("it does not begin a log");
@@ -56,9 +55,6 @@ impl Rules {
         }
         if devices >= MAX_DEVICES {
             return Err("the channel has reached its limit of devices");
-        }
-        if devices_of(&certificate.identity) >= MAX_DEVICES_PER_IDENTITY {
-            return Err("its identity has reached its limit of devices");
         }
         Ok(certificate)
     }

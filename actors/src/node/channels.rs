@@ -9,7 +9,7 @@ use std::{
 use bitchat_wire::channel::{ChannelFile, ChannelId, NewChannel, Policy};
 use zeroize::Zeroizing;
 
-use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, NodeEvent};
+use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, NodeEvent, identity};
 use crate::{
     channel::ChannelConfig,
     chat::{Chat, Chats},
@@ -24,12 +24,16 @@ const MAKERS_PAUSE: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Starts a channel's actor; `made`: the channel was created just now, not joined or opened.
-    fn start_channel(&self, file: ChannelFile, made: bool) -> Chat {
+    async fn start_channel(&self, file: ChannelFile, made: bool) -> Result<Chat, StoreError> {
         let inner = &self.inner;
+        let local = match inner.store.channel_device(file.id()).await? {
+            Some(device) => Arc::new(identity::certified(&inner.identity, &device)),
+            None => Arc::clone(&inner.local),
+        };
         let config = ChannelConfig {
             current: Arc::new(Mutex::new(file.clone())),
             file,
-            local: Arc::clone(&inner.local),
+            local,
             agent: inner.agent.clone(),
             store: inner.store.clone(),
             links: inner.links.clone(),
@@ -40,13 +44,13 @@ impl Node {
             readers: Vec::new(),
             announce_from: Instant::now() + if made { MAKERS_PAUSE } else { Duration::ZERO },
         };
-        inner.chats.start(config)
+        Ok(inner.chats.start(config))
     }
 
     pub(super) async fn open_channels(&self) -> Result<(), StoreError> {
         for record in self.inner.store.channels().await? {
             match ChannelFile::parse(&record.file) {
-                Ok(file) => drop(self.start_channel(file, false)),
+                Ok(file) => drop(self.start_channel(file, false).await?),
                 Err(error) => {
                     tracing::error!(cid = ?record.cid, %error, "a stored channel file cannot be read; the channel stays closed")
                 }
@@ -132,8 +136,12 @@ impl Node {
         if let Some(chat) = self.chats().get(cid) {
             return self.adopt_hints(chat, &file).await;
         }
-        self.inner.store.put_channel(record).await?;
-        let chat = self.start_channel(file, made);
+        let tag = identity::left_tag(&self.inner.local, cid);
+        self.inner
+            .store
+            .join_channel(record, tag, identity::new_device())
+            .await?;
+        let chat = self.start_channel(file, made).await?;
         // It answers once members can link; one that cannot start reports it as its trouble.
         let _ = chat.snapshot().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
@@ -189,7 +197,8 @@ impl Node {
         chat.stop().await;
         self.inner.links.unregister(cid);
         self.inner.discovery.forget(cid).await;
-        self.inner.store.remove_channel(cid).await?;
+        let tag = identity::left_tag(&self.inner.local, cid);
+        self.inner.store.leave_channel(cid, tag).await?;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(())
     }

@@ -2,14 +2,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitchat_wire::identity::{DeviceKey, IdentityKey};
+use bitchat_wire::{
+    channel::ChannelId,
+    crypto::hash,
+    identity::{DeviceKey, IdentityKey},
+};
 use zeroize::Zeroizing;
 
 use super::Builder;
 use crate::{
     disguise::Disguise,
     link::LocalDevice,
-    store::{Store, StoreError},
+    store::{DeviceRecord, Store, StoreError},
 };
 
 /// What the database keeps from one run to the next, created in the first.
@@ -51,27 +55,42 @@ pub(super) async fn keep_port(store: &Store, port: u16) -> Result<(), StoreError
 /// This home's device key. It is stored in the database beside the logs that it signs, so that neither can be restored
 /// without the other.
 async fn local_device(store: &Store, identity: &IdentityKey) -> Result<LocalDevice, StoreError> {
-    let seed = match stored::<32>(store, "device_key").await? {
-        Some(seed) => seed,
-        None => {
-            let seed = DeviceKey::generate(&mut rand::rng()).seed();
-            let created = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs();
-            store
-                .set_value("device_created", &created.to_be_bytes())
-                .await?;
-            store.set_value("device_key", seed.as_slice()).await?;
-            seed
-        }
+    let Some(seed) = stored::<32>(store, "device_key").await? else {
+        let new = new_device();
+        store
+            .set_value("device_created", &new.created.to_be_bytes())
+            .await?;
+        store.set_value("device_key", new.seed.as_slice()).await?;
+        return Ok(certified(identity, &new));
     };
     let created = stored::<8>(store, "device_created")
         .await?
         .map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    let key = DeviceKey::from_seed(&seed);
-    let certificate = identity.certify(&key.id(), created);
-    Ok(LocalDevice { key, certificate })
+    Ok(certified(identity, &DeviceRecord { seed, created }))
+}
+
+/// A new device key.
+pub(super) fn new_device() -> DeviceRecord {
+    DeviceRecord {
+        seed: DeviceKey::generate(&mut rand::rng()).seed(),
+        created: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+    }
+}
+
+/// A device key with the identity's certificate.
+pub(super) fn certified(identity: &IdentityKey, device: &DeviceRecord) -> LocalDevice {
+    let key = DeviceKey::from_seed(&device.seed);
+    let certificate = identity.certify(&key.id(), device.created);
+    LocalDevice { key, certificate }
+}
+
+/// The tag of a channel among those that were left. Only this home can compute it, so that its database does not tell
+/// which channels these were.
+pub(super) fn left_tag(home: &LocalDevice, cid: ChannelId) -> [u8; 32] {
+    hash("left channel", &[home.key.seed().as_slice(), &cid.0])
 }
 
 async fn reset_key(store: &Store) -> Result<Zeroizing<[u8; 64]>, StoreError> {

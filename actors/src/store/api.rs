@@ -7,6 +7,7 @@ use bitchat_wire::{
     event::{Event, EventId},
     identity::{Certificate, DeviceId, IdentityId},
 };
+use zeroize::Zeroizing;
 
 /// A channel of this profile.
 #[derive(Clone)]
@@ -17,6 +18,15 @@ pub struct ChannelRecord {
     pub file: Vec<u8>,
     /// When the channel was created or first joined here.
     pub joined_ms: u64,
+}
+
+/// A device key of a channel's own.
+#[derive(Clone)]
+pub struct DeviceRecord {
+    /// The key's seed (a secret).
+    pub seed: Zeroizing<[u8; 32]>,
+    /// When it was generated, in Unix seconds.
+    pub created: u64,
 }
 
 /// The state of one device's log in one channel.

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    api::{ChannelRecord, Delivery, KnownPeer, LogHead, NewEvent},
+    api::{ChannelRecord, Delivery, DeviceRecord, KnownPeer, LogHead, NewEvent},
+    devices,
     error::{Fail, StoreError},
     history,
     index::{IndexFactory, Indexes},
@@ -163,6 +164,30 @@ impl Store {
     /// All channels, the first joined first.
     pub async fn channels(&self) -> Result<Vec<ChannelRecord>, StoreError> {
         self.read(reader::channels).await
+    }
+
+    /// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells: a tag is 32 bytes that
+    /// only this home can compute from the channel's id. Returns false if the channel was joined already; then only
+    /// its file is replaced.
+    pub async fn join_channel(
+        &self,
+        channel: ChannelRecord,
+        tag: [u8; 32],
+        fresh: DeviceRecord,
+    ) -> Result<bool, StoreError> {
+        self.write(move |work| devices::join(work, &channel, tag, &fresh))
+            .await
+    }
+
+    /// Leaves a channel: removes it with everything that belongs to it, and keeps its tag.
+    pub async fn leave_channel(&self, cid: ChannelId, tag: [u8; 32]) -> Result<(), StoreError> {
+        self.write(move |work| devices::leave(work, &cid, tag))
+            .await
+    }
+
+    /// The device key of a channel's own; `None` if the home's is used there.
+    pub async fn channel_device(&self, cid: ChannelId) -> Result<Option<DeviceRecord>, StoreError> {
+        self.read(move |conn| devices::device(conn, &cid)).await
     }
 
     /// Removes a channel and everything that belongs to it.

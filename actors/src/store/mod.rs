@@ -29,6 +29,7 @@
 //! paused time together with a store.
 
 mod api;
+mod devices;
 mod error;
 mod file;
 mod handle;

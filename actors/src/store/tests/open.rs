@@ -104,16 +104,21 @@ async fn only_the_owner_can_read_it() {
 
 #[tokio::test]
 async fn a_database_is_copied_and_then_migrated() {
-    const TWO: &[&str] = &[STEPS[0], STEPS[1], "ALTER TABLE value ADD COLUMN note TEXT"];
+    const NEXT: &[&str] = &[
+        STEPS[0],
+        STEPS[1],
+        STEPS[2],
+        "ALTER TABLE value ADD COLUMN note TEXT",
+    ];
     let home = Home::new().await;
     home.store.set_value("port", b"1").await.unwrap();
     let folder = home.stop().await;
     let path = folder.path().join("db");
     // A part of a copy from an attempt that was cut off is no obstacle.
-    fs::write(folder.path().join("db.v2.bak.part"), b"cut off").unwrap();
+    fs::write(folder.path().join("db.v3.bak.part"), b"cut off").unwrap();
 
     let (scope, _) = Scope::new(Metrics::default());
-    let store = Store::open_with(&path, &scope, &[INDEX], TWO)
+    let store = Store::open_with(&path, &scope, &[INDEX], NEXT)
         .await
         .unwrap();
     assert_eq!(**store.value("port").await.unwrap().unwrap(), *b"1");
@@ -128,16 +133,16 @@ async fn a_database_is_copied_and_then_migrated() {
         conn.pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap()
     };
-    assert_eq!(version(&path), 3);
-    let copy = folder.path().join("db.v2.bak");
-    assert!(!folder.path().join("db.v2.bak.part").exists());
+    assert_eq!(version(&path), 4);
+    let copy = folder.path().join("db.v3.bak");
+    assert!(!folder.path().join("db.v3.bak.part").exists());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&copy).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // This program knows less than three steps, and opens the copy all the same.
+    // This program knows one step less, and opens the copy all the same.
     fs::rename(&copy, &path).unwrap();
     let home = Home::at(folder).await.unwrap();
     assert_eq!(**home.store.value("port").await.unwrap().unwrap(), *b"1");
@@ -150,10 +155,11 @@ async fn a_step_that_fails_changes_nothing() {
     const BAD: &[&str] = &[
         STEPS[0],
         STEPS[1],
+        STEPS[2],
         "DROP TABLE value; SELECT nonsense FROM nowhere",
     ];
     // Leaves a reference to nothing behind.
-    const TORN: &[&str] = &[STEPS[0], STEPS[1], "DELETE FROM channel"];
+    const TORN: &[&str] = &[STEPS[0], STEPS[1], STEPS[2], "DELETE FROM channel"];
     let home = Home::new().await;
     home.store.set_value("port", b"1").await.unwrap();
     Pen::started(&home.store, 1, 2).await;
