@@ -164,3 +164,27 @@ fn joining_twice_changes_nothing() {
     }
     assert_eq!(links(&pair.ben), before);
 }
+
+#[test]
+fn what_was_left_is_forgotten() {
+    let pair = Pair::linked();
+    let canary = "xylophone-canary";
+    pair.anna.cli(&["send", "party", canary]).unwrap();
+    pair.both_show(&[canary]);
+    pair.ben.cli(&["channel", "leave", "party"]).unwrap();
+    let holds = |home: &Path| {
+        let files = std::fs::read_dir(home).unwrap();
+        let mut found = Vec::new();
+        for file in files {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            let inside = |word: &[u8]| bytes.windows(word.len()).any(|at| at == word);
+            if inside(canary.as_bytes()) || inside(b"xylophone") {
+                found.push(path);
+            }
+        }
+        found
+    };
+    assert!(!holds(pair.anna.home()).is_empty(), "the word can be found");
+    assert_eq!(holds(pair.ben.home()), Vec::<std::path::PathBuf>::new());
+}

@@ -43,6 +43,8 @@ pub(super) fn join(
 /// Leaves a channel: forgets everything but that its numbering is lost.
 pub(super) fn leave(work: &mut Work, cid: &ChannelId, tag: [u8; 32]) -> Result<(), Fail> {
     tables::remove_channel(work, cid)?;
+    work.indexes.left(&work.tx)?;
+    work.erase = true;
     work.tx
         .conn
         .prepare_cached("INSERT OR IGNORE INTO left_channel (tag) VALUES (?1)")?

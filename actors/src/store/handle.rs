@@ -179,7 +179,8 @@ impl Store {
             .await
     }
 
-    /// Leaves a channel: removes it with everything that belongs to it, and keeps its tag.
+    /// Leaves a channel: removes it with everything that belongs to it, and keeps its tag. What was said there is then in
+    /// no file of the store any more, copies made before migrations included.
     pub async fn leave_channel(&self, cid: ChannelId, tag: [u8; 32]) -> Result<(), StoreError> {
         self.write(move |work| devices::leave(work, &cid, tag))
             .await

@@ -26,6 +26,9 @@ pub(crate) trait Index: Send {
     /// Called when events of a log were removed because their device forked it.
     fn removed(&mut self, tx: &Tx, events: &Removed<'_>) -> Result<(), Fail>;
 
+    /// Called when a channel was removed with all its events: nothing of their contents may stay.
+    fn left(&mut self, tx: &Tx) -> Result<(), Fail>;
+
     /// A mark of the work that is put off until the commit, for [`Index::undo`].
     fn mark(&self) -> usize;
 
@@ -104,6 +107,10 @@ impl Indexes {
         self.0
             .iter_mut()
             .try_for_each(|index| index.removed(tx, events))
+    }
+
+    pub(super) fn left(&mut self, tx: &Tx) -> Result<(), Fail> {
+        self.0.iter_mut().try_for_each(|index| index.left(tx))
     }
 
     pub(super) fn marks(&self) -> Vec<usize> {

@@ -80,6 +80,23 @@ fn copy(conn: &Connection, path: &Path, found: u32) -> Result<(), StoreError> {
     fs::rename(&part, &done).map_err(failed)
 }
 
+/// Removes the copies made before migrations.
+pub(super) fn remove_copies(path: &Path) -> std::io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let prefix = format!("{}.v", name.to_string_lossy());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&prefix) && (name.ends_with(".bak") || name.ends_with(".bak.part")) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);

@@ -1,6 +1,6 @@
 //! The writer's thread: many calls a transaction, each under a savepoint of its own.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use bitchat_wire::{
     channel::ChannelId,
@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     error::{Fail, StoreError},
     index::Indexes,
+    migrate,
     row::{channel_row, identity_of},
     thread::{Job, Queue, Step},
     tx::Tx,
@@ -73,6 +74,8 @@ pub(super) struct Work {
     /// Tables of upper rooms that follow the logs.
     pub(super) indexes: Indexes,
     data_version: i64,
+    /// A channel was left in the running transaction: its contents are to be erased from the disk.
+    pub(super) erase: bool,
     counters: Counters,
 }
 
@@ -89,19 +92,14 @@ pub(super) fn run(
         touched: Vec::new(),
         indexes,
         data_version: 0,
+        erase: false,
         counters,
     };
     while let Some(first) = queue.next() {
         work.batch(first, queue)?;
     }
     // Everything is committed; a write-ahead log that remains is read at the next start.
-    if let Err(error) = work
-        .tx
-        .conn
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-    {
-        tracing::warn!(%error, "cannot fold the write-ahead log into the database");
-    }
+    work.fold();
     work.tx.conn.close().map_err(|(_, error)| error.into())
 }
 
@@ -132,10 +130,37 @@ impl Work {
             self.counters.commits.inc();
             self.counters.rows.inc_by(self.tx.rows() as u64);
         }
+        if std::mem::take(&mut self.erase) && end.is_ok() {
+            self.erase_traces();
+        }
         for job in jobs {
             job.finish(end.clone());
         }
         fatal.map_or(Ok(()), Err)
+    }
+
+    /// Erases what was deleted from all files: the write-ahead log still holds its pages, and copies made before
+    /// migrations hold all of it. In the database itself deleted pages are overwritten (`secure_delete`).
+    fn erase_traces(&self) {
+        self.fold();
+        if let Some(path) = self.tx.conn.path()
+            && let Err(error) = migrate::remove_copies(Path::new(path))
+        {
+            tracing::warn!(%error, "cannot remove the copies made before migrations");
+        }
+    }
+
+    /// Folds the write-ahead log into the database and empties it.
+    fn fold(&self) {
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        match self.tx.conn.query_row(checkpoint, [], busy) {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the write-ahead log is in use and stays"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot fold the write-ahead log into the database");
+            }
+        }
     }
 
     fn transaction(

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{
     kinds::{self, DELETE, EDIT, REACT, TEXT},
     references,
-    words::Unindexed,
+    words::{self, Unindexed},
 };
 use crate::store::{
     Fail, IndexFactory,
@@ -47,6 +47,10 @@ impl Index for Conversations {
             }
         }
         Ok(())
+    }
+
+    fn left(&mut self, tx: &Tx) -> Result<(), Fail> {
+        words::forget_deleted(tx.conn())
     }
 
     fn mark(&self) -> usize {
