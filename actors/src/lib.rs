@@ -101,6 +101,8 @@ pub mod status {
 /// anything in here may change with any version.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::node::indexes::INDEXES;
+
     /// One conversation's logs, members and links.
     pub mod channel {
         pub use crate::channel::*;
@@ -136,10 +138,6 @@ pub mod internals {
     /// The database.
     pub mod store {
         pub use crate::store::*;
-    }
-    /// The tables of conversations.
-    pub mod tables {
-        pub use crate::chat::tables::*;
     }
     /// Trackers.
     pub mod tracker {

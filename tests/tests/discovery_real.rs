@@ -11,11 +11,11 @@ use std::{
 
 use bitchat_actors::{
     internals::{
+        INDEXES,
         discovery::{Discovery, Outcome, Provenance, Reached, Sources, Wanted},
         kit::Scope,
         relay::{RelayConfig, Relays},
         store::{ChannelRecord, Store},
-        tables::INDEX,
         tracker::Trackers,
         transport::{Transport, TransportConfig, TransportEvent},
     },
@@ -44,7 +44,7 @@ impl Node {
     async fn start(home: &Path, port: u16, cid: ChannelId) -> Self {
         let (scope, _deaths) = Scope::new(Metrics::default());
         let scopes = [scope.layer(), scope.layer(), scope.layer(), scope];
-        let store = Store::open(&home.join("store.db"), &scopes[3], &[INDEX])
+        let store = Store::open(&home.join("store.db"), &scopes[3], INDEXES)
             .await
             .unwrap();
         if store.channels().await.unwrap().is_empty() {

@@ -5,6 +5,7 @@ mod builder;
 mod channels;
 mod dht;
 mod identity;
+pub(crate) mod indexes;
 mod layers;
 mod outer;
 mod portmap;

@@ -12,11 +12,12 @@ use tokio::sync::{broadcast, mpsc};
 use super::{
     Builder, Inner, Node, StartError,
     identity::{self, Kept},
+    indexes::INDEXES,
     layers::Layers,
     portmap::Router,
 };
 use crate::{
-    chat::{self, Chats},
+    chat::Chats,
     dht::Dht,
     discovery::{Discovery, Sources},
     disguise::Torrents,
@@ -45,7 +46,7 @@ impl Builder {
     pub async fn start(self) -> Result<Node, StartError> {
         let (base, deaths) = Scope::new(Metrics::default());
         let layers = Layers::new(&base);
-        let store = Store::open(&self.database, &layers.store, &[chat::tables::INDEX]).await?;
+        let store = Store::open(&self.database, &layers.store, INDEXES).await?;
         let node = self.start_layers(store, deaths, layers.clone()).await;
         if node.is_err() {
             layers.stop().await;

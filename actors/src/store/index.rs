@@ -18,26 +18,36 @@ use super::{api::NewEvent, error::Fail, tx::Tx};
 pub(crate) trait Index: Send {
     /// Registers the SQL functions that migrations and queries use, on the writer's and on the reader's connection.
     /// A function that a landed migration uses is registered for ever.
-    fn functions(&self, conn: &Connection) -> rusqlite::Result<()>;
+    fn functions(&self, _conn: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
 
     /// Called when an event was inserted. An error undoes the whole call that brought the event.
     fn inserted(&mut self, tx: &Tx, event: &Inserted<'_>) -> Result<(), Fail>;
 
     /// Called when events of a log were removed because their device forked it.
-    fn removed(&mut self, tx: &Tx, events: &Removed<'_>) -> Result<(), Fail>;
+    fn removed(&mut self, _tx: &Tx, _events: &Removed<'_>) -> Result<(), Fail> {
+        Ok(())
+    }
 
     /// Called when a channel was removed with all its events: nothing of their contents may stay.
-    fn left(&mut self, tx: &Tx) -> Result<(), Fail>;
+    fn left(&mut self, _tx: &Tx) -> Result<(), Fail> {
+        Ok(())
+    }
 
     /// A mark of the work that is put off until the commit, for [`Index::undo`].
-    fn mark(&self) -> usize;
+    fn mark(&self) -> usize {
+        0
+    }
 
     /// Forgets the work that was put off after the mark, since the call that caused it is undone.
-    fn undo(&mut self, mark: usize);
+    fn undo(&mut self, _mark: usize) {}
 
     /// Does the work that was put off. Called once a transaction, right before its commit; an error fails all calls
     /// of the transaction.
-    fn before_commit(&mut self, tx: &Tx) -> Result<(), Fail>;
+    fn before_commit(&mut self, _tx: &Tx) -> Result<(), Fail> {
+        Ok(())
+    }
 }
 
 /// An event that has entered its log.

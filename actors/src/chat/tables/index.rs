@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// The tables of conversations, to be handed over when the store is opened.
-pub const INDEX: IndexFactory = IndexFactory::new(|| Box::new(Conversations::default()));
+pub(crate) const INDEX: IndexFactory = IndexFactory::new(|| Box::new(Conversations::default()));
 
 #[derive(Default)]
 struct Conversations {

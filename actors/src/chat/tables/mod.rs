@@ -18,26 +18,35 @@ mod tests;
 
 use bitchat_wire::{channel::ChannelId, event::EventId, identity::IdentityId};
 
-pub use api::{LogEntry, PageQuery, Reference};
-pub use index::INDEX;
+pub use api::PageQuery;
+pub(crate) use api::{LogEntry, Reference};
+pub(crate) use index::INDEX;
 
 use super::profile::Profile;
 use crate::store::{Store, StoreError};
 
 /// Reads conversations from a store.
 #[derive(Clone, Copy)]
-pub struct Tables<'a>(pub &'a Store);
+pub(crate) struct Tables<'a>(pub(crate) &'a Store);
 
 impl Tables<'_> {
     /// One event; `None` if it is not in the channel.
-    pub async fn entry(self, cid: ChannelId, id: EventId) -> Result<Option<LogEntry>, StoreError> {
+    pub(crate) async fn entry(
+        self,
+        cid: ChannelId,
+        id: EventId,
+    ) -> Result<Option<LogEntry>, StoreError> {
         self.0
             .read(move |conn| history::entry(conn, &cid, id))
             .await
     }
 
     /// A page of a channel's events, oldest first. It ends early where it would pass 16 MiB of events.
-    pub async fn page(self, cid: ChannelId, query: PageQuery) -> Result<Vec<LogEntry>, StoreError> {
+    pub(crate) async fn page(
+        self,
+        cid: ChannelId,
+        query: PageQuery,
+    ) -> Result<Vec<LogEntry>, StoreError> {
         self.0
             .read(move |conn| history::page(conn, &cid, query))
             .await
@@ -45,7 +54,7 @@ impl Tables<'_> {
 
     /// The events that arrived after `position`, in that order, of one channel or of all (`None`): at most `limit`
     /// (capped at 1,000, and at 16 MiB of events). Only an empty answer means that there are no more.
-    pub async fn since(
+    pub(crate) async fn since(
         self,
         cid: Option<ChannelId>,
         position: u64,
@@ -60,7 +69,7 @@ impl Tables<'_> {
     /// first: at most `limit` (capped at 1,000, and at 16 MiB), and only those that arrived before the event
     /// `before`. Every word must occur, at least as the beginning of a word; what is in double quotes must occur as
     /// it is. [`StoreError::Invalid`] says what cannot be searched for.
-    pub async fn search(
+    pub(crate) async fn search(
         self,
         cid: Option<ChannelId>,
         query: &str,
@@ -74,7 +83,10 @@ impl Tables<'_> {
     }
 
     /// The profile of each member of the channel that published anything of it.
-    pub async fn profiles(self, cid: ChannelId) -> Result<Vec<(IdentityId, Profile)>, StoreError> {
+    pub(crate) async fn profiles(
+        self,
+        cid: ChannelId,
+    ) -> Result<Vec<(IdentityId, Profile)>, StoreError> {
         self.0.read(move |conn| history::profiles(conn, &cid)).await
     }
 }

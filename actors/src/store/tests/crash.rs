@@ -22,7 +22,7 @@ async fn child() {
     };
     let (scope, _) = Scope::new(Metrics::default());
     let path = Path::new(&folder).join("db");
-    let store = Store::open(&path, &scope, &[INDEX]).await.unwrap();
+    let store = Store::open(&path, &scope, INDEXES).await.unwrap();
     store.put_channel(record(CID)).await.unwrap();
     let mut pen = Pen::new(CID, 1, 2);
     match store.heads(CID).await.unwrap().pop() {
@@ -77,7 +77,7 @@ async fn kill_9_loses_nothing_acknowledged() {
 
         let (scope, _) = Scope::new(Metrics::default());
         let path = folder.path().join("db");
-        let store = Store::open(&path, &scope, &[INDEX]).await.unwrap();
+        let store = Store::open(&path, &scope, INDEXES).await.unwrap();
         let head = store.heads(CID).await.unwrap().remove(0);
         assert!(head.next > acknowledged, "round {round}");
         let mut from = 0;

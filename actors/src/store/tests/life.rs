@@ -77,7 +77,7 @@ async fn a_change_by_somebody_else_is_noticed() {
     let said = pen.says("said");
     // Another store on the same file, as after a restart that overlapped.
     let (scope, _) = Scope::new(Metrics::default());
-    let other = Store::open(&home.path(), &scope, &[INDEX]).await.unwrap();
+    let other = Store::open(&home.path(), &scope, INDEXES).await.unwrap();
     other.append(CID, vec![said.clone()]).await.unwrap();
     let end = home.store.append(CID, vec![said]).await;
     assert_eq!(end, Err(StoreError::Gap { seq: 1 }));

@@ -25,9 +25,10 @@ use tempfile::TempDir;
 
 use super::{ChannelRecord, NewEvent, Store, StoreError, index::Indexes, open as file};
 use crate::{
-    chat::tables::{INDEX, PageQuery, Tables},
+    chat::tables::{PageQuery, Tables},
     kit::{Metrics, Scope},
     migrations::STEPS,
+    node::indexes::INDEXES,
 };
 
 /// Long enough for a machine that does other things.
@@ -51,7 +52,7 @@ impl Home {
 
     pub(crate) async fn at(folder: TempDir) -> Result<Self, StoreError> {
         let (scope, _) = Scope::new(Metrics::default());
-        let store = Store::open(&folder.path().join("db"), &scope, &[INDEX]).await?;
+        let store = Store::open(&folder.path().join("db"), &scope, INDEXES).await?;
         Ok(Self {
             store,
             scope,
@@ -79,7 +80,7 @@ impl Home {
 
 /// Makes a database of the first version.
 pub(crate) fn first_version(path: &Path) -> Connection {
-    file::writer(path, &STEPS[..1], &Indexes::new(&[INDEX])).unwrap()
+    file::writer(path, &STEPS[..1], &Indexes::new(INDEXES)).unwrap()
 }
 
 pub(crate) fn record(cid: ChannelId) -> ChannelRecord {

@@ -9,7 +9,7 @@ use crate::migrations::STEPS;
 
 async fn open(folder: &TempDir) -> Result<(), StoreError> {
     let (scope, _) = Scope::new(Metrics::default());
-    let end = Store::open(&folder.path().join("db"), &scope, &[INDEX]).await;
+    let end = Store::open(&folder.path().join("db"), &scope, INDEXES).await;
     assert!(scope.stop(PATIENCE).await);
     end.map(drop)
 }
@@ -74,7 +74,7 @@ async fn a_damaged_database_says_so() {
 async fn a_folder_that_is_not_there_is_an_error() {
     let (scope, _) = Scope::new(Metrics::default());
     let folder = TempDir::new().unwrap();
-    let end = Store::open(&folder.path().join("no/db"), &scope, &[INDEX]).await;
+    let end = Store::open(&folder.path().join("no/db"), &scope, INDEXES).await;
     assert!(matches!(end, Err(StoreError::Database(_))));
 }
 
@@ -104,23 +104,24 @@ async fn only_the_owner_can_read_it() {
 
 #[tokio::test]
 async fn a_database_is_copied_and_then_migrated() {
-    const NEXT: &[&str] = &[
-        STEPS[0],
-        STEPS[1],
-        STEPS[2],
-        "ALTER TABLE value ADD COLUMN note TEXT",
-    ];
     let home = Home::new().await;
     home.store.set_value("port", b"1").await.unwrap();
     let folder = home.stop().await;
     let path = folder.path().join("db");
     // A part of a copy from an attempt that was cut off is no obstacle.
-    fs::write(folder.path().join("db.v3.bak.part"), b"cut off").unwrap();
+    let copy = folder.path().join(format!("db.v{}.bak", STEPS.len()));
+    let part = copy.with_extension("bak.part");
+    fs::write(&part, b"cut off").unwrap();
 
     let (scope, _) = Scope::new(Metrics::default());
-    let store = Store::open_with(&path, &scope, &[INDEX], NEXT)
-        .await
-        .unwrap();
+    let store = Store::open_with(
+        &path,
+        &scope,
+        INDEXES,
+        one_more("ALTER TABLE value ADD COLUMN note TEXT"),
+    )
+    .await
+    .unwrap();
     assert_eq!(**store.value("port").await.unwrap().unwrap(), *b"1");
     store
         .tamper(|conn| conn.execute("UPDATE value SET note = 'x'", []))
@@ -133,9 +134,8 @@ async fn a_database_is_copied_and_then_migrated() {
         conn.pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap()
     };
-    assert_eq!(version(&path), 4);
-    let copy = folder.path().join("db.v3.bak");
-    assert!(!folder.path().join("db.v3.bak.part").exists());
+    assert_eq!(version(&path) as usize, STEPS.len() + 1);
+    assert!(!part.exists());
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -152,25 +152,27 @@ async fn a_database_is_copied_and_then_migrated() {
 
 #[tokio::test]
 async fn a_step_that_fails_changes_nothing() {
-    const BAD: &[&str] = &[
-        STEPS[0],
-        STEPS[1],
-        STEPS[2],
-        "DROP TABLE value; SELECT nonsense FROM nowhere",
-    ];
-    // Leaves a reference to nothing behind.
-    const TORN: &[&str] = &[STEPS[0], STEPS[1], STEPS[2], "DELETE FROM channel"];
     let home = Home::new().await;
     home.store.set_value("port", b"1").await.unwrap();
     Pen::started(&home.store, 1, 2).await;
     let folder = home.stop().await;
-    for steps in [BAD, TORN] {
+    let bad = "DROP TABLE value; SELECT nonsense FROM nowhere";
+    // Leaves a reference to nothing behind.
+    let torn = "DELETE FROM channel";
+    for steps in [bad, torn].map(one_more) {
         let (scope, _) = Scope::new(Metrics::default());
-        let end = Store::open_with(&folder.path().join("db"), &scope, &[INDEX], steps).await;
+        let end = Store::open_with(&folder.path().join("db"), &scope, INDEXES, steps).await;
         assert!(end.is_err());
     }
     let home = Home::at(folder).await.unwrap();
     assert_eq!(**home.store.value("port").await.unwrap().unwrap(), *b"1");
     assert_eq!(home.store.heads(CID).await.unwrap().len(), 1);
     home.stop().await;
+}
+
+/// All steps, and one of a later version.
+fn one_more(step: &'static str) -> &'static [&'static str] {
+    let mut steps = STEPS.to_vec();
+    steps.push(step);
+    steps.leak()
 }
