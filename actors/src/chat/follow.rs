@@ -145,9 +145,10 @@ impl Follow {
         let entries = Tables(&self.feed.store)
             .since(self.cid, self.last, BATCH)
             .await?;
-        // A batch may end early; only an empty one is the end.
-        let newest = entries.last().map(|entry| entry.position);
         let views = (self.feed.show)(entries).await?;
+        // A batch may end early; only an empty one is the end. Entries of a channel that is just stopping are not shown,
+        // and are read again if it comes back.
+        let newest = views.last().map(|view| view.position);
         self.behind = newest.is_some();
         self.last = newest.unwrap_or(self.last);
         self.ready = views.into();
