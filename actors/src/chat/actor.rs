@@ -65,8 +65,12 @@ impl Actor for Marks {
                 () = scope.stop_signal().cancelled() => return Ok(()),
                 Some(done) = self.appends.join_next(), if !self.appends.is_empty() => {
                     // Nothing else is tried again: a later mark says the same and more.
-                    if let Ok((mark, Err(ChannelError::Trouble(_)))) = done {
-                        self.reading.postpone(mark, Instant::now() + RETRY);
+                    match done {
+                        Ok((mark, Err(ChannelError::Trouble(_)))) => {
+                            self.reading.postpone(mark, Instant::now() + RETRY);
+                        }
+                        Ok((mark, Err(_))) => self.reading.lost(mark),
+                        Ok((_, Ok(()))) | Err(_) => {}
                     }
                 }
                 command = inbox.recv() => match command {

@@ -11,6 +11,8 @@ const READ_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Reading {
     published: Option<ReadMark>,
+    /// What was published before the mark taken last.
+    before: Option<ReadMark>,
     wanted: Option<ReadMark>,
     next: Option<Instant>,
 }
@@ -42,9 +44,17 @@ impl Reading {
             return None;
         }
         let mark = self.wanted.take();
+        self.before = self.published;
         self.published = self.published.max(mark);
         self.next = Some(now + READ_PAUSE);
         mark
+    }
+
+    /// Forgets that `mark` was published: nobody knows whether it was, so it may be asked for again.
+    pub(super) fn lost(&mut self, mark: ReadMark) {
+        if self.published == Some(mark) {
+            self.published = self.before;
+        }
     }
 
     /// Publishes `mark`, which was refused, at `at` instead, unless we have read further by then.
@@ -82,6 +92,9 @@ mod tests {
         assert_eq!(reading.due(), Some(at(10)));
         assert_eq!(reading.take(at(9)), None);
         assert_eq!(reading.take(at(10)), Some(mark(9)));
+        reading.lost(mark(9));
+        assert!(reading.up_to(mark(9), at(20)), "it was lost");
+        assert_eq!(reading.take(at(20)), Some(mark(9)));
         assert!(reading.up_to(mark(10), at(60)));
         assert_eq!(
             reading.take(at(60)),
