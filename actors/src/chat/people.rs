@@ -1,13 +1,13 @@
 //! A channel's members as their events and signals describe them: profiles, who left, who is typing. Pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use bitchat_wire::{
     event::{Body, Event, ReadMark},
-    identity::IdentityId,
+    identity::{DeviceId, IdentityId},
 };
 
 use super::profile::Profile;
@@ -19,34 +19,39 @@ const TYPING_SHOWN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct People {
     profiles: HashMap<IdentityId, Profile>,
-    left: HashSet<IdentityId>,
+    /// Of each device, whether its log ends with a leave. Whoever left and came back has another device, and the former
+    /// one stays as it was.
+    left: HashMap<IdentityId, HashMap<DeviceId, bool>>,
     typing: HashMap<IdentityId, Instant>,
 }
 
 impl People {
-    pub(super) fn load(profiles: Vec<(IdentityId, Profile)>, left: HashSet<IdentityId>) -> Self {
-        Self {
+    /// Takes the profiles, and of each device whether its log ends with a leave.
+    pub(super) fn load(
+        profiles: Vec<(IdentityId, Profile)>,
+        left: Vec<(IdentityId, DeviceId, bool)>,
+    ) -> Self {
+        let mut people = Self {
             profiles: profiles.into_iter().collect(),
-            left,
-            typing: HashMap::new(),
+            ..Self::default()
+        };
+        for (who, device, left) in left {
+            people.left.entry(who).or_default().insert(device, left);
         }
+        people
     }
 
     /// Takes an event of a member.
     pub(super) fn committed(&mut self, who: IdentityId, event: &Event) {
-        match Body::of(event) {
+        let body = Body::of(event);
+        let devices = self.left.entry(who).or_default();
+        devices.insert(event.header().device, body == Body::Leave);
+        match body {
             Body::Profile { .. } | Body::Status(_) | Body::Picture(_) | Body::Read(_) => {
                 self.profiles.entry(who).or_default().take(event);
             }
-            Body::Leave => {
-                self.left.insert(who);
-            }
             Body::Text(_) => {
-                self.left.remove(&who);
                 self.typing.remove(&who);
-            }
-            Body::Genesis(_) => {
-                self.left.remove(&who);
             }
             _ => {}
         }
@@ -67,8 +72,10 @@ impl People {
         self.profiles.insert(who, profile);
     }
 
+    /// Whether a member left on all of its devices.
     pub(super) fn has_left(&self, who: &IdentityId) -> bool {
-        self.left.contains(who)
+        let devices = self.left.get(who);
+        devices.is_some_and(|devices| devices.values().all(|left| *left))
     }
 
     pub(super) fn is_typing(&self, who: &IdentityId, now: Instant) -> bool {

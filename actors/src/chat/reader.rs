@@ -1,7 +1,6 @@
 //! The chat's view of its channel: keeps [`People`] in step with the logs.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -9,7 +8,7 @@ use std::{
 use bitchat_wire::{
     channel::ChannelId,
     event::{Body, Event},
-    identity::IdentityId,
+    identity::{DeviceId, IdentityId},
 };
 use futures_util::future::BoxFuture;
 
@@ -43,21 +42,22 @@ pub(super) struct PeopleReader {
 }
 
 impl PeopleReader {
-    /// Members whose log ends with their leaving.
-    async fn left(&self, heads: &[LogHead]) -> Result<HashSet<IdentityId>, StoreError> {
-        let mut left = HashSet::new();
+    /// Each device, with its identity and whether its log ends with a leave.
+    async fn left(
+        &self,
+        heads: &[LogHead],
+    ) -> Result<Vec<(IdentityId, DeviceId, bool)>, StoreError> {
+        let mut left = Vec::new();
         for head in heads {
             let last = head.next.saturating_sub(1);
             let last = self
                 .store
                 .events(self.cid, head.certificate.device, last, head.next, 1)
                 .await?;
-            if last
-                .first()
-                .is_some_and(|event| Body::of(event) == Body::Leave)
-            {
-                left.insert(head.certificate.identity);
-            }
+            let is_leave = |event: &Event| Body::of(event) == Body::Leave;
+            let left_here = last.first().is_some_and(is_leave);
+            let certificate = head.certificate;
+            left.push((certificate.identity, certificate.device, left_here));
         }
         Ok(left)
     }
