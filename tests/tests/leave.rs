@@ -91,10 +91,6 @@ fn who_leaves_and_joins_again_keeps_voice_and_words() {
     let pair = Pair::linked();
     pair.ben.cli(&["send", "party", "one"]).unwrap();
     pair.both_show(&["one"]);
-    // More often than an identity once could have devices in a channel.
-    for _ in 0..8 {
-        pair.come_back();
-    }
     for round in ["two", "three"] {
         pair.come_back();
         pair.ben.cli(&["send", "party", round]).unwrap();
@@ -153,6 +149,42 @@ fn who_left_before_meeting_anybody_can_come_back() {
 }
 
 #[test]
+fn who_came_back_is_a_member_also_for_those_who_start_later() {
+    let mut pair = Pair::linked();
+    pair.ben.cli(&["send", "party", "one"]).unwrap();
+    pair.come_back();
+    pair.ben.cli(&["send", "party", "two"]).unwrap();
+    pair.both_show(&["one", "two"]);
+    let home = pair.anna.home().to_owned();
+    pair.ben.signal(rustix::process::Signal::STOP).unwrap();
+    pair.anna = again(pair.anna, &home);
+    let members = pair.anna.cli(&["members", "party"]).unwrap();
+    assert_eq!(members.len(), 2, "{members:?}");
+    pair.ben.signal(rustix::process::Signal::CONT).unwrap();
+}
+
+#[test]
+fn what_is_written_before_the_history_is_back_comes_after_it() {
+    let mut pair = Pair::linked();
+    for text in ["one", "two", "three"] {
+        pair.ben.cli(&["send", "party", text]).unwrap();
+    }
+    pair.both_show(&["one", "two", "three"]);
+    let home = pair.anna.home().to_owned();
+    pair.anna.signal(rustix::process::Signal::STOP).unwrap();
+    pair.ben.cli(&["channel", "leave", "party"]).unwrap();
+    pair.ben.cli(&["channel", "join", &pair.file()]).unwrap();
+    pair.ben.cli(&["send", "party", "four"]).unwrap();
+    pair.anna.signal(rustix::process::Signal::CONT).unwrap();
+    pair.anna = again(pair.anna, &home);
+    pair.meet();
+    pair.both_show(&["one", "two", "three", "four"]);
+    for node in [&pair.anna, &pair.ben] {
+        assert_eq!(texts_of(node).unwrap().last().unwrap(), "four");
+    }
+}
+
+#[test]
 fn joining_twice_changes_nothing() {
     let pair = Pair::linked();
     let links = |node: &NodeProcess| node.cli_one(&["status"]).unwrap()["connections"].clone();
@@ -171,7 +203,15 @@ fn what_was_left_is_forgotten() {
     let canary = "xylophone-canary";
     pair.anna.cli(&["send", "party", canary]).unwrap();
     pair.both_show(&[canary]);
-    pair.ben.cli(&["channel", "leave", "party"]).unwrap();
+    let other = pair.folder.path().join("other.chat").display().to_string();
+    pair.ben
+        .cli(&["channel", "create", "other", "--out", &other])
+        .unwrap();
+    pair.ben
+        .cli(&["send", "other", "xylem and phloem"])
+        .unwrap();
+    let copy = pair.ben.home().join("bitchat.db.v1.bak");
+    std::fs::write(&copy, canary).unwrap();
     let holds = |home: &Path| {
         let files = std::fs::read_dir(home).unwrap();
         let mut found = Vec::new();
@@ -185,6 +225,10 @@ fn what_was_left_is_forgotten() {
         }
         found
     };
-    assert!(!holds(pair.anna.home()).is_empty(), "the word can be found");
+    assert!(holds(pair.ben.home()).len() > 1, "the word can be found");
+    pair.ben.cli(&["channel", "leave", "party"]).unwrap();
     assert_eq!(holds(pair.ben.home()), Vec::<std::path::PathBuf>::new());
+    assert!(!copy.exists());
+    let found = pair.ben.cli(&["search", "xylem"]).unwrap();
+    assert_eq!(found.len(), 1, "the other channel is as it was");
 }

@@ -26,6 +26,8 @@ pub struct ChannelConfig {
     pub current: Arc<Mutex<ChannelFile>>,
     /// Our device.
     pub local: Arc<LocalDevice>,
+    /// The Lamport time that the channel had reached when we last left it; 0 if we never did.
+    pub clock: u64,
     /// Our program's name and version, sent in `hello`.
     pub agent: String,
     /// Stores the logs.

@@ -71,6 +71,7 @@ impl Logs {
     /// The logs as the store has them.
     pub(super) fn load(heads: Vec<LogHead>, rules: Rules) -> Self {
         let mut logs = Self {
+            max_lamport: rules.clock,
             rules,
             ..Self::default()
         };
@@ -144,6 +145,12 @@ impl Logs {
     /// Whether an event's Lamport time is too far ahead to be accepted yet.
     fn is_ahead(&self, event: &Event) -> bool {
         self.rules.is_ahead(event.header(), self.max_lamport)
+    }
+
+    /// Starts our clock at `lamport` at least.
+    pub(super) fn start_clock(&mut self, lamport: u64) {
+        self.rules.clock = lamport;
+        self.max_lamport = self.max_lamport.max(lamport);
     }
 
     /// The Lamport time for the next event that we write.

@@ -18,11 +18,13 @@ const MAX_LEAP: u64 = 1 << 20;
 pub(super) struct Rules {
     /// Whose logs there may be.
     accept: Accept,
+    /// The Lamport time from which our clock starts.
+    pub(super) clock: u64,
 }
 
 impl Rules {
     pub(super) fn new(accept: Accept) -> Self {
-        Self { accept }
+        Self { accept, clock: 0 }
     }
 
     /// Whether an event's Lamport time is too far ahead of `clock` to be accepted yet.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bitchat_wire::channel::{ChannelFile, ChannelId, NewChannel, Policy};
+use bitchat_wire::channel::{ChannelFile, ChannelId, MAX_TRACKERS, NewChannel, Policy};
 use zeroize::Zeroizing;
 
 use super::{ChannelDetails, ChannelRequest, ChannelSummary, Node, NodeError, NodeEvent, identity};
@@ -26,14 +26,18 @@ impl Node {
     /// Starts a channel's actor; `made`: the channel was created just now, not joined or opened.
     async fn start_channel(&self, file: ChannelFile, made: bool) -> Result<Chat, StoreError> {
         let inner = &self.inner;
-        let local = match inner.store.channel_device(file.id()).await? {
-            Some(device) => Arc::new(identity::certified(&inner.identity, &device)),
-            None => Arc::clone(&inner.local),
+        let (local, clock) = match inner.store.channel_device(file.id()).await? {
+            Some(device) => {
+                let local = identity::certified(&inner.identity, &device);
+                (Arc::new(local), device.lamport)
+            }
+            None => (Arc::clone(&inner.local), 0),
         };
         let config = ChannelConfig {
             current: Arc::new(Mutex::new(file.clone())),
             file,
             local,
+            clock,
             agent: inner.agent.clone(),
             store: inner.store.clone(),
             links: inner.links.clone(),
@@ -153,14 +157,22 @@ impl Node {
         let current = chat.channel().current_file();
         let mut tiers = current.trackers().to_vec();
         for tier in file.trackers() {
+            let room = MAX_TRACKERS.saturating_sub(tiers.iter().map(Vec::len).sum());
             let known = |url: &String| tiers.iter().flatten().any(|known| known == url);
-            let added: Vec<String> = tier.iter().filter(|url| !known(url)).cloned().collect();
+            let added: Vec<String> = tier
+                .iter()
+                .filter(|url| !known(url))
+                .take(room)
+                .cloned()
+                .collect();
             if !added.is_empty() {
                 tiers.push(added);
             }
         }
-        let has_others = !file.nodes().is_empty() || !file.relays().is_empty();
-        let base = if has_others { file } else { &current };
+        // No list is replaced by an empty one.
+        let complete = (!file.nodes().is_empty() || current.nodes().is_empty())
+            && (!file.relays().is_empty() || current.relays().is_empty());
+        let base = if complete { file } else { &current };
         let merged = match base.trackers() == tiers {
             true => base.clone(),
             false => base.with_trackers(tiers)?,
@@ -186,10 +198,7 @@ impl Node {
     /// Leaves a channel: notifies the members, and deletes the channel with all its events.
     pub async fn leave(&self, cid: ChannelId) -> Result<(), NodeError> {
         let _alone = self.inner.editing.lock().await;
-        let chat = self
-            .chats()
-            .remove(cid)
-            .ok_or_else(|| NodeError::NoChannel(cid.to_string()))?;
+        let chat = self.chat(cid)?;
         // Leaving must work even if the channel is in trouble: to the members the node then just disappears.
         if let Err(error) = chat.channel().leave().await {
             tracing::warn!(%error, "the members could not be notified");
@@ -198,9 +207,24 @@ impl Node {
         self.inner.links.unregister(cid);
         self.inner.discovery.forget(cid).await;
         let tag = identity::left_tag(&self.inner.local, cid);
-        self.inner.store.leave_channel(cid, tag).await?;
+        let left = self.inner.store.leave_channel(cid, tag).await;
+        self.chats().remove(cid);
+        if let Err(error) = left {
+            // It is still here, and can be left again.
+            self.start_channel(chat.channel().current_file(), false)
+                .await?;
+            return Err(error.into());
+        }
+        self.erase_left().await;
         let _ = self.inner.events.send(NodeEvent::Channels);
         Ok(())
+    }
+
+    /// Erases what was written in channels that were left. A failure (a full disk) is made up for at the next start.
+    pub(super) async fn erase_left(&self) {
+        if let Err(error) = self.inner.store.erase_left().await {
+            tracing::warn!(%error, "what was written in a channel that was left is still in some file");
+        }
     }
 
     /// The channels, sorted by name.

@@ -66,7 +66,14 @@ async fn local_device(store: &Store, identity: &IdentityKey) -> Result<LocalDevi
     let created = stored::<8>(store, "device_created")
         .await?
         .map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    Ok(certified(identity, &DeviceRecord { seed, created }))
+    Ok(certified(
+        identity,
+        &DeviceRecord {
+            seed,
+            created,
+            lamport: 0,
+        },
+    ))
 }
 
 /// A new device key.
@@ -77,6 +84,7 @@ pub(super) fn new_device() -> DeviceRecord {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs(),
+        lamport: 0,
     }
 }
 
@@ -87,8 +95,8 @@ pub(super) fn certified(identity: &IdentityKey, device: &DeviceRecord) -> LocalD
     LocalDevice { key, certificate }
 }
 
-/// The tag of a channel among those that were left. Only this home can compute it, so that its database does not tell
-/// which channels these were.
+/// The tag of a channel among those that were left. It does not reveal the channel's id; who has both the database and
+/// the channel's file can compute it.
 pub(super) fn left_tag(home: &LocalDevice, cid: ChannelId) -> [u8; 32] {
     hash("left channel", &[home.key.seed().as_slice(), &cid.0])
 }

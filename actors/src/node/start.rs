@@ -157,6 +157,14 @@ impl Builder {
             node.stop().await;
             return Err(error.into());
         }
+        // What the last run left undone. It may take a while in a large home, and nobody waits for it.
+        let eraser = node.clone();
+        node.inner
+            .layers
+            .channels
+            .transient(tracing::info_span!("erase"), async move {
+                eraser.erase_left().await
+            });
         Ok(node)
     }
 

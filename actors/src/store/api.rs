@@ -27,6 +27,8 @@ pub struct DeviceRecord {
     pub seed: Zeroizing<[u8; 32]>,
     /// When it was generated, in Unix seconds.
     pub created: u64,
+    /// The highest Lamport time in the channel when it was last left; 0 if it never was.
+    pub lamport: u64,
 }
 
 /// The state of one device's log in one channel.

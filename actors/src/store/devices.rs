@@ -12,6 +12,9 @@ use super::{
     writer::Work,
 };
 
+/// The value that is not empty while contents of left channels may still be in some file.
+pub(super) const ERASE_PENDING: &str = "erase_pending";
+
 /// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells. Returns whether the
 /// channel is new here; one that was joined already keeps everything but its file.
 pub(super) fn join(
@@ -29,27 +32,44 @@ pub(super) fn join(
     if known {
         return Ok(false);
     }
-    let was_left = work
+    let left: Option<i64> = work
         .tx
         .conn
-        .prepare_cached("SELECT 1 FROM left_channel WHERE tag = ?1")?
-        .exists([tag])?;
-    if was_left {
-        put_device(work, &channel.cid, fresh)?;
+        .prepare_cached("SELECT lamport FROM left_channel WHERE tag = ?1")?
+        .query_row([tag], |row| row.get(0))
+        .optional()?;
+    if let Some(lamport) = left {
+        let lamport = lamport.unsigned_abs();
+        let device = DeviceRecord {
+            lamport,
+            ..fresh.clone()
+        };
+        put_device(work, &channel.cid, &device)?;
     }
     Ok(true)
 }
 
-/// Leaves a channel: forgets everything but that its numbering is lost.
+/// Leaves a channel: forgets everything but that its numbering is lost, and its clock. Its contents are erased by
+/// [`erase`], which is pending from now on.
 pub(super) fn leave(work: &mut Work, cid: &ChannelId, tag: [u8; 32]) -> Result<(), Fail> {
-    tables::remove_channel(work, cid)?;
-    work.indexes.left(&work.tx)?;
-    work.erase = true;
+    let channel = work.channel(cid)?;
     work.tx
         .conn
-        .prepare_cached("INSERT OR IGNORE INTO left_channel (tag) VALUES (?1)")?
-        .execute([tag])?;
-    work.tx.wrote(1);
+        .prepare_cached(
+            "INSERT INTO left_channel (tag, lamport)
+                 SELECT ?1, coalesce(max(lamport), 0) FROM log WHERE channel = ?2
+             ON CONFLICT DO UPDATE SET lamport = max(lamport, excluded.lamport)",
+        )?
+        .execute(params![tag, channel])?;
+    tables::set_value(work, ERASE_PENDING, b"1")?;
+    tables::remove_channel(work, cid)
+}
+
+/// Erases what deleted channels leave in the indexes, and after the commit in the other files.
+pub(super) fn erase(work: &mut Work) -> Result<(), Fail> {
+    work.indexes.left(&work.tx)?;
+    tables::set_value(work, ERASE_PENDING, b"")?;
+    work.erase = true;
     Ok(())
 }
 
@@ -63,9 +83,15 @@ pub(super) fn put_device(
     work.tx
         .conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO channel_device (channel, seed, created) VALUES (?1, ?2, ?3)",
+            "INSERT OR REPLACE INTO channel_device (channel, seed, created, lamport)
+             VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![channel, *device.seed, int(device.created)])?;
+        .execute(params![
+            channel,
+            *device.seed,
+            device.created.to_be_bytes(),
+            int(device.lamport)
+        ])?;
     work.tx.wrote(1);
     Ok(())
 }
@@ -74,13 +100,14 @@ pub(super) fn put_device(
 pub(super) fn device(conn: &Connection, cid: &ChannelId) -> Result<Option<DeviceRecord>, Fail> {
     Ok(conn
         .prepare_cached(
-            "SELECT seed, created FROM channel_device JOIN channel ON channel.id = channel
+            "SELECT seed, created, lamport FROM channel_device JOIN channel ON channel.id = channel
              WHERE cid = ?1",
         )?
         .query_row([cid.0], |row| {
             Ok(DeviceRecord {
                 seed: Zeroizing::new(row.get(0)?),
-                created: row.get::<_, i64>(1)?.unsigned_abs(),
+                created: u64::from_be_bytes(row.get(1)?),
+                lamport: row.get::<_, i64>(2)?.unsigned_abs(),
             })
         })
         .optional()?)

@@ -179,11 +179,21 @@ impl Store {
             .await
     }
 
-    /// Leaves a channel: removes it with everything that belongs to it, and keeps its tag. What was said there is then in
-    /// no file of the store any more, copies made before migrations included.
+    /// Leaves a channel: removes it with everything that belongs to it, and keeps its tag and clock. What was written there
+    /// is still in some files until [`Store::erase_left`].
     pub async fn leave_channel(&self, cid: ChannelId, tag: [u8; 32]) -> Result<(), StoreError> {
         self.write(move |work| devices::leave(work, &cid, tag))
             .await
+    }
+
+    /// Erases what was written in channels that were left from all files of the store, copies made before migrations
+    /// included, unless that was done.
+    pub async fn erase_left(&self) -> Result<(), StoreError> {
+        let pending = self.value(devices::ERASE_PENDING).await?;
+        if pending.is_none_or(|pending| pending.is_empty()) {
+            return Ok(());
+        }
+        self.write(devices::erase).await
     }
 
     /// The device key of a channel's own; `None` if the home's is used there.
@@ -191,8 +201,9 @@ impl Store {
         self.read(move |conn| devices::device(conn, &cid)).await
     }
 
-    /// Removes a channel and everything that belongs to it.
-    pub async fn remove_channel(&self, cid: ChannelId) -> Result<(), StoreError> {
+    /// Removes a channel and everything that belongs to it, without a trace that it was there.
+    #[cfg(test)]
+    pub(crate) async fn remove_channel(&self, cid: ChannelId) -> Result<(), StoreError> {
         self.write(move |work| tables::remove_channel(work, &cid))
             .await
     }

@@ -86,15 +86,16 @@ pub(super) fn remove_copies(path: &Path) -> std::io::Result<()> {
         return Ok(());
     };
     let prefix = format!("{}.v", name.to_string_lossy());
+    let mut failed = Ok(());
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(&prefix) && (name.ends_with(".bak") || name.ends_with(".bak.part")) {
-            remove(&entry.path())?;
+            failed = failed.and(remove(&entry.path()));
         }
     }
-    Ok(())
+    failed
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

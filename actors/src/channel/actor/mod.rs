@@ -118,7 +118,7 @@ impl Shell {
             bodies.extend(reader.load(&heads).await?);
         }
         let (marks, proofs) = (store.deliveries(cid).await?, store.forks(cid).await?);
-        let machine = Machine::new(
+        let mut machine = Machine::new(
             cid,
             Arc::clone(&config.local),
             config.accept(),
@@ -127,6 +127,7 @@ impl Shell {
             &marks,
             proofs,
         );
+        machine.start_clock(config.clock);
         Ok((machine, bodies))
     }
 

@@ -75,6 +75,11 @@ impl Machine {
         }
     }
 
+    /// Starts our clock at `lamport` at least: what we write sorts behind it.
+    pub(super) fn start_clock(&mut self, lamport: u64) {
+        self.sync.logs.start_clock(lamport);
+    }
+
     /// Takes one input, and returns what is to be done.
     pub(super) fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         let (sync, mesh, out) = (&mut self.sync, &mut self.mesh, &mut self.out);

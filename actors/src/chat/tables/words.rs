@@ -66,15 +66,18 @@ impl Unindexed {
     }
 }
 
-/// Indexes a text as it is shown now, or not at all if it was deleted.
 /// Rewrites the index without the words of deleted texts. A deletion alone only marks them: FTS5 drops them when it
 /// merges, which may be never.
 pub(super) fn forget_deleted(conn: &Connection) -> Result<(), Fail> {
-    conn.prepare_cached("INSERT INTO said (said) VALUES ('optimize')")?
-        .execute([])?;
+    // The first one may only finish a merge that is under way, whose output can hold such words.
+    for _ in 0..2 {
+        conn.prepare_cached("INSERT INTO said (said) VALUES ('optimize')")?
+            .execute([])?;
+    }
     Ok(())
 }
 
+/// Indexes a text as it is shown now, or not at all if it was deleted.
 fn index(conn: &Connection, channel: i64, text: EventId, new: bool) -> Result<(), Fail> {
     let found = conn
         .prepare_cached(
