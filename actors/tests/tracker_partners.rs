@@ -200,10 +200,14 @@ fn npm_modules() -> Option<PathBuf> {
 
 fn npm_tracker(modules: &Path, port: u16, host4: &str) -> Partner {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/partners/npm_tracker.mjs");
+    let host6 = match UdpSocket::bind((V6, 0)) {
+        Ok(_) => "::1",
+        Err(_) => "-",
+    };
     let mut child = Command::new(program("node").unwrap())
         .arg(script)
         .arg(modules)
-        .args([&port.to_string(), host4, "::1"])
+        .args([&port.to_string(), host4, host6])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -3,7 +3,8 @@
 //   node npm_tracker.mjs MODULES PORT HOST4 HOST6
 //
 // MODULES: the node_modules folder that holds bittorrent-tracker. HTTP and UDP listen on PORT; HTTP on HOST4, or on
-// HOST6 where HOST4 is `-`. Prints `listening` when all do; ends when its standard input does.
+// HOST6 where HOST4 is `-`. Where HOST6 is `-` there is no IPv6. Prints `listening` when all do; ends when its standard
+// input does.
 import { register } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
@@ -24,5 +25,12 @@ const server = new Server({ http: true, udp: true, ws: false, stats: false, trus
 server.on('error', error => { console.error(error.message); process.exit(1) })
 server.on('warning', error => console.error(error.message))
 const http = host4 === '-' ? host6 : host4
-server.listen(Number(port), { http, udp4: host4 === '-' ? '127.0.0.1' : host4, udp6: host6 }, () => console.log('listening'))
+if (host6 === '-') {
+  server.udp6.close()
+  server.udp6 = null
+}
+const sockets = [server.http, server.udp4, server.udp6].filter(socket => socket)
+let waiting = sockets.length
+for (const socket of sockets) socket.on('listening', () => { if (--waiting === 0) console.log('listening') })
+server.listen(Number(port), { http, udp: host4 === '-' ? '127.0.0.1' : host4, udp6: host6 })
 process.stdin.on('end', () => process.exit(0)).resume()
