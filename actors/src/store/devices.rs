@@ -15,14 +15,14 @@ use super::{
 /// The value that is not empty while contents of left channels may still be in some file.
 pub(super) const ERASE_PENDING: &str = "erase_pending";
 
-/// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells. Returns whether the
-/// channel is new here; one that was joined already keeps everything but its file.
+/// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells. One that was joined
+/// already keeps everything but its file.
 pub(super) fn join(
     work: &mut Work,
     channel: &ChannelRecord,
     tag: [u8; 32],
     fresh: &DeviceRecord,
-) -> Result<bool, Fail> {
+) -> Result<(), Fail> {
     let known = work
         .tx
         .conn
@@ -30,7 +30,7 @@ pub(super) fn join(
         .exists([channel.cid.0])?;
     tables::put_channel(work, channel)?;
     if known {
-        return Ok(false);
+        return Ok(());
     }
     let left: Option<i64> = work
         .tx
@@ -46,7 +46,7 @@ pub(super) fn join(
         };
         put_device(work, &channel.cid, &device)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Leaves a channel: forgets everything but that its numbering is lost, and its clock. Its contents are erased by
@@ -65,10 +65,10 @@ pub(super) fn leave(work: &mut Work, cid: &ChannelId, tag: [u8; 32]) -> Result<(
     tables::remove_channel(work, cid)
 }
 
-/// Erases what deleted channels leave in the indexes, and after the commit in the other files.
+/// Erases what deleted channels leave in the indexes, and after the commit in the other files. It stays pending: until
+/// the commit has returned, nothing is done.
 pub(super) fn erase(work: &mut Work) -> Result<(), Fail> {
     work.indexes.left(&work.tx)?;
-    tables::set_value(work, ERASE_PENDING, b"")?;
     work.erase = true;
     Ok(())
 }

@@ -166,15 +166,14 @@ impl Store {
         self.read(reader::channels).await
     }
 
-    /// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells: a tag is 32 bytes that
-    /// only this home can compute from the channel's id. Returns false if the channel was joined already; then only
-    /// its file is replaced.
+    /// Joins a channel. `fresh` becomes its device key if it was left before, which `tag` tells: 32 bytes made of the
+    /// channel's id and the home's device key. If the channel was joined already, only its file is replaced.
     pub async fn join_channel(
         &self,
         channel: ChannelRecord,
         tag: [u8; 32],
         fresh: DeviceRecord,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         self.write(move |work| devices::join(work, &channel, tag, &fresh))
             .await
     }
@@ -193,7 +192,8 @@ impl Store {
         if pending.is_none_or(|pending| pending.is_empty()) {
             return Ok(());
         }
-        self.write(devices::erase).await
+        self.write(devices::erase).await?;
+        self.set_value(devices::ERASE_PENDING, b"").await
     }
 
     /// The device key of a channel's own; `None` if the home's is used there.
